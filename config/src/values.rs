@@ -1,0 +1,325 @@
+//! Values that are texts with rules: addresses, names, URIs, cron schedules, log directives.
+
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+
+use url::Url;
+
+use crate::error::Refusal;
+
+/// Longest name of a target, in characters.
+const LONGEST_NAME: usize = 64;
+
+/// An address to listen on; only the machine itself may reach it.
+pub(crate) fn loopback(text: &str) -> Result<SocketAddr, Refusal> {
+    let address: SocketAddr = text.parse().map_err(|_| {
+        Refusal::new(
+            format!("{text:?} is not an IP address and a port"),
+            "write one such as \"127.0.0.1:9464\" or \"[::1]:9464\"",
+        )
+    })?;
+    if !address.ip().is_loopback() {
+        return Err(Refusal::new(
+            format!(
+                "{address} can be reached from other machines, and /metrics and /healthz ask \
+                 nobody who they are"
+            ),
+            format!(
+                "listen on \"127.0.0.1:{}\" and put a proxy that authenticates before it",
+                address.port()
+            ),
+        ));
+    }
+    Ok(address)
+}
+
+/// A text that says something: not empty, on one line.
+pub(crate) fn directives(text: &str) -> Result<String, Refusal> {
+    if text.trim().is_empty() || text.contains(char::is_control) {
+        return Err(Refusal::new(
+            "the filter is empty or not one line",
+            "write directives such as \"info\" or \"info,squire_engine=debug\"",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a target. It becomes a metric label and a part of file names.
+pub(crate) fn name(text: &str) -> Result<String, Refusal> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    if text.is_empty() || text.len() > LONGEST_NAME || !text.chars().all(allowed) {
+        return Err(Refusal::new(
+            format!("{text:?} cannot be a name: names are metric labels and stay simple"),
+            format!("use 1 to {LONGEST_NAME} of the characters a-z, 0-9, _ and -"),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A target's location: a path or a URI of a known scheme. Never shown in a refusal, as it may
+/// hold a secret.
+pub(crate) fn location(text: &str) -> Result<String, Refusal> {
+    match scheme(text) {
+        Some(scheme) => remote(text, &scheme)?,
+        None => local(text)?,
+    }
+    Ok(text.to_owned())
+}
+
+/// Makes a path absolute, relative to `base`, and folds `.` and `..`; leaves a URI as it is.
+pub(crate) fn absolute(location: &str, base: &Path) -> Result<String, Refusal> {
+    if scheme(location).is_some() {
+        return Ok(location.to_owned());
+    }
+    let mut path = PathBuf::new();
+    for component in base.join(location).components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                path.pop();
+            }
+            other => path.push(other),
+        }
+    }
+    path.into_os_string().into_string().map_err(|_| {
+        Refusal::new(
+            "it is relative to a directory whose name is not UTF-8",
+            "write an absolute path",
+        )
+    })
+}
+
+/// The scheme of a URI in lower case; `None` for a bare path.
+fn scheme(text: &str) -> Option<String> {
+    let (scheme, _) = text.split_once(':')?;
+    let begins = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    let follows = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    (begins && scheme.chars().all(follows)).then(|| scheme.to_ascii_lowercase())
+}
+
+fn local(text: &str) -> Result<(), Refusal> {
+    let refuse = |what: &str, fix: &str| Err(Refusal::new(what, fix));
+    if text.is_empty() {
+        refuse("it is empty", "write a path or a URI")
+    } else if text.contains(char::is_control) {
+        refuse("it holds a control character", "remove it")
+    } else if text.starts_with('~') {
+        refuse(
+            "`~` stands for a home directory in a shell only",
+            "write the directory out",
+        )
+    } else {
+        Ok(())
+    }
+}
+
+fn remote(text: &str, scheme: &str) -> Result<(), Refusal> {
+    let refuse = |what: &str, fix: &str| Err(Refusal::new(what, fix));
+    if !matches!(scheme, "file" | "memory" | "s3" | "gs" | "az") {
+        return Err(Refusal::new(
+            format!("the scheme `{scheme}` is not known"),
+            "use a path, file://, memory://, s3://, gs:// or az://; begin a path that holds a \
+             colon with ./ or /",
+        ));
+    }
+    if !text[scheme.len()..].starts_with("://") {
+        return Err(Refusal::new(
+            "the scheme is not followed by ://",
+            format!("write {scheme}://..."),
+        ));
+    }
+    // A password with a slash in it ends the authority early: what is left of it is no port, or
+    // looks like one, and the `@` comes later.
+    let url = Url::parse(text).ok();
+    let credentials = match &url {
+        Some(url) if url.port().is_none() => !url.username().is_empty() || url.password().is_some(),
+        _ => text.contains('@'),
+    };
+    if credentials {
+        return refuse(
+            "it holds credentials, and settings are read and shown in many places",
+            "remove them; the store's client takes them from its own environment variables, \
+             such as AWS_ACCESS_KEY_ID, or from the machine's role",
+        );
+    }
+    let Some(url) = url else {
+        return refuse("it is not a URI", "write one such as s3://bucket/prefix");
+    };
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse(
+            "it has a part after `?` or `#`, which no store reads and which may hold a token",
+            "remove that part",
+        );
+    }
+    let host = url.host_str().unwrap_or_default();
+    match scheme {
+        "file" if !host.is_empty() => refuse(
+            "a file URI with a host names another machine's file",
+            "write three slashes: file:///var/lib/...",
+        ),
+        "s3" | "gs" | "az" if host.is_empty() => {
+            refuse("it names no bucket", "write one such as s3://bucket/prefix")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A cron schedule, `None` for `off`. Only its form is checked here: the number of fields, their
+/// characters and the size of their numbers; the scheduler has the last word.
+pub(crate) fn cron(text: &str) -> Result<Option<String>, Refusal> {
+    /// Name, least and greatest number of each field, in order.
+    const FIELDS: [(&str, u32, u32); 7] = [
+        ("second", 0, 59),
+        ("minute", 0, 59),
+        ("hour", 0, 23),
+        ("day of month", 1, 31),
+        ("month", 1, 12),
+        ("day of week", 0, 7),
+        ("year", 1970, 2999),
+    ];
+    const FORM: &str = "write second, minute, hour, day of month, month and day of week, such as \
+                        \"0 */5 * * * *\", or \"off\"";
+    if text == "off" {
+        return Ok(None);
+    }
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if !(6..=7).contains(&fields.len()) {
+        let what = format!("{text:?} has {} fields, not 6 or 7", fields.len());
+        return Err(Refusal::new(what, FORM));
+    }
+    for (field, (name, least, most)) in fields.iter().zip(FIELDS) {
+        let known = |c: char| c.is_ascii_alphanumeric() || "*,-/?#".contains(c);
+        if !field.chars().all(known) {
+            let what = format!("the {name}, {field:?}, holds a character that means nothing");
+            return Err(Refusal::new(what, FORM));
+        }
+        // A step, after a slash, and an ordinal, after a hash, count from one whatever the field.
+        let points = field
+            .split(',')
+            .filter_map(|part| part.split(['/', '#']).next());
+        for point in points.flat_map(|range| range.split('-')) {
+            let digits = !point.is_empty() && point.chars().all(|c| c.is_ascii_digit());
+            let fits = |number: u32| (least..=most).contains(&number);
+            if digits && !point.parse().is_ok_and(fits) {
+                return Err(Refusal::new(
+                    format!("the {name}, {point}, is not between {least} and {most}"),
+                    FORM,
+                ));
+            }
+        }
+    }
+    Ok(Some(text.to_owned()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_of_six_or_seven_fields_are_taken() {
+        for text in [
+            "0 */5 * * * *",
+            "0 0 3 * * MON-FRI",
+            "0 0 0 1,15 JAN ? 2030",
+            "30 0/15 8-18 L * 5#2",
+        ] {
+            assert_eq!(cron(text), Ok(Some(text.to_owned())));
+        }
+        assert_eq!(cron("off"), Ok(None));
+    }
+
+    #[test]
+    fn schedules_that_cannot_be_are_refused() {
+        for text in [
+            "",
+            "@daily",
+            "*/5 * * * *",
+            "* * * * * * * *",
+            "61 * * * * *",
+            "0 0 24 * * *",
+            "0 0 0 0 * *",
+            "0 0 0 1-32 * *",
+            "0 0 0 * 13 *",
+            "0 0 0 * * 8",
+            "0 0 0 ! * *",
+            "99999999999 * * * * *",
+        ] {
+            assert!(cron(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn locations_of_known_schemes_are_taken_as_they_are() {
+        for text in [
+            "/var/lib/flights",
+            "data/with space",
+            "./a:b",
+            "file:///var/lib/flights",
+            "memory://",
+            "memory://flights",
+            "s3://bucket",
+            "s3://bucket/a@b",
+            "gs://bucket/prefix",
+            "az://container/prefix",
+        ] {
+            assert_eq!(location(text).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn locations_that_cannot_be_are_refused() {
+        for text in [
+            "",
+            "~/flights",
+            "a\0b",
+            "ftp://host/x",
+            "http://host/x",
+            "s3:bucket/x",
+            "s3:///x",
+            "s3://",
+            "file://host/x",
+            "file:/x",
+            "s3://bu cket/x",
+        ] {
+            assert!(location(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_a_location_are_refused_and_never_shown() {
+        for text in [
+            "s3://key:hush@bucket/x",
+            "s3://hush@bucket/x",
+            "s3://key:hush/hush@bucket/x",
+            "s3://key:443/hush@bucket/x",
+            "az://container/x?sig=hush",
+            "gs://bucket/x#hush",
+            "file://user:hush@host/x",
+        ] {
+            let refusal = location(text).unwrap_err();
+            assert!(!refusal.to_string().contains("hush"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn relative_paths_become_absolute_and_folded() {
+        let base = Path::new("/etc/squire");
+        let of = |text| absolute(text, base).unwrap();
+        assert_eq!(of("data"), "/etc/squire/data");
+        assert_eq!(of("./data/"), "/etc/squire/data");
+        assert_eq!(of("../data/./x"), "/etc/data/x");
+        assert_eq!(of("/srv/../data"), "/data");
+        assert_eq!(of("s3://bucket/../x"), "s3://bucket/../x");
+    }
+
+    #[test]
+    fn names_keep_to_their_characters() {
+        for text in ["flights", "a", "a-b_9"] {
+            assert_eq!(name(text).as_deref(), Ok(text));
+        }
+        for text in ["", "Flights", "a b", "a/b", "é", &"a".repeat(65)] {
+            assert!(name(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Exit codes that mean something.
+
+use std::{error::Error as _, process::ExitCode};
+
+use squire_config::ConfigError;
+use squire_engine::{Advice, Error};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{}", with_causes(.0))]
+    Engine(#[from] Error),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The command itself cannot be followed.
+    #[error("{0}")]
+    Usage(String),
+    /// The machine refuses: a port is taken, a file cannot be read.
+    #[error("{0}")]
+    Machine(String),
+}
+
+/// The error with its causes, one a line, as far as the message does not hold them already.
+fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let told = inner.to_string();
+        if !text.contains(&told) {
+            text.push_str("\n  because: ");
+            text.push_str(&told);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+impl Failure {
+    /// See `squire --help`.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Config(_) | Self::Usage(_) => 2,
+            Self::Machine(_) => 1,
+            Self::Engine(e) => match e.advice() {
+                Advice::FixInput => 2,
+                Advice::Retry => match e {
+                    Error::ExpectedVersionMismatch { .. } | Error::Aborted { .. } => 3,
+                    _ => 1,
+                },
+                Advice::DoNotRetry => 4,
+                Advice::Repair => 5,
+            },
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! `squire`: the one binary. `squire run` is the daemon; the other commands operate a graph by hand.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`commands`] | the commands that a person runs |
+//! | [`service`] | the daemon: keepers, schedule, metrics, HTTP |
+//! | [`output`] | numbers and tables as a person reads them |
+
+mod cli;
+mod commands;
+mod exit;
+mod logging;
+mod output;
+mod service;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            output::complain(&format!("the runtime cannot start: {e}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(commands::dispatch(cli.command));
+    // Nothing that matters is left in the background: what is decided has been awaited.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure.to_string());
+            failure.exit_code()
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The engine's error: what went wrong, with which table, in which operation, where, and what to do.
+
+use object_store::Error as StoreError;
+
+use crate::{
+    input::InputError,
+    manifest::Refusal,
+    names::{NameError, OperationId, TableKey},
+    schema::{PlanError, SchemaError},
+};
+
+/// The result of an engine call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the caller of a failed call should do. Programs branch on this, never on a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Correct the request, the schema or the data, and call again.
+    FixInput,
+    /// Nothing happened. Take a fresh snapshot and call again.
+    Retry,
+    /// The operation happened, or will. Do not call again: look it up by its id.
+    DoNotRetry,
+    /// Somebody must look at the graph: `squire repair`, or the store itself.
+    Repair,
+}
+
+/// Why an engine call failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The pin of a touched table is not the one that the operation expected (rule `decide`).
+    #[error(
+        "{table} of {uri} is at version {found}, expected {expected} (operation {operation}): nothing was changed; read the table again and repeat the operation"
+    )]
+    ExpectedVersionMismatch {
+        /// The table that moved.
+        table: TableKey,
+        /// The operation that was refused.
+        operation: OperationId,
+        /// The pin that the operation was planned against; 0 for a table that must not exist.
+        expected: u64,
+        /// The pin that the manifest publishes; 0 for a table that does not exist.
+        found: u64,
+        /// The graph.
+        uri: String,
+    },
+    /// Whether the operation took place cannot be told: the store answered neither yes nor no.
+    #[error(
+        "the outcome of operation {operation} on {uri} is unknown: do not repeat it; `squire log` shows it if it took place"
+    )]
+    OutcomeUnknown {
+        /// The operation in question.
+        operation: OperationId,
+        /// The graph.
+        uri: String,
+        /// The last error of the store, where there was one.
+        #[source]
+        source: Option<Box<Error>>,
+    },
+    /// The operation is decided but could not be finished here; whoever comes next finishes it.
+    #[error(
+        "operation {operation} on {uri} is decided and will take effect, but could not be finished here: do not repeat it; a running daemon or `squire heal` finishes it"
+    )]
+    Unfinished {
+        /// The decided operation.
+        operation: OperationId,
+        /// The graph.
+        uri: String,
+        /// Why it was not finished here.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A quarantined operation blocks logical operations on one of the tables.
+    #[error(
+        "operation {blocked_by} is quarantined and blocks {table} of {uri}: {reason}; look at it with `squire repair`"
+    )]
+    Quarantined {
+        /// A table that both operations touch.
+        table: TableKey,
+        /// The quarantined operation.
+        blocked_by: OperationId,
+        /// Why it could not be applied.
+        reason: String,
+        /// The graph.
+        uri: String,
+    },
+    /// A program that knows nothing of Squire changed the meaning of a table (semantic drift).
+    #[error(
+        "{table} of {uri} was changed outside of Squire: version {head} ({what}) is past the pin {pin}; adopt or undo the change with `squire repair`"
+    )]
+    Drift {
+        /// The table.
+        table: TableKey,
+        /// The version that the manifest publishes.
+        pin: u64,
+        /// The newest version of the table.
+        head: u64,
+        /// The Lance operation of the first version that is not benign.
+        what: String,
+        /// The graph.
+        uri: String,
+    },
+    /// The operation's ticket was taken away: its holder seemed dead.
+    #[error("operation {operation} on {uri} was aborted by a healer: nothing was changed; repeat it")]
+    Aborted {
+        /// The operation.
+        operation: OperationId,
+        /// The graph.
+        uri: String,
+    },
+    /// The graph has no such table.
+    #[error("{uri} has no table {table}{}", nearest.as_ref().map(|n| format!("; did you mean {n}?")).unwrap_or_default())]
+    UnknownTable {
+        /// What was asked for.
+        table: String,
+        /// The existing key that is nearest in spelling.
+        nearest: Option<TableKey>,
+        /// The graph.
+        uri: String,
+    },
+    /// The request contradicts itself or the schema.
+    #[error("{table}: {reason}")]
+    BadRequest {
+        /// The table.
+        table: TableKey,
+        /// What is wrong and how to mend it.
+        reason: String,
+    },
+    /// A step of a schema apply that this release plans but does not perform.
+    #[error("`{step}` on {uri} cannot be performed by this release of Squire; nothing was changed")]
+    UnsupportedStep {
+        /// The step.
+        step: String,
+        /// The graph.
+        uri: String,
+    },
+    /// There is no graph at the root.
+    #[error("{uri} holds no graph: create one with `squire init`, or correct the URI")]
+    NotAGraph {
+        /// The root that was opened.
+        uri: String,
+    },
+    /// There is a graph at the root already.
+    #[error("{uri} holds a graph already: open it, or choose another root")]
+    AlreadyAGraph {
+        /// The root that was to be created.
+        uri: String,
+    },
+    /// The URI cannot name a root.
+    #[error("`{uri}` cannot be a graph's root: {reason}")]
+    BadUri {
+        /// The URI as given.
+        uri: String,
+        /// What is wrong and how to mend it.
+        reason: String,
+    },
+    /// The store cannot carry a graph.
+    #[error("the store of {uri} cannot carry a graph: {reason}")]
+    UnfitStore {
+        /// The root.
+        uri: String,
+        /// Which primitive it lacks.
+        reason: String,
+    },
+    /// An object was written by a newer Squire.
+    #[error("{object} of {uri} has format {found}, this Squire knows up to {known}: upgrade Squire")]
+    NewerFormat {
+        /// The object.
+        object: String,
+        /// Its format.
+        found: u32,
+        /// The newest format that this program reads.
+        known: u32,
+        /// The graph.
+        uri: String,
+    },
+    /// An object of Squire's own cannot be read back.
+    #[error(
+        "{object} of {uri} is damaged: {reason}; restore the object from a backup or from the store's own versions, nothing was changed"
+    )]
+    Damaged {
+        /// The object.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+        /// The graph.
+        uri: String,
+    },
+    /// The manifest refused a transition.
+    #[error("operation {operation} on {uri} was refused: {refusal}")]
+    Refused {
+        /// The operation.
+        operation: OperationId,
+        /// Why.
+        refusal: Refusal,
+        /// The graph.
+        uri: String,
+    },
+    /// The object store failed.
+    #[error("{action} {uri} failed: {source}")]
+    Store {
+        /// What was being done: `listing the manifests of`, ...
+        action: &'static str,
+        /// The root or object.
+        uri: String,
+        /// The store's error.
+        source: StoreError,
+    },
+    /// Lance failed.
+    #[error("{action} {table} of {uri} failed: {source}")]
+    Lance {
+        /// What was being done: `opening`, `rewriting`, ...
+        action: &'static str,
+        /// The table.
+        table: TableKey,
+        /// The graph.
+        uri: String,
+        /// Lance's error.
+        source: Box<lance::Error>,
+    },
+    /// A call was cancelled before it had changed anything.
+    #[error("cancelled: nothing was changed")]
+    Cancelled,
+    /// The schema file cannot be used.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The new schema cannot follow the old one.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The input of a load cannot be used.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A name is no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+impl Error {
+    /// What the caller should do about it.
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::ExpectedVersionMismatch { .. } | Self::Aborted { .. } | Self::Cancelled => {
+                Advice::Retry
+            }
+            Self::Store { .. } | Self::Lance { .. } | Self::Refused { .. } => Advice::Retry,
+            Self::OutcomeUnknown { .. } | Self::Unfinished { .. } => Advice::DoNotRetry,
+            Self::Quarantined { .. }
+            | Self::Drift { .. }
+            | Self::NewerFormat { .. }
+            | Self::Damaged { .. }
+            | Self::UnfitStore { .. } => Advice::Repair,
+            Self::UnknownTable { .. }
+            | Self::BadRequest { .. }
+            | Self::UnsupportedStep { .. }
+            | Self::NotAGraph { .. }
+            | Self::AlreadyAGraph { .. }
+            | Self::BadUri { .. }
+            | Self::Schema(_)
+            | Self::Plan(_)
+            | Self::Input(_)
+            | Self::Name(_) => Advice::FixInput,
+        }
+    }
+
+    /// Whether the error leaves open what became of the operation: no file may be deleted after it.
+    pub(crate) fn leaves_open(&self) -> bool {
+        self.advice() == Advice::DoNotRetry
+    }
+
+    pub(crate) fn store(action: &'static str, uri: impl Into<String>, source: StoreError) -> Self {
+        Self::Store {
+            action,
+            uri: uri.into(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! A graph: the one type through which programs use the engine.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::Utc;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use lance::Dataset;
+use lance_io::object_store::WrappingObjectStore;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    core::Core,
+    error::{Error, Result},
+    healing::{self, Heal, Healed},
+    maintenance::compaction::CompactionPolicy,
+    manifest::{Change, Manifest},
+    names::TableKey,
+    operation::{
+        DeleteRequest, LoadRequest, Receipt,
+        compact::{self, Compacted},
+        apply_schema, delete_rows, load_rows,
+    },
+    schema::Schema,
+    storage::Storage,
+    table::stats::TableStats,
+};
+
+/// How a graph is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// On whose behalf operations are done: it stands in the log. The default is `user@host`.
+    pub actor: String,
+    /// How long a holder may be silent before it can be taken for dead.
+    pub lease: Duration,
+    /// Sees every request to the store, for tests and for counting.
+    pub wrapper: Option<Arc<dyn WrappingObjectStore>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+        let host = gethostname::gethostname();
+        Self {
+            actor: format!("{user}@{}", host.to_string_lossy()),
+            lease: Duration::from_secs(15),
+            wrapper: None,
+        }
+    }
+}
+
+/// An open graph. Clones share one place in every queue.
+#[derive(Clone, Debug)]
+pub struct Graph(Arc<Core>);
+
+/// One state of a graph: every table at the version that one manifest pins.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    core: Arc<Core>,
+    manifest: Arc<Manifest>,
+}
+
+/// One entry of a graph's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The manifest's number.
+    pub number: u64,
+    /// What made it.
+    pub change: Change,
+}
+
+impl Graph {
+    /// Creates a graph at `uri`: a path, `file://`, `memory://` or `s3://` (credentials from `AWS_*` variables).
+    ///
+    /// The store is probed: a second create of one name must fail. Then the schema's types are added by a schema
+    /// apply; a crash in the middle leaves a graph that is healed when it is opened.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyAGraph`], [`Error::UnfitStore`], [`Error::BadUri`], [`Error::Store`].
+    pub async fn create(uri: &str, schema: Schema, options: Options) -> Result<Self> {
+        let core = Arc::new(connect(uri, options).await?);
+        let first = Manifest::first(Uuid::new_v4(), &core.actor, Utc::now());
+        core.register.create(first).await?;
+        apply_schema(&core, schema).await?;
+        Ok(Self(core))
+    }
+
+    /// Opens a graph.
+    ///
+    /// # Errors
+    /// [`Error::NotAGraph`], [`Error::NewerFormat`], [`Error::Damaged`], [`Error::BadUri`], [`Error::Store`].
+    pub async fn open(uri: &str, options: Options) -> Result<Self> {
+        let core = connect(uri, options).await?;
+        core.register.newest().await?;
+        Ok(Self(Arc::new(core)))
+    }
+
+    /// The graph's root, without secrets.
+    pub fn uri(&self) -> &str {
+        &self.0.storage.uri
+    }
+
+    /// The newest state: one list, and one read when it changed since this process last looked.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Damaged`].
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot {
+            manifest: self.0.register.newest().await?,
+            core: self.0.clone(),
+        })
+    }
+
+    /// Loads rows into one or several tables, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Input`] and [`Error::BadRequest`] for rows that do not fit, [`Error::UnknownTable`],
+    /// [`Error::ExpectedVersionMismatch`], [`Error::Drift`], [`Error::Quarantined`]; see [`Error::advice`].
+    pub async fn load(&self, request: LoadRequest) -> Result<Receipt> {
+        load_rows(&self.0, request).await
+    }
+
+    /// Deletes rows from one or several tables, atomically.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn delete(&self, request: DeleteRequest) -> Result<Receipt> {
+        delete_rows(&self.0, request).await
+    }
+
+    /// Compacts one table once, if its statistics say that it is due; `forced` leaves the thresholds aside.
+    ///
+    /// The rewrite runs with nothing held. When `stop` is cancelled, a rewrite is abandoned and its files are
+    /// deleted; a commit that has begun is finished.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`]; [`Error::Lance`] and [`Error::Store`], with nothing changed.
+    pub async fn compact(
+        &self,
+        table: &TableKey,
+        policy: &CompactionPolicy,
+        forced: bool,
+        stop: &CancellationToken,
+    ) -> Result<Compacted> {
+        compact::compact(&self.0, table, policy, forced, stop).await
+    }
+
+    /// Heals what crashed writers left behind, as far as it is due (design §3, Healing).
+    ///
+    /// # Errors
+    /// The first failure of the store; what was healed before stays healed.
+    pub async fn heal(&self) -> Result<Healed> {
+        healing::round(&self.0, Heal::Passing).await
+    }
+
+    /// Heals everything that other processes hold, without waiting for leases and graces. For an operator who
+    /// knows that they are dead; a wrong word costs an aborted operation at worst.
+    ///
+    /// # Errors
+    /// As [`Self::heal`].
+    pub async fn heal_now(&self) -> Result<Healed> {
+        healing::round(&self.0, Heal::ByHand).await
+    }
+
+    /// The log, newest first: who changed what, when. It ends where manifests are collected.
+    pub fn log(&self) -> impl Stream<Item = Result<LogEntry>> + use<> {
+        const AT_ONCE: usize = 16;
+        let core = self.0.clone();
+        stream::once(async move {
+            let newest = core.register.newest().await?;
+            let older = stream::iter((1..newest.number).rev())
+                .map({
+                    let core = core.clone();
+                    move |number| {
+                        let core = core.clone();
+                        async move { core.register.read(number).await }
+                    }
+                })
+                .buffered(AT_ONCE)
+                .try_take_while(|found| std::future::ready(Ok(found.is_some())))
+                .try_filter_map(|found| async move { Ok(found.map(Arc::new)) });
+            Ok::<_, Error>(stream::once(async move { Ok(newest) }).chain(older))
+        })
+        .try_flatten()
+        .map_ok(|manifest| LogEntry {
+            number: manifest.number,
+            change: manifest.change.clone(),
+        })
+    }
+
+    /// Takes this process's leave: removes its heartbeat. Operations under way go on.
+    pub async fn close(&self) {
+        self.0.liveness.leave().await;
+    }
+}
+
+async fn connect(uri: &str, options: Options) -> Result<Core> {
+    let storage = Storage::connect(uri, options.wrapper).await?;
+    Ok(Core::new(storage, options.actor, options.lease))
+}
+
+impl Snapshot {
+    /// The manifest itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The key of a table by its key or, where that is unambiguous, by its bare type name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTable`], naming the nearest key.
+    pub fn resolve(&self, name: &str) -> Result<TableKey> {
+        if let Ok(key) = name.parse::<TableKey>()
+            && self.manifest.tables.contains_key(&key)
+        {
+            return Ok(key);
+        }
+        let mut named = self.manifest.tables.keys().filter(|key| key.name() == name);
+        match (named.next(), named.next()) {
+            (Some(key), None) => Ok(key.clone()),
+            _ => Err(self.core.unknown_table(&self.manifest, name)),
+        }
+    }
+
+    /// Opens a table at its pin, with Lance.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTable`]; [`Error::Lance`].
+    pub async fn open(&self, table: &TableKey) -> Result<Dataset> {
+        let pin = self.manifest.pin(table);
+        self.core.table_in(&self.manifest, table)?.at(pin).await
+    }
+
+    /// What a planner needs to know of a table, from its Lance manifest alone.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn stats(&self, table: &TableKey) -> Result<TableStats> {
+        Ok(TableStats::of(&self.open(table).await?))
+    }
+}

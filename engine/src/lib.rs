@@ -1,0 +1,45 @@
+//! Squire's engine: graphs of Lance tables that change together under one manifest.
+//!
+//! The words. A **graph** is many Lance tables under one root. Its **manifest** is the one register: numbered,
+//! immutable objects, each holding the whole state; the newest is the graph. A table's **pin** is the Lance version
+//! that the manifest publishes, its **head** the newest there is, and **drift** a head past the pin that no
+//! **ticket** explains. A ticket is an **operation**'s place in the manifest's queue; a **sidecar** is its redo log.
+//! A **holder** is a process that has tickets. Logical operations change what the data means, physical ones how it
+//! is laid out, and a physical operation never fails, blocks or delays a logical one.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! graph ─► operation ─► manifest (register ─► transition)
+//!   │          │    └─► sidecar
+//!   │          └──────► table (staged effects, the exact-version commit, drift, statistics) ─► Lance
+//!   └─► healing ─► operation::effects
+//! maintenance, schema and manifest::transition decide; they are pure and ask no store.
+//! ```
+//!
+//! `docs/protocol.md` has the rules and their reasons.
+
+mod core;
+mod error;
+mod graph;
+mod healing;
+pub mod input;
+mod liveness;
+pub mod maintenance;
+pub mod manifest;
+pub mod names;
+mod operation;
+pub mod schema;
+mod sidecar;
+mod storage;
+mod table;
+
+pub use error::{Advice, Error, Result};
+pub use graph::{Graph, LogEntry, Options, Snapshot};
+pub use healing::Healed;
+pub use names::{OperationId, TableKey};
+pub use operation::{
+    DeleteRequest, LoadMode, LoadRequest, Receipt, Rows,
+    compact::{CompactReceipt, Compacted},
+};
+pub use table::stats::{FragmentStats, TableStats};

@@ -1,0 +1,355 @@
+//! The register: numbered, immutable objects; the newest is the state.
+//!
+//! Safety rests on two primitives of the store, *create if absent* and a strongly consistent *list*. The
+//! outcome of a create at number *k* is **open** until it is closed:
+//! - it counts when the store says that it created the object, and the newest manifest, listed afterwards, has
+//!   not collected *k*;
+//! - it is closed by any manifest *M*, listed afterwards, that is at or past *k* and has not collected *k*: slot
+//!   *k* is then taken for good, and if the object in it is this call's, *M* shows the operation, because an
+//!   outcome recorded at or past *k* is not trimmed while `collected_below` is at most *k*. So the transition,
+//!   computed on *M*, either finds its own effect or starts afresh; nobody needs to read slot *k* back.
+//!
+//! While it is open, the transition is computed again on the newest manifest, and a refusal is
+//! [`Error::OutcomeUnknown`].
+
+use std::{sync::Arc, time::Duration};
+
+use futures::TryStreamExt;
+use object_store::{
+    Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path,
+};
+use tokio::{
+    sync::{Mutex, watch},
+    time::sleep,
+};
+
+use super::{Manifest, Refusal, Step, codec};
+use crate::{
+    error::{Error, Result},
+    names::OperationId,
+};
+
+const SUFFIX: &str = ".json";
+/// So often a call tries to write before it gives up on the store.
+const MAX_FAILURES: u32 = 4;
+const FAILURE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How one call of [`Register::change`] ended.
+pub(crate) enum Call {
+    /// The manifest holds the effect. This is the newest manifest, listed afterwards.
+    Holds(Arc<Manifest>),
+    /// The newest manifest, listed after the call began, refuses.
+    Refused(Refusal),
+}
+
+/// A graph's register on its store.
+#[derive(Debug)]
+pub(crate) struct Register {
+    store: Arc<dyn ObjectStore>,
+    dir: Path,
+    uri: String,
+    /// Whether a failed put that left no object can no longer land: so on local disk and in memory, not where
+    /// a request may still be on its way.
+    definite: bool,
+    newest: watch::Sender<Option<Arc<Manifest>>>,
+    /// A process has one voice: its calls change the register one after another, so that they never lose a
+    /// race against each other.
+    voice: Mutex<()>,
+}
+
+impl Register {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, dir: Path, uri: String, definite: bool) -> Self {
+        Self {
+            store,
+            dir,
+            uri,
+            definite,
+            newest: watch::channel(None).0,
+            voice: Mutex::new(()),
+        }
+    }
+
+    fn path(&self, number: u64) -> Path {
+        self.dir.clone().join(format!("{number:020}{SUFFIX}"))
+    }
+
+    /// The newest manifest that this process has seen, without asking the store: a hint.
+    pub(crate) fn seen(&self) -> Option<Arc<Manifest>> {
+        self.newest.borrow().clone()
+    }
+
+    /// Follows what [`Self::seen`] returns.
+    pub(crate) fn follow(&self) -> watch::Receiver<Option<Arc<Manifest>>> {
+        self.newest.subscribe()
+    }
+
+    /// The newest manifest: one list past the newest that was seen, and one read when there is a newer one.
+    ///
+    /// # Errors
+    /// [`Error::NotAGraph`] when there is no manifest at all; [`Error::Damaged`]; [`Error::Store`].
+    pub(crate) async fn newest(&self) -> Result<Arc<Manifest>> {
+        loop {
+            let seen = self.seen();
+            let Some(number) = self.list_newest(seen.as_ref().map(|m| m.number)).await? else {
+                // Nothing is past the newest seen, and the newest is never collected.
+                return seen.ok_or_else(|| Error::NotAGraph {
+                    uri: self.uri.clone(),
+                });
+            };
+            // Gone between list and read: it was collected, so there is a newer one.
+            if let Some(manifest) = self.read(number).await? {
+                return Ok(self.remember(Arc::new(manifest)));
+            }
+        }
+    }
+
+    fn remember(&self, manifest: Arc<Manifest>) -> Arc<Manifest> {
+        self.newest.send_if_modified(|seen| {
+            let newer = seen.as_ref().is_none_or(|s| s.number < manifest.number);
+            if newer {
+                *seen = Some(manifest.clone());
+            }
+            newer
+        });
+        manifest
+    }
+
+    async fn list_newest(&self, after: Option<u64>) -> Result<Option<u64>> {
+        let objects = match after {
+            Some(number) => self
+                .store
+                .list_with_offset(Some(&self.dir), &self.path(number)),
+            None => self.store.list(Some(&self.dir)),
+        };
+        objects
+            .try_fold(None, |newest: Option<u64>, object| async move {
+                let number = object
+                    .location
+                    .filename()
+                    .and_then(|name| name.strip_suffix(SUFFIX))
+                    .and_then(|digits| digits.parse().ok());
+                Ok(newest.max(number))
+            })
+            .await
+            .map_err(|e| Error::store("listing the manifests of", &self.uri, e))
+    }
+
+    /// The manifest of this number; `None` when it was collected or never was.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::NewerFormat`], [`Error::Store`].
+    pub(crate) async fn read(&self, number: u64) -> Result<Option<Manifest>> {
+        let path = self.path(number);
+        let bytes = match self.store.get(&path).await {
+            Ok(found) => found.bytes().await,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(e) => Err(e),
+        };
+        let bytes = bytes.map_err(|e| Error::store("reading a manifest of", &self.uri, e))?;
+        let object = path.filename().unwrap_or_default();
+        codec::decode(&bytes, number, object, &self.uri).map(Some)
+    }
+
+    /// Creates the first manifest of a graph, twice: the second create must fail, or the store cannot carry
+    /// a graph.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyAGraph`], [`Error::UnfitStore`], [`Error::Store`].
+    pub(crate) async fn create(&self, first: Manifest) -> Result<Arc<Manifest>> {
+        if self.list_newest(None).await?.is_some() {
+            return Err(self.taken());
+        }
+        match self.put(&first).await {
+            Ok(()) => {}
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                return Err(self.taken());
+            }
+            Err(e) => return Err(Error::store("creating", &self.uri, e)),
+        }
+        match self.put(&first).await {
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                Ok(self.remember(Arc::new(first)))
+            }
+            Ok(()) => Err(self.unfit("a second create of one name succeeded")),
+            Err(e) => Err(self.unfit(&format!("a second create of one name failed with: {e}"))),
+        }
+    }
+
+    fn taken(&self) -> Error {
+        Error::AlreadyAGraph {
+            uri: self.uri.clone(),
+        }
+    }
+
+    fn unfit(&self, reason: &str) -> Error {
+        Error::UnfitStore {
+            uri: self.uri.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    async fn put(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let bytes = codec::encode(manifest).map_err(|e| StoreError::Generic {
+            store: "manifest",
+            source: Box::new(e),
+        })?;
+        let options = PutOptions::from(PutMode::Create);
+        self.store
+            .put_opts(&self.path(manifest.number), bytes.into(), options)
+            .await
+            .map(|_| ())
+    }
+
+    /// Changes the register by one transition, by compare-and-set.
+    ///
+    /// Uncontended it costs one create and one list: the transition is first computed on the newest manifest
+    /// that this process has seen. That is safe because a create on a stale manifest fails or does not count,
+    /// and a refusal counts only on a manifest that was listed after the call began.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] when a refusal or a failure of the store meets an open outcome;
+    /// [`Error::Store`] and [`Error::Damaged`] when nothing was written.
+    pub(crate) async fn change(
+        &self,
+        operation: OperationId,
+        transition: impl Fn(&Manifest) -> Result<Step, Refusal>,
+    ) -> Result<Call> {
+        let _voice = self.voice.lock().await;
+        let mut open = Open::default();
+        let mut failures = 0;
+        let (mut manifest, mut listed) = match self.seen() {
+            Some(seen) => (seen, false),
+            None => (self.newest().await?, true),
+        };
+        loop {
+            let next = match transition(&manifest) {
+                Ok(Step::Next(next)) => Arc::new(*next),
+                Ok(Step::Already) if listed => return Ok(Call::Holds(manifest)),
+                Err(refusal) if listed => {
+                    return match open.cause() {
+                        None => Ok(Call::Refused(refusal)),
+                        Some(cause) => Err(self.unknown(operation, cause)),
+                    };
+                }
+                Ok(Step::Already) | Err(_) => {
+                    manifest = self.newest().await?;
+                    listed = true;
+                    continue;
+                }
+            };
+            let number = next.number;
+            let put = self.put(&next).await;
+            let mut failure = None;
+            let created = match put {
+                Ok(()) => true,
+                // A client that retries by itself may be told so of its own object.
+                Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => false,
+                Err(e) if refuses(&e) && open.is_closed() => {
+                    return Err(Error::store("writing a manifest of", &self.uri, e));
+                }
+                Err(e) => {
+                    failures += 1;
+                    failure = Some(e);
+                    false
+                }
+            };
+            open.begin(number);
+            let newest = if created {
+                self.newest_after(next).await
+            } else {
+                self.newest().await
+            };
+            manifest = newest.map_err(|e| self.unknown(operation, Some(e)))?;
+            listed = true;
+            if created && manifest.collected_below <= number {
+                return Ok(Call::Holds(manifest));
+            }
+            open.close_by(&manifest);
+            if let Some(e) = failure {
+                let landed_not = self.definite && manifest.number < number;
+                if landed_not && open.only(number) {
+                    open = Open::default();
+                }
+                if failures == MAX_FAILURES {
+                    let e = Error::store("writing a manifest of", &self.uri, e);
+                    return Err(if open.is_closed() {
+                        e
+                    } else {
+                        self.unknown(operation, Some(e))
+                    });
+                }
+                open.blame(Error::store("writing a manifest of", &self.uri, e));
+                sleep(FAILURE_PAUSE * failures).await;
+            }
+        }
+    }
+
+    /// The newest manifest after a create of `mine` that succeeded: one list, and no read while mine is the
+    /// newest.
+    async fn newest_after(&self, mine: Arc<Manifest>) -> Result<Arc<Manifest>> {
+        let at_the_end = self.seen().is_none_or(|seen| seen.number < mine.number);
+        if at_the_end && self.list_newest(Some(mine.number)).await?.is_none() {
+            return Ok(self.remember(mine));
+        }
+        self.newest().await
+    }
+
+    fn unknown(&self, operation: OperationId, source: Option<Error>) -> Error {
+        Error::OutcomeUnknown {
+            operation,
+            uri: self.uri.clone(),
+            source: source.map(Box::new),
+        }
+    }
+}
+
+/// Whether the store has said no, so that the object cannot have been written.
+fn refuses(e: &StoreError) -> bool {
+    matches!(
+        e,
+        StoreError::PermissionDenied { .. }
+            | StoreError::Unauthenticated { .. }
+            | StoreError::NotSupported { .. }
+            | StoreError::InvalidPath { .. }
+    )
+}
+
+/// The creates of one call whose outcome is open.
+#[derive(Default)]
+struct Open {
+    /// The lowest open number: a manifest that closes it closes every later one, too.
+    lowest: Option<u64>,
+    highest: u64,
+    cause: Option<Error>,
+}
+
+impl Open {
+    fn begin(&mut self, number: u64) {
+        self.lowest.get_or_insert(number);
+        self.highest = number;
+    }
+
+    fn close_by(&mut self, newest: &Manifest) {
+        let closed = |low: u64| newest.number >= self.highest && newest.collected_below <= low;
+        if self.lowest.is_some_and(closed) {
+            *self = Self::default();
+        }
+    }
+
+    fn only(&self, number: u64) -> bool {
+        self.lowest == Some(number)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lowest.is_none()
+    }
+
+    fn blame(&mut self, cause: Error) {
+        self.cause = Some(cause);
+    }
+
+    /// `None` when everything is closed; the store's last error, where there was one, when it is not.
+    fn cause(self) -> Option<Option<Error>> {
+        self.lowest.map(|_| self.cause)
+    }
+}

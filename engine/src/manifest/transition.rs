@@ -1,0 +1,609 @@
+//! The transitions: pure functions from one manifest to the next, or a typed refusal.
+//!
+//! Each is checked against nothing but the manifest it is applied to, and each first looks for its own
+//! operation in the queue and the outcomes, and goes on from there: transitions are idempotent. The engine,
+//! the tests, the model and `squire status` all call these same functions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Change, Ending, Manifest, Outcome, TableEntry, Ticket, TicketState};
+use crate::{
+    names::{OperationId, TableKey},
+    schema::Schema,
+};
+
+/// What a transition leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A new manifest, to be created at its number.
+    Next(Box<Manifest>),
+    /// The manifest holds the transition's effect already.
+    Already,
+}
+
+/// Why a manifest refuses a transition.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A quarantined operation conflicts.
+    #[error("operation {by} is quarantined and blocks {table}: {reason}")]
+    Quarantined {
+        /// A table that both touch.
+        table: TableKey,
+        /// The quarantined operation.
+        by: OperationId,
+        /// Why it is quarantined.
+        reason: String,
+    },
+    /// A conflicting ticket is ahead.
+    #[error("operation {by} is ahead on {table}")]
+    NotInFront {
+        /// A table that both touch.
+        table: TableKey,
+        /// The operation ahead.
+        by: OperationId,
+    },
+    /// A touched table's pin is not the expected one.
+    #[error("{table} is at version {found}, expected {expected}")]
+    ExpectedVersionMismatch {
+        /// The table.
+        table: TableKey,
+        /// As planned; 0 for a table that must not exist.
+        expected: u64,
+        /// As published.
+        found: u64,
+    },
+    /// The manifest that the operation was staged on is collected, so its outcome may be trimmed.
+    #[error("manifest {staged_on}, on which the operation was staged, is collected")]
+    Stale {
+        /// The number of that manifest.
+        staged_on: u64,
+    },
+    /// An effect was staged at a version before the pin.
+    #[error("the effect on {table} was staged at version {base}, before the pin {pin}")]
+    BaseBehindPin {
+        /// The table.
+        table: TableKey,
+        /// Where the effect was staged.
+        base: u64,
+        /// As published.
+        pin: u64,
+    },
+    /// The operation has ended.
+    #[error("the operation has ended: {0:?}")]
+    Ended(Ending),
+    /// The manifest knows no such operation: it never came in, or its outcome is trimmed.
+    #[error("the manifest knows no such operation")]
+    NoTicket,
+    /// The ticket is in a state that does not allow the transition.
+    #[error("the operation is {0}")]
+    WrongState(&'static str),
+    /// A publish would take a pin back.
+    #[error("{table} would go back from version {pin} to {to}")]
+    PinBackwards {
+        /// The table.
+        table: TableKey,
+        /// As published.
+        pin: u64,
+        /// As asked for.
+        to: u64,
+    },
+    /// A publish does not say where one of the written tables stands.
+    #[error("the publish names no version for {0}")]
+    MissingPin(TableKey),
+    /// Collection may not pass the manifest that records it, nor fall.
+    #[error("cannot collect below {below}: {reason}")]
+    BadCollection {
+        /// As asked for.
+        below: u64,
+        /// Why not.
+        reason: &'static str,
+    },
+}
+
+/// The structural part of a publish: what a schema apply changes besides pins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Structure {
+    /// New tables and their paths.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub added: BTreeMap<TableKey, String>,
+    /// Tables that get another key; path and data stay.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub renamed: BTreeMap<TableKey, TableKey>,
+    /// Tables that leave the graph.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dropped: BTreeSet<TableKey>,
+    /// The schema from now on.
+    pub schema: Schema,
+}
+
+/// Who asks for a transition, when, and one line for people: what [`Change`] keeps.
+#[derive(Clone, Debug)]
+pub struct By<'a> {
+    /// On whose behalf.
+    pub actor: &'a str,
+    /// The writer's clock.
+    pub at: DateTime<Utc>,
+    /// One line for people.
+    pub summary: &'a str,
+}
+
+fn next(m: &Manifest, transition: &str, ticket: Option<&Ticket>, by: &By<'_>) -> Box<Manifest> {
+    let mut next = Box::new(m.clone());
+    next.format = super::FORMAT;
+    next.number = m.number + 1;
+    next.change = Change {
+        transition: transition.to_owned(),
+        operation: ticket.map(|t| t.operation),
+        kind: ticket.map(|t| t.kind),
+        actor: ticket.map_or(by.actor, |t| &t.actor).to_owned(),
+        tables: Vec::new(),
+        summary: by.summary.to_owned(),
+        at: by.at,
+    };
+    next
+}
+
+/// Where an operation stands.
+enum Standing<'a> {
+    Queued(&'a Ticket),
+    Ended(Ending),
+    Unknown,
+}
+
+fn standing(m: &Manifest, operation: OperationId) -> Standing<'_> {
+    match (m.ticket(operation), m.outcomes.get(&operation)) {
+        (Some(ticket), _) => Standing::Queued(ticket),
+        (None, Some(outcome)) => Standing::Ended(outcome.ending),
+        (None, None) => Standing::Unknown,
+    }
+}
+
+fn check_quarantine(m: &Manifest, probe: &Ticket) -> Result<(), Refusal> {
+    for ticket in m.ahead(probe) {
+        if let (TicketState::Quarantined { reason, .. }, Some(table)) =
+            (&ticket.state, ticket.conflict(probe))
+        {
+            return Err(Refusal::Quarantined {
+                table: table.clone(),
+                by: ticket.operation,
+                reason: reason.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_front(m: &Manifest, probe: &Ticket) -> Result<(), Refusal> {
+    match m.ahead(probe).next() {
+        None => Ok(()),
+        Some(ticket) => Err(Refusal::NotInFront {
+            table: ticket
+                .conflict(probe)
+                .or_else(|| probe.touched.all().next())
+                .cloned()
+                .ok_or(Refusal::NoTicket)?,
+            by: ticket.operation,
+        }),
+    }
+}
+
+/// The rules of `decide` that look at versions: every touched table's pin is the expected one, every base is
+/// at or past the pin.
+fn check_versions(
+    m: &Manifest,
+    ticket: &Ticket,
+    expected: &BTreeMap<TableKey, u64>,
+    bases: &BTreeMap<TableKey, u64>,
+) -> Result<(), Refusal> {
+    for table in ticket.touched.all() {
+        let found = m.pin(table);
+        let expected = expected.get(table).copied().unwrap_or(0);
+        if expected != found {
+            return Err(Refusal::ExpectedVersionMismatch {
+                table: table.clone(),
+                expected,
+                found,
+            });
+        }
+    }
+    for (table, &base) in bases {
+        let pin = m.pin(table);
+        if base < pin {
+            return Err(Refusal::BaseBehindPin {
+                table: table.clone(),
+                base,
+                pin,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// `enqueue`: the ticket waits at the end of the queue. Allowed when no quarantined ticket conflicts.
+///
+/// # Errors
+/// [`Refusal::Quarantined`]; [`Refusal::Ended`] when the operation is over.
+pub fn enqueue(m: &Manifest, ticket: &Ticket, by: &By<'_>) -> Result<Step, Refusal> {
+    match standing(m, ticket.operation) {
+        Standing::Queued(_) => return Ok(Step::Already),
+        Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
+        Standing::Unknown => {}
+    }
+    check_quarantine(m, ticket)?;
+    let mut next = next(m, "enqueue", Some(ticket), by);
+    let mut ticket = ticket.clone();
+    ticket.state = TicketState::Waiting;
+    next.queue.push(ticket);
+    Ok(Step::Next(next))
+}
+
+/// `decide`: the operation will happen. Allowed when its ticket waits, no earlier ticket conflicts, every
+/// touched table's pin is the expected one (0 for a table that must not exist) and every base is at or past
+/// the pin.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn decide(
+    m: &Manifest,
+    operation: OperationId,
+    expected: &BTreeMap<TableKey, u64>,
+    bases: &BTreeMap<TableKey, u64>,
+    by: &By<'_>,
+) -> Result<Step, Refusal> {
+    let ticket = match standing(m, operation) {
+        Standing::Queued(ticket) => ticket,
+        Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
+        Standing::Unknown => return Err(Refusal::NoTicket),
+    };
+    match &ticket.state {
+        TicketState::Waiting => {}
+        TicketState::Decided { .. } => return Ok(Step::Already),
+        TicketState::Quarantined { .. } => return Err(Refusal::WrongState("quarantined")),
+    }
+    check_front(m, ticket)?;
+    check_versions(m, ticket, expected, bases)?;
+    let mut next = next(m, "decide", Some(ticket), by);
+    set_state(
+        &mut next,
+        operation,
+        TicketState::Decided {
+            bases: bases.clone(),
+        },
+    );
+    Ok(Step::Next(next))
+}
+
+/// `enqueue` and `decide` in one: allowed when both are and nobody is ahead. The way in for physical
+/// operations, and for logical ones that are staged in an instant.
+///
+/// The operation was staged on manifest `staged_on`, without a ticket. It may have been barred since (see
+/// [`bar`]), and a barred operation never comes in: so it is refused once `staged_on` is collected, because from
+/// then on the bar may be trimmed.
+///
+/// # Errors
+/// As `enqueue` and `decide`; [`Refusal::Stale`].
+pub fn enqueue_decided(
+    m: &Manifest,
+    ticket: &Ticket,
+    expected: &BTreeMap<TableKey, u64>,
+    bases: &BTreeMap<TableKey, u64>,
+    staged_on: u64,
+    by: &By<'_>,
+) -> Result<Step, Refusal> {
+    match standing(m, ticket.operation) {
+        Standing::Queued(queued) => {
+            return match queued.state {
+                TicketState::Decided { .. } => Ok(Step::Already),
+                TicketState::Waiting => Err(Refusal::WrongState("waiting")),
+                TicketState::Quarantined { .. } => Err(Refusal::WrongState("quarantined")),
+            };
+        }
+        Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
+        Standing::Unknown => {}
+    }
+    if m.collected_below > staged_on {
+        return Err(Refusal::Stale { staged_on });
+    }
+    check_quarantine(m, ticket)?;
+    check_front(m, ticket)?;
+    check_versions(m, ticket, expected, bases)?;
+    let mut next = next(m, "enqueue+decide", Some(ticket), by);
+    let mut ticket = ticket.clone();
+    ticket.state = TicketState::Decided {
+        bases: bases.clone(),
+    };
+    next.queue.push(ticket);
+    Ok(Step::Next(next))
+}
+
+/// `abort`: the ticket is taken back. Allowed while it waits.
+///
+/// # Errors
+/// [`Refusal::WrongState`] once it is decided.
+pub fn abort(m: &Manifest, operation: OperationId, by: &By<'_>) -> Result<Step, Refusal> {
+    match standing(m, operation) {
+        Standing::Queued(ticket) => match ticket.state {
+            TicketState::Waiting => {
+                let mut next = next(m, "abort", Some(ticket), by);
+                end(&mut next, operation, Ending::Aborted);
+                Ok(Step::Next(next))
+            }
+            TicketState::Decided { .. } => Err(Refusal::WrongState("decided")),
+            TicketState::Quarantined { .. } => Err(Refusal::WrongState("quarantined")),
+        },
+        Standing::Ended(Ending::Aborted) | Standing::Unknown => Ok(Step::Already),
+        Standing::Ended(ending) => Err(Refusal::Ended(ending)),
+    }
+}
+
+/// `bar`: an operation that has no ticket shall never get one. Its outcome is recorded as aborted, so that its
+/// sidecar can be deleted although its author may only be asleep.
+///
+/// # Errors
+/// [`Refusal::WrongState`] when it has a ticket after all.
+pub fn bar(m: &Manifest, operation: OperationId, by: &By<'_>) -> Result<Step, Refusal> {
+    match standing(m, operation) {
+        Standing::Queued(_) => Err(Refusal::WrongState("in the queue")),
+        Standing::Ended(_) => Ok(Step::Already),
+        Standing::Unknown => {
+            let mut next = next(m, "bar", None, by);
+            next.change.operation = Some(operation);
+            end(&mut next, operation, Ending::Aborted);
+            Ok(Step::Next(next))
+        }
+    }
+}
+
+/// `publish`: readers see the operation. Allowed when the ticket is decided and no pin goes backwards.
+///
+/// # Errors
+/// [`Refusal::Ended`] with another ending, [`Refusal::PinBackwards`], [`Refusal::MissingPin`].
+pub fn publish(
+    m: &Manifest,
+    operation: OperationId,
+    pins: &BTreeMap<TableKey, u64>,
+    structure: Option<&Structure>,
+    by: &By<'_>,
+) -> Result<Step, Refusal> {
+    let ticket = match standing(m, operation) {
+        Standing::Queued(ticket) => ticket,
+        Standing::Ended(Ending::Published) => return Ok(Step::Already),
+        Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
+        Standing::Unknown => return Err(Refusal::NoTicket),
+    };
+    let bases = match &ticket.state {
+        TicketState::Decided { bases } => bases,
+        TicketState::Waiting => return Err(Refusal::WrongState("waiting")),
+        TicketState::Quarantined { .. } => return Err(Refusal::WrongState("quarantined")),
+    };
+    if let Some(missing) = bases.keys().find(|t| !pins.contains_key(*t)) {
+        return Err(Refusal::MissingPin(missing.clone()));
+    }
+    let mut next = next(m, "publish", Some(ticket), by);
+    next.change.tables = ticket.touched.writes.iter().cloned().collect();
+    apply_pins(&mut next, pins, structure)?;
+    end(&mut next, operation, Ending::Published);
+    Ok(Step::Next(next))
+}
+
+/// `discard`: nothing is published. Allowed for a decided physical ticket, once the caller has seen that
+/// base+1 exists and is not its own, or has fenced it.
+///
+/// # Errors
+/// [`Refusal::WrongState`] for a logical ticket or one that is not decided.
+pub fn discard(m: &Manifest, operation: OperationId, by: &By<'_>) -> Result<Step, Refusal> {
+    match standing(m, operation) {
+        Standing::Queued(ticket) => match ticket.state {
+            TicketState::Decided { .. } if ticket.kind.is_physical() => {
+                let mut next = next(m, "discard", Some(ticket), by);
+                end(&mut next, operation, Ending::Discarded);
+                Ok(Step::Next(next))
+            }
+            TicketState::Decided { .. } => Err(Refusal::WrongState("logical")),
+            TicketState::Waiting => Err(Refusal::WrongState("waiting")),
+            TicketState::Quarantined { .. } => Err(Refusal::WrongState("quarantined")),
+        },
+        Standing::Ended(Ending::Discarded) | Standing::Unknown => Ok(Step::Already),
+        Standing::Ended(ending) => Err(Refusal::Ended(ending)),
+    }
+}
+
+/// `quarantine`: the ticket keeps its place and blocks logical operations on its tables. Allowed for a
+/// decided logical ticket.
+///
+/// # Errors
+/// [`Refusal::WrongState`] for a physical ticket or one that waits.
+pub fn quarantine(
+    m: &Manifest,
+    operation: OperationId,
+    reason: &str,
+    by: &By<'_>,
+) -> Result<Step, Refusal> {
+    let ticket = match standing(m, operation) {
+        Standing::Queued(ticket) => ticket,
+        Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
+        Standing::Unknown => return Err(Refusal::NoTicket),
+    };
+    match &ticket.state {
+        TicketState::Quarantined { .. } => Ok(Step::Already),
+        TicketState::Waiting => Err(Refusal::WrongState("waiting")),
+        TicketState::Decided { .. } if ticket.kind.is_physical() => {
+            Err(Refusal::WrongState("physical"))
+        }
+        TicketState::Decided { bases } => {
+            let state = TicketState::Quarantined {
+                bases: bases.clone(),
+                reason: reason.to_owned(),
+            };
+            let mut next = next(m, "quarantine", Some(ticket), by);
+            reason.clone_into(&mut next.change.summary);
+            set_state(&mut next, operation, state);
+            Ok(Step::Next(next))
+        }
+    }
+}
+
+/// How `squire repair` resolves a quarantined operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resolution {
+    /// Publish it: every table holds the effect, at these pins.
+    Publish(BTreeMap<TableKey, u64>, Option<Structure>),
+    /// Discard it: no table holds the effect, and every touched table is fenced.
+    Discard,
+}
+
+/// `resolve`: ends a quarantine. The caller has fenced every touched table before; [`Resolution::Discard`]
+/// is right only when no table holds the effect.
+///
+/// # Errors
+/// [`Refusal::WrongState`] for a ticket that is not quarantined, [`Refusal::PinBackwards`].
+pub fn resolve(
+    m: &Manifest,
+    operation: OperationId,
+    how: &Resolution,
+    by: &By<'_>,
+) -> Result<Step, Refusal> {
+    let ending = match how {
+        Resolution::Publish(..) => Ending::Published,
+        Resolution::Discard => Ending::Discarded,
+    };
+    let ticket = match standing(m, operation) {
+        Standing::Queued(ticket) => ticket,
+        Standing::Ended(ended) if ended == ending => return Ok(Step::Already),
+        Standing::Ended(ended) => return Err(Refusal::Ended(ended)),
+        Standing::Unknown => return Err(Refusal::NoTicket),
+    };
+    if !matches!(ticket.state, TicketState::Quarantined { .. }) {
+        return Err(Refusal::WrongState("not quarantined"));
+    }
+    let mut next = next(m, "resolve", Some(ticket), by);
+    if let Resolution::Publish(pins, structure) = how {
+        next.change.tables = ticket.touched.writes.iter().cloned().collect();
+        apply_pins(&mut next, pins, structure.as_ref())?;
+    }
+    end(&mut next, operation, ending);
+    Ok(Step::Next(next))
+}
+
+/// `adopt`: benign drift becomes the pin. Allowed when no ticket of any operation touches the table and the
+/// pin is still the one that the caller saw.
+///
+/// # Errors
+/// [`Refusal::NotInFront`], [`Refusal::ExpectedVersionMismatch`], [`Refusal::PinBackwards`].
+pub fn adopt(
+    m: &Manifest,
+    table: &TableKey,
+    pin: u64,
+    head: u64,
+    by: &By<'_>,
+) -> Result<Step, Refusal> {
+    let found = m.pin(table);
+    if found == head {
+        return Ok(Step::Already);
+    }
+    if let Some(ticket) = m.queue.iter().find(|t| t.touched.all().any(|k| k == table)) {
+        return Err(Refusal::NotInFront {
+            table: table.clone(),
+            by: ticket.operation,
+        });
+    }
+    if found != pin {
+        return Err(Refusal::ExpectedVersionMismatch {
+            table: table.clone(),
+            expected: pin,
+            found,
+        });
+    }
+    let mut next = next(m, "adopt", None, by);
+    next.change.tables = vec![table.clone()];
+    apply_pins(&mut next, &BTreeMap::from([(table.clone(), head)]), None)?;
+    Ok(Step::Next(next))
+}
+
+/// `collect`: manifests below the mark may be deleted once the resulting manifest counts; outcomes older
+/// than the mark are trimmed. The mark never falls and never passes the manifest that records it.
+///
+/// # Errors
+/// [`Refusal::BadCollection`].
+pub fn collect(m: &Manifest, below: u64, by: &By<'_>) -> Result<Step, Refusal> {
+    let bad = |reason| Refusal::BadCollection { below, reason };
+    if below == m.collected_below {
+        return Ok(Step::Already);
+    }
+    if below < m.collected_below {
+        return Err(bad("more is collected already"));
+    }
+    let mut next = next(m, "collect", None, by);
+    if below > next.number {
+        return Err(bad("the newest manifest must stay"));
+    }
+    next.collected_below = below;
+    next.outcomes.retain(|_, outcome| outcome.number >= below);
+    Ok(Step::Next(next))
+}
+
+fn set_state(m: &mut Manifest, operation: OperationId, state: TicketState) {
+    if let Some(ticket) = m.queue.iter_mut().find(|t| t.operation == operation) {
+        ticket.state = state;
+    }
+}
+
+fn end(m: &mut Manifest, operation: OperationId, ending: Ending) {
+    m.queue.retain(|t| t.operation != operation);
+    let outcome = Outcome {
+        ending,
+        number: m.number,
+    };
+    m.outcomes.insert(operation, outcome);
+}
+
+fn apply_pins(
+    m: &mut Manifest,
+    pins: &BTreeMap<TableKey, u64>,
+    structure: Option<&Structure>,
+) -> Result<(), Refusal> {
+    if let Some(structure) = structure {
+        for (key, path) in &structure.added {
+            let entry = TableEntry {
+                path: path.clone(),
+                pin: 0,
+            };
+            m.tables.insert(key.clone(), entry);
+        }
+    }
+    for (table, &to) in pins {
+        match m.tables.get_mut(table) {
+            Some(entry) if to < entry.pin => {
+                return Err(Refusal::PinBackwards {
+                    table: table.clone(),
+                    pin: entry.pin,
+                    to,
+                });
+            }
+            Some(entry) => entry.pin = to,
+            None => return Err(Refusal::MissingPin(table.clone())),
+        }
+    }
+    if let Some(structure) = structure {
+        for key in &structure.dropped {
+            if let Some(entry) = m.tables.remove(key) {
+                m.retired_paths.insert(entry.path);
+            }
+        }
+        let moved: Vec<_> = structure
+            .renamed
+            .iter()
+            .filter_map(|(from, to)| Some((to.clone(), m.tables.remove(from)?)))
+            .collect();
+        m.tables.extend(moved);
+        m.schema = structure.schema.clone();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "transition_tests.rs"]
+mod tests;

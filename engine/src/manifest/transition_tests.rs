@@ -1,0 +1,366 @@
+//! The transitions keep the protocol's promises under every order of calls, and refuse for the reason they say.
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::manifest::{OperationKind, Touched, codec};
+
+type Pins = BTreeMap<TableKey, u64>;
+/// A transition with all its arguments, to be applied to any manifest.
+type Call = Box<dyn Fn(&Manifest) -> Result<Step, Refusal>>;
+
+const KEYS: [&str; 4] = ["node:A", "node:B", "edge:C", "node:D"];
+
+fn key(n: usize) -> TableKey {
+    KEYS[n % KEYS.len()].parse().unwrap()
+}
+
+fn by() -> By<'static> {
+    By {
+        actor: "ada@lab",
+        at: DateTime::UNIX_EPOCH,
+        summary: "",
+    }
+}
+
+/// Three tables at pin 5; the fourth key is free.
+fn start() -> Manifest {
+    let mut first = Manifest::first(Uuid::from_u128(1), "ada@lab", DateTime::UNIX_EPOCH);
+    first.tables = (0..3)
+        .map(|n| {
+            let path = format!("{}.lance", key(n).name());
+            (key(n), TableEntry { path, pin: 5 })
+        })
+        .collect();
+    first
+}
+
+fn operation(n: usize) -> OperationId {
+    Uuid::from_u128(100 + n as u128).into()
+}
+
+fn ticket(n: usize, kind: OperationKind, writes: &[usize], reads: &[usize]) -> Ticket {
+    let keys = |of: &[usize]| of.iter().map(|n| key(*n)).collect();
+    Ticket {
+        operation: operation(n),
+        holder: "lab-1".into(),
+        actor: "ada@lab".to_owned(),
+        kind,
+        touched: Touched {
+            writes: keys(writes),
+            reads: keys(reads),
+        },
+        state: TicketState::Waiting,
+        at: DateTime::UNIX_EPOCH,
+    }
+}
+
+/// The cast of every random run: loads, a delete that reads, physical operations, and schema applies that add,
+/// drop and rename.
+fn cast() -> Vec<Ticket> {
+    use OperationKind::{Compact, Delete, Index, Load, SchemaApply};
+    vec![
+        ticket(0, Load, &[0, 1], &[]),
+        ticket(1, Load, &[1], &[]),
+        ticket(2, Delete, &[2], &[0]),
+        ticket(3, Compact, &[0], &[]),
+        ticket(4, Index, &[2], &[]),
+        ticket(5, SchemaApply, &[3], &[]),
+        ticket(6, SchemaApply, &[0], &[]),
+        ticket(7, SchemaApply, &[1, 3], &[]),
+    ]
+}
+
+/// What a schema apply of the cast would stage on `m`; `None` when it cannot follow.
+fn structure(n: usize, m: &Manifest) -> Option<Structure> {
+    let mut structure = Structure::default();
+    let has = |n| m.tables.contains_key(&key(n));
+    match n {
+        5 if !has(3) => {
+            let path = m.fresh_path(&key(3), operation(n));
+            structure.added.insert(key(3), path);
+        }
+        6 if has(0) => _ = structure.dropped.insert(key(0)),
+        6 => {
+            let path = m.fresh_path(&key(0), operation(n));
+            structure.added.insert(key(0), path);
+        }
+        7 if has(1) && !has(3) => _ = structure.renamed.insert(key(1), key(3)),
+        7 if has(3) && !has(1) => _ = structure.renamed.insert(key(3), key(1)),
+        _ => return None,
+    }
+    Some(structure)
+}
+
+/// The versions that an operation stages at: of what it changes the data of.
+fn bases(ticket: &Ticket, structure: Option<&Structure>, m: &Manifest, past: u64) -> Pins {
+    match structure {
+        Some(structure) => structure.added.keys().map(|k| (k.clone(), 0)).collect(),
+        None => {
+            let based = |k: &TableKey| (k.clone(), (m.pin(k) + past).saturating_sub(1));
+            ticket.touched.writes.iter().map(based).collect()
+        }
+    }
+}
+
+/// One random call; the numbers are offsets to what would be sane, where 1 is sane.
+#[derive(Clone, Debug)]
+enum Do {
+    Enqueue(usize),
+    Decide(usize, u64, u64),
+    EnqueueDecided(usize, u64, u64, u64),
+    Abort(usize),
+    Publish(usize, u64),
+    Discard(usize),
+    Quarantine(usize),
+    Resolve(usize, Option<u64>),
+    Adopt(usize, u64, u64),
+    Collect(u64),
+    Bar(usize),
+}
+
+fn calls() -> impl Strategy<Value = Vec<Do>> {
+    let op = 0..8_usize;
+    // Mostly sane, now and then off by one or two.
+    let off = || prop_oneof![6 => Just(1_u64), 1 => Just(0), 2 => Just(2)];
+    let one = prop_oneof![
+        4 => op.clone().prop_map(Do::Enqueue),
+        6 => (op.clone(), off(), off()).prop_map(|(n, e, b)| Do::Decide(n, e, b)),
+        3 => (op.clone(), off(), off(), 0..4_u64).prop_map(|(n, e, b, s)| Do::EnqueueDecided(n, e, b, s)),
+        1 => op.clone().prop_map(Do::Abort),
+        4 => (op.clone(), off()).prop_map(|(n, p)| Do::Publish(n, p)),
+        1 => op.clone().prop_map(Do::Discard),
+        1 => op.clone().prop_map(Do::Quarantine),
+        2 => (op.clone(), prop::option::of(off())).prop_map(|(n, p)| Do::Resolve(n, p)),
+        1 => (0..4_usize, off(), 0..3_u64).prop_map(|(t, p, h)| Do::Adopt(t, p, h)),
+        1 => (0..6_u64).prop_map(Do::Collect),
+        1 => op.prop_map(Do::Bar),
+    ];
+    prop::collection::vec(one, 1..60)
+}
+
+/// A run of the protocol: what its authors remember besides the manifest.
+struct Run {
+    cast: Vec<Ticket>,
+    staged: BTreeMap<usize, Structure>,
+}
+
+impl Run {
+    /// A call as its author would make it on `m`; `None` when it could not even be staged.
+    fn prepare(&mut self, what: &Do, m: &Manifest) -> Option<Call> {
+        let shifted = |version: u64, off: u64| (version + off).saturating_sub(1);
+        let expected = |ticket: &Ticket, off| -> Pins {
+            let pin = |k: &TableKey| (k.clone(), shifted(m.pin(k), off));
+            ticket.touched.all().map(pin).collect()
+        };
+        let landed = |n: usize, off: u64| -> Pins {
+            let of = |bases: &Pins| bases.iter().map(|(k, b)| (k.clone(), b + off)).collect();
+            match m.ticket(operation(n)).map(|t| &t.state) {
+                Some(TicketState::Decided { bases } | TicketState::Quarantined { bases, .. }) => of(bases),
+                _ => BTreeMap::new(),
+            }
+        };
+        Some(match *what {
+            Do::Enqueue(n) => {
+                let ticket = self.cast[n].clone();
+                Box::new(move |m| enqueue(m, &ticket, &by()))
+            }
+            Do::Decide(n, e, b) | Do::EnqueueDecided(n, e, b, _) => {
+                let ticket = self.cast[n].clone();
+                let staged = structure(n, m);
+                if ticket.kind == OperationKind::SchemaApply && staged.is_none() {
+                    return None;
+                }
+                let (expected, bases) = (expected(&ticket, e), bases(&ticket, staged.as_ref(), m, b));
+                let decided = m.ticket(operation(n)).is_some_and(|t| t.state != TicketState::Waiting);
+                if let Some(staged) = staged.filter(|_| !decided) {
+                    self.staged.insert(n, staged);
+                }
+                match *what {
+                    Do::EnqueueDecided(.., back) => {
+                        let on = m.number.saturating_sub(back);
+                        Box::new(move |m| enqueue_decided(m, &ticket, &expected, &bases, on, &by()))
+                    }
+                    _ => Box::new(move |m| decide(m, operation(n), &expected, &bases, &by())),
+                }
+            }
+            Do::Abort(n) => Box::new(move |m| abort(m, operation(n), &by())),
+            Do::Publish(n, off) => {
+                let (pins, staged) = (landed(n, off), self.staged.get(&n).cloned());
+                Box::new(move |m| publish(m, operation(n), &pins, staged.as_ref(), &by()))
+            }
+            Do::Discard(n) => Box::new(move |m| discard(m, operation(n), &by())),
+            Do::Quarantine(n) => Box::new(move |m| quarantine(m, operation(n), "why", &by())),
+            Do::Resolve(n, how) => {
+                let how = how.map_or(Resolution::Discard, |off| {
+                    Resolution::Publish(landed(n, off), self.staged.get(&n).cloned())
+                });
+                Box::new(move |m| resolve(m, operation(n), &how, &by()))
+            }
+            Do::Adopt(t, pin, head) => {
+                let (pin, head) = (shifted(m.pin(&key(t)), pin), shifted(m.pin(&key(t)), head));
+                Box::new(move |m| adopt(m, &key(t), pin, head, &by()))
+            }
+            Do::Collect(back) => {
+                let below = (m.number + 2).saturating_sub(back);
+                Box::new(move |m| collect(m, below, &by()))
+            }
+            Do::Bar(n) => Box::new(move |m| bar(m, operation(n), &by())),
+        })
+    }
+}
+
+/// What every step keeps, whatever it is.
+mod promise {
+    use super::*;
+
+    type Check = Result<(), TestCaseError>;
+
+    pub(super) fn number_grows_by_one(old: &Manifest, new: &Manifest) -> Check {
+        prop_assert_eq!((new.number, new.graph), (old.number + 1, old.graph));
+        Ok(())
+    }
+
+    /// By path, because a key may be renamed; a path that is gone is retired.
+    pub(super) fn pins_never_go_back(old: &Manifest, new: &Manifest) -> Check {
+        for entry in old.tables.values() {
+            match new.tables.values().find(|e| e.path == entry.path) {
+                Some(now) => prop_assert!(now.pin >= entry.pin, "{} went back", entry.path),
+                None => prop_assert!(new.retired_paths.contains(&entry.path)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn paths_are_never_used_twice(old: &Manifest, new: &Manifest) -> Check {
+        let live = |m: &Manifest| -> Vec<String> {
+            m.tables.values().map(|e| e.path.to_lowercase()).collect()
+        };
+        prop_assert!(new.retired_paths.is_superset(&old.retired_paths));
+        prop_assert_eq!(live(new).iter().collect::<BTreeSet<_>>().len(), live(new).len());
+        let retired: BTreeSet<_> = new.retired_paths.iter().map(|p| p.to_lowercase()).collect();
+        prop_assert!(live(new).iter().all(|path| !retired.contains(path)));
+        Ok(())
+    }
+
+    /// Only the tables that the transition names change, and it names none that its operation does not write.
+    pub(super) fn other_tables_stand_still(old: &Manifest, new: &Manifest) -> Check {
+        let named: BTreeSet<_> = new.change.tables.iter().collect();
+        for k in old.tables.keys().chain(new.tables.keys()).filter(|k| !named.contains(k)) {
+            prop_assert_eq!(old.tables.get(k), new.tables.get(k), "{} moved", k);
+        }
+        if let Some(ticket) = new.change.operation.and_then(|op| old.ticket(op)) {
+            prop_assert!(named.iter().all(|k| ticket.touched.writes.contains(*k)));
+        }
+        Ok(())
+    }
+
+    /// Ended once, an operation has that outcome and no ticket for as long as the outcome is kept.
+    pub(super) fn an_operation_ends_at_most_once(old: &Manifest, new: &Manifest) -> Check {
+        for (op, outcome) in &old.outcomes {
+            let kept = new.outcomes.get(op);
+            let trimmed = kept.is_none() && outcome.number < new.collected_below;
+            prop_assert!(kept == Some(outcome) || trimmed, "{op} ended twice");
+            prop_assert!(new.ticket(*op).is_none(), "{op} came in again");
+        }
+        let tickets: BTreeSet<_> = new.queue.iter().map(|t| t.operation).collect();
+        prop_assert_eq!(tickets.len(), new.queue.len());
+        prop_assert!(new.outcomes.keys().all(|op| !tickets.contains(op)));
+        for (op, outcome) in new.outcomes.iter().filter(|(op, _)| !old.outcomes.contains_key(op)) {
+            prop_assert_eq!((Some(*op), outcome.number), (new.change.operation, new.number));
+        }
+        Ok(())
+    }
+
+    pub(super) fn the_queue_keeps_its_order(old: &Manifest, new: &Manifest) -> Check {
+        let stayed: Vec<_> = old.queue.iter().map(|t| t.operation).filter(|op| new.ticket(*op).is_some()).collect();
+        let now: Vec<_> = new.queue.iter().map(|t| t.operation).collect();
+        prop_assert!(now.starts_with(&stayed) && now.len() <= stayed.len() + 1);
+        Ok(())
+    }
+
+    /// What is decided happens: it leaves by a publish alone, or, when it is physical, by a discard; and from
+    /// quarantine only by `resolve`.
+    pub(super) fn what_is_decided_happens(old: &Manifest, new: &Manifest) -> Check {
+        for ticket in old.queue.iter().filter(|t| t.state != TicketState::Waiting) {
+            let quarantined = matches!(ticket.state, TicketState::Quarantined { .. });
+            let ending = new.outcomes.get(&ticket.operation).map(|o| o.ending);
+            match (new.ticket(ticket.operation), ending) {
+                (Some(now), _) => prop_assert!(
+                    now.state == ticket.state || matches!(now.state, TicketState::Quarantined { .. }) && !quarantined
+                ),
+                (None, Some(_)) if quarantined => prop_assert_eq!(&new.change.transition, "resolve"),
+                (None, Some(Ending::Published)) => {}
+                (None, ending) => prop_assert!(ticket.kind.is_physical() && ending == Some(Ending::Discarded)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Two that conflict are never decided together, quarantined ones included; so the decided one is in front.
+    pub(super) fn the_decided_are_in_front(_: &Manifest, new: &Manifest) -> Check {
+        let decided = |t: &&Ticket| t.state != TicketState::Waiting;
+        for ticket in new.queue.iter().filter(decided) {
+            prop_assert_eq!(new.ahead(ticket).next(), None);
+        }
+        Ok(())
+    }
+
+    pub(super) fn quarantine_keeps_conflicting_operations_out(old: &Manifest, new: &Manifest) -> Check {
+        if let Some(came) = new.queue.iter().find(|t| old.ticket(t.operation).is_none()) {
+            let blocks = |t: &&Ticket| matches!(t.state, TicketState::Quarantined { .. }) && t.conflict(came).is_some();
+            prop_assert_eq!(old.queue.iter().find(blocks), None);
+        }
+        Ok(())
+    }
+
+    pub(super) fn collection_never_falls_nor_passes_the_newest(old: &Manifest, new: &Manifest) -> Check {
+        prop_assert!((old.collected_below..=new.number).contains(&new.collected_below));
+        prop_assert!(new.outcomes.values().all(|o| o.number >= new.collected_below));
+        Ok(())
+    }
+
+    pub(super) fn it_reads_back_as_it_was_written(_: &Manifest, new: &Manifest) -> Check {
+        let bytes = codec::encode(new).unwrap();
+        prop_assert_eq!(&codec::decode(&bytes, new.number, "a.json", "memory://g").unwrap(), new);
+        Ok(())
+    }
+
+    pub(super) const ALL: [fn(&Manifest, &Manifest) -> Check; 11] = [
+        number_grows_by_one,
+        pins_never_go_back,
+        paths_are_never_used_twice,
+        other_tables_stand_still,
+        an_operation_ends_at_most_once,
+        the_queue_keeps_its_order,
+        what_is_decided_happens,
+        the_decided_are_in_front,
+        quarantine_keeps_conflicting_operations_out,
+        collection_never_falls_nor_passes_the_newest,
+        it_reads_back_as_it_was_written,
+    ];
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    #[test]
+    fn every_order_of_calls_keeps_every_promise(calls in calls()) {
+        let mut run = Run { cast: cast(), staged: BTreeMap::new() };
+        let mut manifest = start();
+        for what in &calls {
+            let Some(call) = run.prepare(what, &manifest) else { continue };
+            let before = manifest.clone();
+            let step = call(&manifest);
+            prop_assert_eq!(&manifest, &before, "a transition changes nothing in place");
+            if let Ok(Step::Next(next)) = step {
+                for promise in promise::ALL {
+                    promise(&manifest, &next)?;
+                }
+                prop_assert_eq!(call(&next), Ok(Step::Already), "{:?} took place twice", what);
+                manifest = *next;
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The names of the protocol: tables, operations and holders.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Whether a type describes nodes or edges. It is the first half of a [`TableKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TypeKind {
+    /// A node type, written `node`.
+    Node,
+    /// An edge type, written `edge`.
+    Edge,
+}
+
+impl TypeKind {
+    /// The word that stands for this kind in keys, files and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Edge => "edge",
+        }
+    }
+}
+
+impl fmt::Display for TypeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A table of a graph, named by kind and type: `node:Person`, `edge:Knows`.
+///
+/// Keys are ordered; effects are taken in the order of their keys.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableKey {
+    kind: TypeKind,
+    name: String,
+}
+
+/// Why a text is no [`TableKey`] or no type name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The text has no `node:` or `edge:` in front.
+    #[error("`{0}` is not a table key: write `node:NAME` or `edge:NAME`")]
+    NotAKey(String),
+    /// The name cannot be a type's name.
+    #[error(
+        "`{0}` cannot name a type or property: start with a letter, go on with letters, digits or `_`, at most 128 of them"
+    )]
+    BadName(String),
+}
+
+/// Checks that `name` can name a type or a property: an ASCII letter, then letters, digits or `_`, at
+/// most 128 in all. (The name becomes a part of a path and of SQL.)
+///
+/// # Errors
+/// [`NameError::BadName`].
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    let mut chars = name.chars();
+    let head = chars.next().is_some_and(|c| c.is_ascii_alphabetic());
+    if head && name.len() <= 128 && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        Ok(())
+    } else {
+        Err(NameError::BadName(name.to_owned()))
+    }
+}
+
+impl TableKey {
+    /// A key from its halves.
+    ///
+    /// # Errors
+    /// [`NameError::BadName`] when `name` cannot name a type, see [`check_name`].
+    pub fn new(kind: TypeKind, name: impl Into<String>) -> Result<Self, NameError> {
+        let name = name.into();
+        check_name(&name)?;
+        Ok(Self { kind, name })
+    }
+
+    /// `node` or `edge`.
+    pub const fn kind(&self) -> TypeKind {
+        self.kind
+    }
+
+    /// The type's name, without its kind.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for TableKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind, self.name)
+    }
+}
+
+impl FromStr for TableKey {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.split_once(':') {
+            Some(("node", name)) => Self::new(TypeKind::Node, name),
+            Some(("edge", name)) => Self::new(TypeKind::Edge, name),
+            _ => Err(NameError::NotAKey(text.to_owned())),
+        }
+    }
+}
+
+impl Serialize for TableKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TableKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One operation, for all time. A retry is another operation and has another id.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct OperationId(Uuid);
+
+impl OperationId {
+    /// A fresh id. Ids sort by the time they were made.
+    pub fn fresh() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id as a uuid: the `uuid` of the operation's Lance transactions.
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl From<Uuid> for OperationId {
+    fn from(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for OperationId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+/// A process that has tickets: `host-pid-random`, and so the name of its heartbeat object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HolderId(String);
+
+impl HolderId {
+    /// The id of this process, fresh at every call: an engine makes one when it starts.
+    pub fn fresh() -> Self {
+        let host: String = gethostname::gethostname()
+            .to_string_lossy()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
+            .take(64)
+            .collect();
+        let random = Uuid::new_v4().simple().to_string();
+        Self(format!("{host}-{}-{}", std::process::id(), &random[..8]))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for HolderId {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_reads_back_as_it_is_written() {
+        let key: TableKey = "edge:Knows".parse().unwrap();
+        assert_eq!((key.kind(), key.name()), (TypeKind::Edge, "Knows"));
+        assert_eq!(key.to_string(), "edge:Knows");
+    }
+
+    #[test]
+    fn a_name_that_would_leave_the_root_is_refused() {
+        for bad in ["node:../x", "node:", "node:a/b", "node:_squire", "knows", "table:x"] {
+            assert!(bad.parse::<TableKey>().is_err(), "{bad}");
+        }
+    }
+}

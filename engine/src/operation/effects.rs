@@ -1,0 +1,302 @@
+//! Taking effect, publishing and clearing (design §3, steps 8 to 10), from the sidecar alone: the owner and any
+//! number of healers run this same code, at once if need be, without a lock.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::Utc;
+use lance::dataset::DeleteBuilder;
+use tokio::time::sleep;
+
+use super::load::LoadMode;
+use crate::{
+    core::Core,
+    error::{Error, Result},
+    manifest::{
+        Call, Ending, Manifest, Refusal, TicketState,
+        transition::{self, By},
+    },
+    names::TableKey,
+    sidecar::{Effect, LogicalPlan, Sidecar},
+    table::{
+        Table,
+        commit::{Landing, commit_at},
+        staged::{Search, Staged, search},
+    },
+};
+
+/// So often an effect is tried before the store is given up on; a healer goes on later.
+const MAX_ATTEMPTS: u32 = 12;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How carrying out an operation ended.
+#[derive(Debug)]
+pub(crate) enum Carried {
+    /// Every effect stands and readers see them from this manifest on.
+    Published {
+        manifest: u64,
+        pins: BTreeMap<TableKey, u64>,
+    },
+    /// It was over already, or ended meanwhile: somebody else carried it out or called it off.
+    Ended(Ending),
+    /// It is over, so long ago that the manifest has forgotten how.
+    Forgotten,
+    /// It cannot be applied to this table.
+    Quarantined { table: TableKey, reason: String },
+}
+
+enum Landed {
+    At(u64),
+    Stop(Carried),
+}
+
+/// Carries a decided operation out. `decided` is a manifest that was listed after the decision, if the caller has
+/// one: it saves the first look at each table's head and at the manifest (see `land`).
+///
+/// # Errors
+/// When the store or Lance fail again and again; the operation stays decided and a healer goes on.
+pub(crate) async fn carry_out(
+    core: &Core,
+    sidecar: &Sidecar,
+    decided: Option<Arc<Manifest>>,
+) -> Result<Carried> {
+    let mut pins = BTreeMap::new();
+    for effect in &sidecar.effects {
+        match land(core, sidecar, effect, decided.as_deref()).await? {
+            Landed::At(version) => {
+                pins.insert(effect.table.clone(), version);
+            }
+            Landed::Stop(carried) => {
+                clear(core, sidecar, &carried).await;
+                return Ok(carried);
+            }
+        }
+    }
+    let carried = publish(core, sidecar, pins).await?;
+    clear(core, sidecar, &carried).await;
+    Ok(carried)
+}
+
+/// Step 8 for one table.
+///
+/// The first attempt of a caller that holds the manifest of the decision goes straight to base+1: with head = base
+/// there is no version to search, the manifest was read after the decision, and a commit at exactly base+1 cannot
+/// land over anybody's version, a fence's included. Every later attempt takes the steps (a), (b), (c) in order.
+async fn land(
+    core: &Core,
+    sidecar: &Sidecar,
+    effect: &Effect,
+    decided: Option<&Manifest>,
+) -> Result<Landed> {
+    let operation = sidecar.operation;
+    let table = core.table(&effect.table, &effect.path);
+    let mut staged = Staged::from_effect(effect, &table)?;
+    let mut head = effect.base;
+    let mut straight = effect.base > 0
+        && decided.is_some_and(|m| {
+            let ticket = m.ticket(operation);
+            ticket.is_some_and(|t| matches!(t.state, TicketState::Decided { .. }))
+        });
+    let mut pause = FIRST_PAUSE;
+    let mut conflict_at: Option<(u64, String)> = None;
+    let mut last = None;
+    for _ in 0..MAX_ATTEMPTS {
+        if !straight {
+            // (a)
+            head = table.head().await?;
+            match search(&table, operation, effect.base, head).await? {
+                Search::Found(version) => return Ok(Landed::At(version)),
+                Search::Missing(version) => {
+                    return still_decided_then(core, sidecar, effect, async || {
+                        cannot(core, sidecar, effect, &format!("version {version} is missing")).await
+                    })
+                    .await;
+                }
+                Search::Absent if sidecar.kind.is_physical() && head > effect.base => {
+                    return discard(core, sidecar).await.map(Landed::Stop);
+                }
+                Search::Absent => {}
+            }
+            if let Some((at, reason)) = &conflict_at
+                && *at == head
+            {
+                match restage(sidecar, effect, &table, &staged, head).await? {
+                    Some(again) => staged = again,
+                    None => return cannot(core, sidecar, effect, reason).await,
+                }
+            }
+            // (b)
+            if let Some(stop) = standing(core, sidecar, effect).await? {
+                return Ok(Landed::Stop(stop));
+            }
+        }
+        straight = false;
+        // (c)
+        match commit_at(&table, &staged, head).await {
+            Landing::Landed(version) => {
+                if head > effect.base {
+                    tracing::info!(table = %effect.table, %operation, base = effect.base, version, uri = %core.storage.uri, "drift that slipped in between is published along");
+                }
+                return Ok(Landed::At(version));
+            }
+            Landing::Taken => {}
+            Landing::Conflict(reason) if conflict_at.as_ref().is_some_and(|(at, _)| *at == head) => {
+                return cannot(core, sidecar, effect, &reason).await;
+            }
+            Landing::Conflict(reason) => conflict_at = Some((head, reason)),
+            Landing::Unclear(e) => {
+                last = Some(table.failed("committing to", *e));
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::Damaged {
+        object: format!("the history of {}", effect.table),
+        reason: format!("version after version is taken by others; the newest is {head}"),
+        uri: core.storage.uri.clone(),
+    }))
+}
+
+/// Whether the ticket is decided no more, and how it ended then.
+async fn standing(core: &Core, sidecar: &Sidecar, effect: &Effect) -> Result<Option<Carried>> {
+    let newest = core.register.newest().await?;
+    let operation = sidecar.operation;
+    Ok(match newest.ticket(operation).map(|t| &t.state) {
+        Some(TicketState::Decided { .. }) => None,
+        Some(TicketState::Quarantined { reason, .. }) => Some(Carried::Quarantined {
+            table: effect.table.clone(),
+            reason: reason.clone(),
+        }),
+        Some(TicketState::Waiting) | None => {
+            let outcome = newest.outcomes.get(&operation);
+            Some(outcome.map_or(Carried::Forgotten, |o| Carried::Ended(o.ending)))
+        }
+    })
+}
+
+async fn still_decided_then(
+    core: &Core,
+    sidecar: &Sidecar,
+    effect: &Effect,
+    then: impl AsyncFnOnce() -> Result<Landed>,
+) -> Result<Landed> {
+    // A version is missing because the operation is over and cleanup went past it, or it is really gone.
+    match standing(core, sidecar, effect).await? {
+        Some(stop) => Ok(Landed::Stop(stop)),
+        None => then().await,
+    }
+}
+
+/// Ends an operation that cannot be applied: a logical one is quarantined; a physical one is fenced off and
+/// discarded.
+async fn cannot(core: &Core, sidecar: &Sidecar, effect: &Effect, why: &str) -> Result<Landed> {
+    if sidecar.kind.is_physical() {
+        core.fence(&core.table(&effect.table, &effect.path), effect.base).await?;
+        return discard(core, sidecar).await.map(Landed::Stop);
+    }
+    let operation = sidecar.operation;
+    let reason = format!("its effect on {} cannot be applied: {why}", effect.table);
+    let call = core
+        .register
+        .change(operation, |m| {
+            transition::quarantine(m, operation, &reason, &by(sidecar))
+        })
+        .await?;
+    match call {
+        Call::Holds(_) => {
+            tracing::error!(table = %effect.table, %operation, kind = %sidecar.kind, reason, uri = %core.storage.uri, "operation quarantined; resolve it with `squire repair`");
+            Ok(Landed::Stop(Carried::Quarantined {
+                table: effect.table.clone(),
+                reason,
+            }))
+        }
+        Call::Refused(Refusal::Ended(ending)) => Ok(Landed::Stop(Carried::Ended(ending))),
+        Call::Refused(refusal) => Err(core.refused(operation, refusal)),
+    }
+}
+
+/// Gives up a physical operation that came too late: base+1 exists and is not its own.
+async fn discard(core: &Core, sidecar: &Sidecar) -> Result<Carried> {
+    let operation = sidecar.operation;
+    let call = core
+        .register
+        .change(operation, |m| transition::discard(m, operation, &by(sidecar)))
+        .await?;
+    match call {
+        Call::Holds(_) => Ok(Carried::Ended(Ending::Discarded)),
+        Call::Refused(Refusal::Ended(ending)) => Ok(Carried::Ended(ending)),
+        Call::Refused(refusal) => Err(core.refused(operation, refusal)),
+    }
+}
+
+/// Step 9.
+async fn publish(
+    core: &Core,
+    sidecar: &Sidecar,
+    pins: BTreeMap<TableKey, u64>,
+) -> Result<Carried> {
+    let operation = sidecar.operation;
+    let call = core
+        .register
+        .change(operation, |m| {
+            transition::publish(m, operation, &pins, sidecar.structure.as_ref(), &by(sidecar))
+        })
+        .await?;
+    match call {
+        Call::Holds(newest) => {
+            let outcome = newest.outcomes.get(&operation);
+            let manifest = outcome.map_or(newest.number, |o| o.number);
+            Ok(Carried::Published { manifest, pins })
+        }
+        Call::Refused(Refusal::Ended(ending)) => Ok(Carried::Ended(ending)),
+        Call::Refused(Refusal::NoTicket) => Ok(Carried::Forgotten),
+        Call::Refused(refusal) => Err(core.refused(operation, refusal)),
+    }
+}
+
+/// Step 10.
+async fn clear(core: &Core, sidecar: &Sidecar, carried: &Carried) {
+    if !matches!(carried, Carried::Quarantined { .. }) {
+        core.recovery.delete(sidecar.operation).await;
+    }
+}
+
+/// Stages an effect again, at another version, with the same uuid; `None` when that is impossible.
+async fn restage(
+    sidecar: &Sidecar,
+    effect: &Effect,
+    table: &Table,
+    staged: &Staged,
+    head: u64,
+) -> Result<Option<Staged>> {
+    match &sidecar.plan {
+        LogicalPlan::Load { modes } if modes.get(&effect.table) == Some(&LoadMode::Append) => {
+            Ok(staged.moved_to(head))
+        }
+        LogicalPlan::Delete { predicates } => {
+            let Some(predicate) = predicates.get(&effect.table) else {
+                return Ok(None);
+            };
+            let dataset = Arc::new(table.at(head).await?);
+            let again = DeleteBuilder::new(dataset, predicate.as_str())
+                .execute_uncommitted()
+                .await
+                .map_err(|e| table.failed("deleting from", e))?;
+            Ok(Some(Staged::new(
+                again.transaction,
+                again.affected_rows,
+                sidecar.operation,
+            )))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn by(sidecar: &Sidecar) -> By<'_> {
+    By {
+        actor: &sidecar.actor,
+        at: Utc::now(),
+        summary: &sidecar.summary,
+    }
+}

@@ -1,0 +1,45 @@
+//! Operations: what changes a graph, and the one lifecycle that all of them go through.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `load`, `delete`, `schema_apply` | logical operations: what to stage |
+//! | [`compact`] | the physical operation that rewrites fragments |
+//! | `lifecycle` | enqueue, wait, snapshot, stage, sidecar, decide (steps 1 to 7) |
+//! | `effects` | take effect, publish, clear (steps 8 to 10), for owners and healers alike |
+//! | `queue` | the fair queue of this process |
+//! | `line` | waiting in the manifest's queue, and helping whoever is ahead |
+
+pub(crate) mod compact;
+mod delete;
+pub(crate) mod effects;
+pub(crate) mod lifecycle;
+pub(crate) mod line;
+mod load;
+pub(crate) mod queue;
+mod schema_apply;
+
+use std::collections::BTreeMap;
+
+pub(crate) use delete::delete as delete_rows;
+pub(crate) use load::load as load_rows;
+pub(crate) use schema_apply::apply as apply_schema;
+
+pub use delete::DeleteRequest;
+pub use load::{LoadMode, LoadRequest, Rows};
+
+use crate::names::{OperationId, TableKey};
+
+/// What an acknowledged operation did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The operation's id: the same in the manifest, the sidecar, Lance's transactions and the log.
+    pub operation: OperationId,
+    /// The first manifest that shows it; the snapshot that it was planned on when there was nothing to do.
+    pub manifest: u64,
+    /// The new pins of the tables that it changed.
+    pub pins: BTreeMap<TableKey, u64>,
+    /// Rows added or updated.
+    pub rows_written: u64,
+    /// Rows deleted.
+    pub rows_deleted: u64,
+}

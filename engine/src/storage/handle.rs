@@ -1,0 +1,201 @@
+//! Stores with a habit of their own, for the handles that Lance works through.
+//!
+//! - A **rewrite's** handle remembers what was created through it, so that an abandoned rewrite leaves nothing
+//!   behind.
+//! - A **commit's** handle keeps transaction files. Lance deletes the one of an attempt that lost; but an owner
+//!   and a healer stage the same file, and the other's attempt may just have landed with it.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{StreamExt, stream::BoxStream};
+use lance_io::object_store::WrappingObjectStore;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, list::PaginatedListStore,
+    path::Path,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Habit {
+    Record,
+    KeepTransactions,
+}
+
+/// The habit of a handle's store, and what it remembers.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    inside: Option<Arc<dyn WrappingObjectStore>>,
+    habit: Habit,
+    created: Arc<Mutex<BTreeSet<Path>>>,
+}
+
+impl Handle {
+    pub(super) fn for_rewrites(inside: Option<Arc<dyn WrappingObjectStore>>) -> Self {
+        Self {
+            inside,
+            habit: Habit::Record,
+            created: Arc::default(),
+        }
+    }
+
+    pub(super) fn for_commits(inside: Option<Arc<dyn WrappingObjectStore>>) -> Self {
+        Self {
+            inside,
+            habit: Habit::KeepTransactions,
+            created: Arc::default(),
+        }
+    }
+
+    /// Deletes what was created so far. Best effort: what stays is removed by cleanup some days later.
+    pub(crate) async fn delete_created(&self, store: &dyn ObjectStore) {
+        let created = std::mem::take(&mut *lock(&self.created));
+        let paths = futures::stream::iter(created.into_iter().map(Ok)).boxed();
+        let mut deletions = store.delete_stream(paths);
+        while let Some(deleted) = deletions.next().await {
+            if let Err(e) = deleted {
+                tracing::debug!(error = %e, "a file of an abandoned rewrite stays behind");
+            }
+        }
+    }
+}
+
+fn is_transaction(path: &Path) -> bool {
+    path.parts().any(|part| part.as_ref() == "_transactions")
+}
+
+fn lock(created: &Mutex<BTreeSet<Path>>) -> std::sync::MutexGuard<'_, BTreeSet<Path>> {
+    created.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl WrappingObjectStore for Handle {
+    fn wrap(&self, prefix: &str, original: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+        let inner = match &self.inside {
+            Some(inside) => inside.wrap(prefix, original),
+            None => original,
+        };
+        Arc::new(Habitual {
+            inner,
+            habit: self.habit,
+            created: self.created.clone(),
+        })
+    }
+
+    /// Listings go through the wrapped store like everything else.
+    fn wrap_paginated(
+        &self,
+        _prefix: &str,
+        _original: Arc<dyn PaginatedListStore>,
+    ) -> Option<Arc<dyn PaginatedListStore>> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct Habitual {
+    inner: Arc<dyn ObjectStore>,
+    habit: Habit,
+    created: Arc<Mutex<BTreeSet<Path>>>,
+}
+
+impl fmt::Display for Habitual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({})", self.habit, self.inner)
+    }
+}
+
+impl Habitual {
+    fn note(&self, location: &Path) {
+        if self.habit == Habit::Record {
+            lock(&self.created).insert(location.clone());
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Habitual {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.note(location);
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.note(location);
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(
+        &self,
+        location: &Path,
+        ranges: &[std::ops::Range<u64>],
+    ) -> Result<Vec<bytes::Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        if self.habit == Habit::Record {
+            return self.inner.delete_stream(locations);
+        }
+        let (kept, deleted) = (Arc::new(Mutex::new(Vec::new())), self.inner.clone());
+        let keep = kept.clone();
+        let others = locations
+            .filter(move |location| {
+                let spare = location.as_ref().ok().filter(|path| is_transaction(path));
+                if let Some(path) = spare {
+                    keep.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(Ok(path.clone()));
+                }
+                std::future::ready(spare.is_none())
+            })
+            .boxed();
+        // The kept ones are reported as deleted: the caller wants to hear of each.
+        deleted
+            .delete_stream(others)
+            .chain(futures::stream::once(async move { kept }).flat_map(|kept| {
+                let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+                futures::stream::iter(kept)
+            }))
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.note(to);
+        self.inner.copy_opts(from, to, options).await
+    }
+}

@@ -1,0 +1,83 @@
+//! Lance tables, as the protocol sees them: opened at a version, committed at exactly one version, and described
+//! by their manifests alone.
+
+pub(crate) mod commit;
+pub(crate) mod drift;
+pub(crate) mod staged;
+pub(crate) mod stats;
+
+use std::sync::Arc;
+
+use lance::{Dataset, dataset::builder::DatasetBuilder};
+use lance_io::object_store::ObjectStoreParams;
+use lance_table::io::commit::CommitHandler;
+
+use crate::{
+    error::{Error, Result},
+    names::TableKey,
+    storage::Storage,
+};
+
+/// A table's place: what every call on it needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) storage: Storage,
+    pub(crate) key: TableKey,
+    pub(crate) path: String,
+}
+
+impl Table {
+    /// The table at one version.
+    pub(crate) async fn at(&self, version: u64) -> Result<Dataset> {
+        self.open(version, self.storage.params(), None)
+            .await
+            .map_err(|e| self.failed("opening", e))
+    }
+
+    pub(crate) async fn open(
+        &self,
+        version: u64,
+        params: ObjectStoreParams,
+        handler: Option<Arc<dyn CommitHandler>>,
+    ) -> lance::Result<Dataset> {
+        let mut builder = DatasetBuilder::from_uri(self.storage.table_uri(&self.path))
+            .with_session(self.storage.session())
+            .with_store_params(params)
+            .with_version(version);
+        if let Some(handler) = handler {
+            builder = builder.with_commit_handler(handler);
+        }
+        builder.load().await
+    }
+
+    /// The newest version; 0 when there is no table yet.
+    pub(crate) async fn head(&self) -> Result<u64> {
+        let newest = DatasetBuilder::from_uri(self.storage.table_uri(&self.path))
+            .with_session(self.storage.session())
+            .with_store_params(self.storage.params())
+            .load()
+            .await;
+        match newest {
+            Ok(dataset) => Ok(dataset.manifest().version),
+            Err(lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }) => Ok(0),
+            Err(e) => Err(self.failed("reading the head of", e)),
+        }
+    }
+
+    /// The newest version of a table that is open: one list.
+    pub(crate) async fn head_of(&self, dataset: &Dataset) -> Result<u64> {
+        dataset
+            .latest_version_id()
+            .await
+            .map_err(|e| self.failed("reading the head of", e))
+    }
+
+    pub(crate) fn failed(&self, action: &'static str, source: lance::Error) -> Error {
+        Error::Lance {
+            action,
+            table: self.key.clone(),
+            uri: self.storage.uri.clone(),
+            source: Box::new(source),
+        }
+    }
+}

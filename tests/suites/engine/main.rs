@@ -1,0 +1,4 @@
+//! The engine, through its public face: what a graph promises, on memory and on local disk.
+#![allow(missing_docs)]
+
+mod lifecycle;
