@@ -30,7 +30,11 @@ pub(crate) fn start(daemon: &Daemon) -> Result<(), Failure> {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        // A log that cannot be written must not stop the daemon.
+        .log_internal_errors(false);
     let started = if as_json {
         registry.with(lines.json().flatten_event(true)).try_init()
     } else {

@@ -1,15 +1,18 @@
 //! What all calls on one open graph share.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use chrono::Utc;
 use lance::dataset::transaction::{Operation, Transaction};
 use tokio::sync::Mutex;
 
 use crate::{
     error::{Error, Result},
     liveness::Liveness,
-    manifest::{Manifest, Refusal, Register},
+    manifest::{Manifest, Refusal, Register, Ticket, TicketState},
     names::{HolderId, OperationId, TableKey},
     operation::queue::TableQueues,
     sidecar::Recovery,
@@ -33,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) actor: String,
     /// One poller per process: whoever waits asks through here.
     pub(crate) poller: Mutex<()>,
+    /// Operations that a call of this process attends to while their tickets wait.
+    attended: std::sync::Mutex<HashSet<OperationId>>,
 }
 
 impl Core {
@@ -59,8 +64,27 @@ impl Core {
             holder,
             actor,
             poller: Mutex::default(),
+            attended: std::sync::Mutex::default(),
             storage,
         }
+    }
+
+    /// Whether a call of this process attends to an operation whose ticket waits.
+    pub(crate) fn attends(&self, operation: OperationId) -> bool {
+        self.attended().contains(&operation)
+    }
+
+    /// Takes an operation into this process's care, or out of it.
+    pub(crate) fn attend(&self, operation: OperationId, attends: bool) {
+        if attends {
+            self.attended().insert(operation);
+        } else {
+            self.attended().remove(&operation);
+        }
+    }
+
+    fn attended(&self) -> std::sync::MutexGuard<'_, HashSet<OperationId>> {
+        self.attended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn table(&self, key: &TableKey, path: &str) -> Table {
@@ -83,10 +107,11 @@ impl Core {
     }
 
     pub(crate) fn unknown_table(&self, manifest: &Manifest, asked: &str) -> Error {
+        let name = asked.split_once(':').map_or(asked, |(_, name)| name);
         let nearest = manifest
             .tables
             .keys()
-            .map(|key| (strsim::jaro_winkler(asked, &key.to_string()), key))
+            .map(|key| (strsim::jaro_winkler(name, key.name()), key))
             .filter(|(likeness, _)| *likeness > 0.8)
             .max_by(|a, b| a.0.total_cmp(&b.0));
         Error::UnknownTable {
@@ -126,27 +151,33 @@ impl Core {
         }
     }
 
-    /// The manifest that published an operation, and the pins that it gave.
-    ///
-    /// # Errors
-    /// [`Error::OutcomeUnknown`] when it is not on record any more.
+    /// Whether the head of a table that was seen past its pin in `snapshot` is no drift: an operation that was
+    /// decided since explains it, by its ticket or by a new pin. Only for callers without a ticket of their own.
+    pub(crate) async fn explains_head(&self, snapshot: &Manifest, table: &TableKey) -> Result<bool> {
+        let newest = self.register.newest().await?;
+        let writes = |t: &Ticket| t.state != TicketState::Waiting && t.touched.writes.contains(table);
+        Ok(newest.pin(table) != snapshot.pin(table) || newest.queue.iter().any(writes))
+    }
+
+    /// The manifest that published an operation, and the pins that it gave. The operation is known to be published:
+    /// where the details cannot be had, the newest number that was seen and no pins stand for them.
     pub(crate) async fn publication_of(
         &self,
         operation: OperationId,
-    ) -> Result<(u64, BTreeMap<TableKey, u64>)> {
-        let newest = self.register.newest().await?;
-        let published = match newest.outcomes.get(&operation) {
-            Some(outcome) => self.register.read(outcome.number).await?,
+    ) -> (u64, BTreeMap<TableKey, u64>) {
+        let seen = self.register.seen();
+        let outcome = seen.as_ref().and_then(|m| m.outcomes.get(&operation));
+        let number = outcome.map(|outcome| outcome.number);
+        let published = match number {
+            Some(number) => self.register.read(number).await.ok().flatten(),
             None => None,
         };
-        let published = published.ok_or_else(|| Error::OutcomeUnknown {
-            operation,
-            uri: self.storage.uri.clone(),
-            source: None,
-        })?;
-        let tables = published.change.tables.iter();
-        let pins = tables.map(|t| (t.clone(), published.pin(t))).collect();
-        Ok((published.number, pins))
+        let pins = published.map(|m| {
+            let tables = m.change.tables.iter();
+            tables.map(|t| (t.clone(), m.pin(t))).collect()
+        });
+        let newest = seen.map_or(0, |m| m.number);
+        (number.unwrap_or(newest), pins.unwrap_or_default())
     }
 
     /// Fences a table: commits an empty, content-preserving version at exactly base+1, so that nobody's late
@@ -159,10 +190,18 @@ impl Core {
         let fence = Staged::new(nothing, None, OperationId::fresh());
         match commit_at(table, &fence, base).await {
             Landing::Landed(_) | Landing::Taken => {
-                tracing::info!(table = %table.key, version = base + 1, uri = %self.storage.uri, at = %Utc::now(), "fenced");
+                tracing::info!(table = %table.key, version = base + 1, uri = %self.storage.uri, "fenced");
                 Ok(())
             }
-            Landing::Conflict(_) | Landing::Unclear(_) if table.head().await? > base => Ok(()),
+            Landing::Lost | Landing::Conflict(_) | Landing::Unclear(_)
+                if table.head().await? > base =>
+            {
+                Ok(())
+            }
+            Landing::Lost => Err(Error::Contended {
+                table: table.key.clone(),
+                uri: self.storage.uri.clone(),
+            }),
             Landing::Conflict(reason) => Err(Error::Damaged {
                 object: format!("version {} of {}", base + 1, table.key),
                 reason,

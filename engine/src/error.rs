@@ -21,7 +21,7 @@ pub enum Advice {
     Retry,
     /// The operation happened, or will. Do not call again: look it up by its id.
     DoNotRetry,
-    /// Somebody must look at the graph: `squire repair`, or the store itself.
+    /// Somebody must look at the graph: see docs/operations.md.
     Repair,
 }
 
@@ -73,7 +73,7 @@ pub enum Error {
     },
     /// A quarantined operation blocks logical operations on one of the tables.
     #[error(
-        "operation {blocked_by} is quarantined and blocks {table} of {uri}: {reason}; look at it with `squire repair`"
+        "operation {blocked_by} is quarantined and blocks {table} of {uri}: {reason}; see \"Quarantine\" in docs/operations.md"
     )]
     Quarantined {
         /// A table that both operations touch.
@@ -87,7 +87,7 @@ pub enum Error {
     },
     /// A program that knows nothing of Squire changed the meaning of a table (semantic drift).
     #[error(
-        "{table} of {uri} was changed outside of Squire: version {head} ({what}) is past the pin {pin}; adopt or undo the change with `squire repair`"
+        "{table} of {uri} was changed outside of Squire: version {head} ({what}) is past the pin {pin}; see \"Drift\" in docs/operations.md"
     )]
     Drift {
         /// The table.
@@ -219,6 +219,14 @@ pub enum Error {
         /// Lance's error.
         source: Box<lance::Error>,
     },
+    /// Others commit to the table so fast that no attempt came through.
+    #[error("{table} of {uri} is being written so fast, outside of Squire, that no attempt came through")]
+    Contended {
+        /// The table.
+        table: TableKey,
+        /// The graph.
+        uri: String,
+    },
     /// A call was cancelled before it had changed anything.
     #[error("cancelled: nothing was changed")]
     Cancelled,
@@ -243,7 +251,10 @@ impl Error {
             Self::ExpectedVersionMismatch { .. } | Self::Aborted { .. } | Self::Cancelled => {
                 Advice::Retry
             }
-            Self::Store { .. } | Self::Lance { .. } | Self::Refused { .. } => Advice::Retry,
+            Self::Store { .. }
+            | Self::Lance { .. }
+            | Self::Refused { .. }
+            | Self::Contended { .. } => Advice::Retry,
             Self::OutcomeUnknown { .. } | Self::Unfinished { .. } => Advice::DoNotRetry,
             Self::Quarantined { .. }
             | Self::Drift { .. }

@@ -10,7 +10,7 @@ use chrono::Utc;
 
 use crate::{
     core::Core,
-    error::Result,
+    error::{Error, Result},
     manifest::{
         Call, Ending, Refusal, Ticket, TicketState,
         transition::{self, By},
@@ -43,7 +43,7 @@ pub struct Healed {
     pub aborted: usize,
     /// Physical operations that came too late.
     pub discarded: usize,
-    /// Operations that cannot be applied: `squire repair` resolves them.
+    /// Operations that cannot be applied: an operator has to resolve them.
     pub quarantined: usize,
     /// Sidecars that no manifest named.
     pub orphans: usize,
@@ -64,48 +64,65 @@ pub(crate) async fn round(core: &Core, who: Heal) -> Result<Healed> {
     let mut healed = Healed::default();
     let manifest = core.register.newest().await?;
     let operations: Vec<_> = manifest.queue.iter().map(|t| t.operation).collect();
-    let holders: Vec<_> = manifest.queue.iter().map(|t| &t.holder).collect();
-    core.liveness.forget_except(&operations, &holders);
+    core.liveness.forget_except(&operations);
+    // One ticket that cannot be healed now must not keep the others from being healed.
+    let mut failed = None;
     for ticket in &manifest.queue {
-        match heal_ticket(core, ticket, who).await? {
-            None => {}
-            Some(Ending::Published) => healed.rolled_forward += 1,
-            Some(Ending::Aborted) => healed.aborted += 1,
-            Some(Ending::Discarded) => healed.discarded += 1,
+        match heal_ticket(core, ticket, who).await {
+            Ok(None) => {}
+            Ok(Some(Ending::Published)) => healed.rolled_forward += 1,
+            Ok(Some(Ending::Aborted)) => healed.aborted += 1,
+            Ok(Some(Ending::Discarded)) => healed.discarded += 1,
+            Err(e) => {
+                failed.get_or_insert(e);
+            }
         }
     }
     let newest = core.register.newest().await?;
     let quarantined = |t: &&Ticket| matches!(t.state, TicketState::Quarantined { .. });
     healed.quarantined = newest.queue.iter().filter(quarantined).count();
     healed.orphans = remove_orphans(core).await?;
-    Ok(healed)
+    failed.map_or(Ok(healed), Err)
 }
 
 /// Heals one ticket if it is due; says how it ended.
 pub(crate) async fn heal_ticket(core: &Core, ticket: &Ticket, who: Heal) -> Result<Option<Ending>> {
     let operation = ticket.operation;
+    let own = ticket.holder == core.holder;
     let due = match (&ticket.state, who) {
         (TicketState::Quarantined { .. }, _) => false,
-        (_, Heal::ByHand) => ticket.holder != core.holder,
+        // A ticket of this process that nobody in it attends to was left by a call that failed.
+        (TicketState::Waiting, _) if own => !core.attends(operation),
+        (_, Heal::ByHand) => !own,
         (TicketState::Decided { .. }, Heal::WaitingFor) if ticket.kind.is_physical() => true,
-        (TicketState::Decided { .. }, _) => {
-            core.liveness.is_overdue(operation) || core.liveness.is_dead(&ticket.holder).await?
-        }
-        (TicketState::Waiting, _) => core.liveness.is_dead(&ticket.holder).await?,
+        (TicketState::Decided { .. }, _) => core.liveness.is_overdue(ticket).await?,
+        (TicketState::Waiting, _) => core.liveness.is_dead(ticket).await?,
     };
     if !due {
         return Ok(None);
     }
     let ended = match &ticket.state {
         TicketState::Waiting => abort(core, ticket).await?,
-        TicketState::Decided { bases } => match core.recovery.read(operation).await? {
-            Some(sidecar) => match effects::carry_out(core, &sidecar, None).await? {
-                Carried::Published { .. } => Some(Ending::Published),
-                Carried::Ended(ending) => Some(ending),
-                Carried::Forgotten | Carried::Quarantined { .. } => None,
-            },
-            None => without_sidecar(core, ticket, bases).await?,
-        },
+        TicketState::Decided { bases } => {
+            let sidecar = match core.recovery.read(operation).await {
+                // A physical operation whose sidecar nobody can read is as good as lost.
+                Err(Error::Damaged { .. } | Error::NewerFormat { .. })
+                    if ticket.kind.is_physical() =>
+                {
+                    None
+                }
+                read => read?,
+            };
+            match sidecar {
+                Some(sidecar) => match effects::carry_out(core, &sidecar, None).await? {
+                    Carried::Published { .. } => Some(Ending::Published),
+                    Carried::TooLate => Some(Ending::Discarded),
+                    Carried::Ended(ending) => Some(ending),
+                    Carried::Forgotten | Carried::Quarantined { .. } => None,
+                },
+                None => without_sidecar(core, ticket, bases).await?,
+            }
+        }
         TicketState::Quarantined { .. } => None,
     };
     if let Some(ending) = ended {
@@ -151,7 +168,7 @@ async fn without_sidecar(
                 transition::quarantine(m, operation, reason, &by(core, reason))
             })
             .await?;
-        tracing::error!(%operation, kind = %ticket.kind, uri = %core.storage.uri, reason, "operation quarantined; resolve it with `squire repair`");
+        tracing::error!(%operation, kind = %ticket.kind, uri = %core.storage.uri, reason, "operation quarantined: see Quarantine in docs/operations.md");
         return Ok(None);
     }
     let mut pins = BTreeMap::new();
@@ -178,25 +195,34 @@ async fn without_sidecar(
     Ok(match call {
         Call::Holds(newest) => newest.outcomes.get(&operation).map(|o| o.ending),
         Call::Refused(Refusal::Ended(ending)) => Some(ending),
-        Call::Refused(..) => None,
+        Call::Refused(_) => None,
     })
 }
 
-/// Deletes sidecars that no manifest names and that are older than the grace period. Each is barred first: its
-/// author may be asleep between writing it and deciding.
+/// Deletes sidecars of operations that have ended, and those that no manifest names and that are older than the
+/// grace period. The latter are barred first: their author may be asleep between writing one and deciding.
 async fn remove_orphans(core: &Core) -> Result<usize> {
     let listed = core.recovery.list().await?;
     if listed.is_empty() {
         return Ok(0);
     }
     let manifest = core.register.newest().await?;
-    let newest = listed.iter().map(|l| l.written).max();
-    let now = newest.map_or_else(Utc::now, |newest| newest.max(Utc::now()));
-    let mut removed = 0;
-    for sidecar in listed {
+    let (ended, unnamed): (Vec<_>, Vec<_>) = listed
+        .into_iter()
+        .filter(|sidecar| manifest.ticket(sidecar.operation).is_none())
+        .partition(|sidecar| manifest.outcomes.contains_key(&sidecar.operation));
+    let mut removed = ended.len();
+    for sidecar in ended {
+        core.recovery.delete(sidecar.operation).await;
+    }
+    if unnamed.is_empty() {
+        return Ok(removed);
+    }
+    let now = core.liveness.store_clock().await?;
+    for sidecar in unnamed {
         let operation = sidecar.operation;
         let age = (now - sidecar.written).to_std().unwrap_or_default();
-        if manifest.ticket(operation).is_some() || age < ORPHAN_AGE {
+        if age < ORPHAN_AGE {
             continue;
         }
         let call = core

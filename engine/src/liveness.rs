@@ -2,8 +2,9 @@
 //!
 //! A holder with a ticket rewrites its heartbeat object every third of a lease. It is dead when the heartbeat is
 //! older than the lease by the store's own clock *and* has not changed for a beat on the observer's monotonic
-//! clock; a holder without a heartbeat, when none has appeared for a lease. No safety rests on this: a wrong
-//! verdict costs one aborted operation, which is retried.
+//! clock; a holder without a heartbeat, when none has appeared for a lease. Either way the ticket in question must
+//! have been watched for a lease: what a holder did before it says nothing. No safety rests on this: a wrong verdict
+//! costs one aborted operation, which is retried.
 
 use std::{
     collections::HashMap,
@@ -16,6 +17,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, path::Path}
 
 use crate::{
     error::{Error, Result},
+    manifest::Ticket,
     names::{HolderId, OperationId},
 };
 
@@ -28,7 +30,7 @@ pub(crate) struct Liveness {
     holder: HolderId,
     lease: Duration,
     beating: Mutex<Beating>,
-    watched: Mutex<Watched>,
+    watched: Mutex<HashMap<OperationId, Watched>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,10 +40,14 @@ struct Beating {
     beaten: bool,
 }
 
-#[derive(Debug, Default)]
+/// What this process has seen of one ticket, and of its holder meanwhile.
+#[derive(Debug)]
 struct Watched {
-    holders: HashMap<HolderId, (Option<DateTime<Utc>>, Instant)>,
-    decided: HashMap<OperationId, Instant>,
+    since: Instant,
+    decided: Option<Instant>,
+    beat: Option<DateTime<Utc>>,
+    unchanged_since: Instant,
+    asked: Option<Instant>,
 }
 
 /// Shows that this process lives, as long as it is held.
@@ -110,14 +116,12 @@ impl Liveness {
         }
     }
 
-    async fn beat(&self) -> Result<DateTime<Utc>> {
-        let path = self.path(&self.holder);
-        let failed = |e| Error::store("writing a heartbeat of", &self.uri, e);
-        self.store
-            .put(&path, self.holder.as_str().to_owned().into())
-            .await
-            .map_err(failed)?;
-        Ok(self.store.head(&path).await.map_err(failed)?.last_modified)
+    async fn beat(&self) -> Result<()> {
+        let holder = self.holder.as_str().to_owned();
+        let written = self.store.put(&self.path(&self.holder), holder.into()).await;
+        written
+            .map(|_| ())
+            .map_err(|e| Error::store("writing a heartbeat of", &self.uri, e))
     }
 
     /// Removes this process's heartbeat, when it leaves for good.
@@ -127,55 +131,91 @@ impl Liveness {
         }
     }
 
-    /// Whether a holder is dead. It takes repeated calls, over at least a beat, to become true.
+    /// Whether the holder of a ticket is dead. It takes repeated calls, over at least a lease in which the ticket was
+    /// there, to become true.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub(crate) async fn is_dead(&self, holder: &HolderId) -> Result<bool> {
-        if *holder == self.holder {
+    pub(crate) async fn is_dead(&self, ticket: &Ticket) -> Result<bool> {
+        if ticket.holder == self.holder {
             return Ok(false);
         }
-        let beat = match self.store.head(&self.path(holder)).await {
+        let beat = self.lease / 3;
+        {
+            let mut watched = lock(&self.watched);
+            let seen = watched.entry(ticket.operation).or_insert_with(Watched::now);
+            if seen.asked.is_some_and(|asked| asked.elapsed() < beat / 2) {
+                return Ok(false);
+            }
+            seen.asked = Some(Instant::now());
+        }
+        let found = match self.store.head(&self.path(&ticket.holder)).await {
             Ok(object) => Some(object.last_modified),
             Err(StoreError::NotFound { .. }) => None,
             Err(e) => return Err(Error::store("reading a heartbeat of", &self.uri, e)),
         };
-        let unchanged = {
+        let quiet = {
             let mut watched = lock(&self.watched);
-            let now = Instant::now();
-            let seen = watched
-                .holders
-                .entry(holder.clone())
-                .or_insert((beat, now));
-            if seen.0 != beat {
-                *seen = (beat, now);
+            let seen = watched.entry(ticket.operation).or_insert_with(Watched::now);
+            if seen.beat != found {
+                seen.beat = found;
+                seen.unchanged_since = Instant::now();
             }
-            now.duration_since(seen.1)
+            seen.since.elapsed() >= self.lease && seen.unchanged_since.elapsed() >= beat
         };
-        let Some(beat) = beat else {
-            return Ok(unchanged >= self.lease);
-        };
-        if unchanged < self.lease / 3 {
-            return Ok(false);
+        match found {
+            _ if !quiet => Ok(false),
+            // Its first beat was due within the lease that the ticket was watched for.
+            None => Ok(true),
+            Some(last) => {
+                let age = (self.store_clock().await? - last).to_std();
+                Ok(age.is_ok_and(|age| age > self.lease))
+            }
         }
-        // The store's own clock: an object that was written just now.
+    }
+
+    /// The store's own clock: the time of an object that was written just now.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn store_clock(&self) -> Result<DateTime<Utc>> {
         lock(&self.beating).beaten = true;
-        let now = self.beat().await?;
-        Ok((now - beat).to_std().is_ok_and(|age| age > self.lease))
+        self.beat().await?;
+        let written = self.store.head(&self.path(&self.holder)).await;
+        written
+            .map(|object| object.last_modified)
+            .map_err(|e| Error::store("reading a heartbeat of", &self.uri, e))
     }
 
-    /// Whether this process has seen an operation decided for longer than the grace that its owner is given to
-    /// finish it: one lease.
-    pub(crate) fn is_overdue(&self, operation: OperationId) -> bool {
-        let mut watched = lock(&self.watched);
-        let since = *watched.decided.entry(operation).or_insert_with(Instant::now);
-        since.elapsed() > self.lease
+    /// Whether a decided ticket waits for somebody else to finish it: its holder is dead, or this process has seen it
+    /// decided for longer than the grace that its owner is given, one lease.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn is_overdue(&self, ticket: &Ticket) -> Result<bool> {
+        let decided = {
+            let mut watched = lock(&self.watched);
+            let seen = watched.entry(ticket.operation).or_insert_with(Watched::now);
+            *seen.decided.get_or_insert_with(Instant::now)
+        };
+        Ok(decided.elapsed() > self.lease || self.is_dead(ticket).await?)
     }
 
-    /// Forgets operations and holders that are not in the queue any more.
-    pub(crate) fn forget_except(&self, operations: &[OperationId], holders: &[&HolderId]) {
-        let mut watched = lock(&self.watched);
-        watched.decided.retain(|operation, _| operations.contains(operation));
-        watched.holders.retain(|holder, _| holders.contains(&holder));
+    /// Forgets operations that are not in the queue any more.
+    pub(crate) fn forget_except(&self, operations: &[OperationId]) {
+        lock(&self.watched).retain(|operation, _| operations.contains(operation));
+    }
+}
+
+impl Watched {
+    fn now() -> Self {
+        let now = Instant::now();
+        Self {
+            since: now,
+            decided: None,
+            beat: None,
+            unchanged_since: now,
+            asked: None,
+        }
     }
 }

@@ -1,4 +1,11 @@
-//! What the suites share: a small schema, rows, and stores that count or hold back requests.
+//! What the suites share: a small schema, rows, places for graphs, and stores that count or hold back requests; and
+//! what the demo and the benchmarks share: real data, fingerprints, layouts, the daemon as a child process.
 
+pub mod daemon;
+pub mod fingerprint;
 pub mod flights;
+pub mod layout;
+pub mod nycflights;
+pub mod place;
+pub mod show;
 pub mod store;

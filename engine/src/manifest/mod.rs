@@ -4,10 +4,12 @@
 //! |---|---|
 //! | this file | the state that one manifest object holds |
 //! | [`transition`] | the pure functions from one manifest to the next |
+//! | `refusal` | why a manifest refuses a transition |
 //! | `codec` | a manifest as bytes |
 //! | `register` | compare-and-set over numbered objects: the only place that writes manifests |
 
 mod codec;
+mod refusal;
 mod register;
 pub mod transition;
 
@@ -24,7 +26,8 @@ use crate::{
 
 pub use codec::FORMAT;
 pub(crate) use register::{Call, Register};
-pub use transition::{Refusal, Step};
+pub use refusal::Refusal;
+pub use transition::Step;
 
 /// The whole state of a graph at one number. The newest manifest is the graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,6 +140,14 @@ impl Touched {
             writes: tables.into_iter().collect(),
             reads: BTreeSet::new(),
         }
+    }
+
+    /// The same, reading these tables besides, as far as it does not write them.
+    #[must_use]
+    pub fn reading(mut self, tables: impl IntoIterator<Item = TableKey>) -> Self {
+        let writes = &self.writes;
+        self.reads.extend(tables.into_iter().filter(|t| !writes.contains(t)));
+        self
     }
 
     /// Every touched table, in the order of keys.

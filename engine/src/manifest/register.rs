@@ -12,7 +12,10 @@
 //! While it is open, the transition is computed again on the newest manifest, and a refusal is
 //! [`Error::OutcomeUnknown`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
 
 use futures::TryStreamExt;
 use object_store::{
@@ -33,6 +36,8 @@ const SUFFIX: &str = ".json";
 /// So often a call tries to write before it gives up on the store.
 const MAX_FAILURES: u32 = 4;
 const FAILURE_PAUSE: Duration = Duration::from_millis(100);
+/// A manifest that was seen is worth a try for so long.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// How one call of [`Register::change`] ended.
 pub(crate) enum Call {
@@ -52,6 +57,7 @@ pub(crate) struct Register {
     /// a request may still be on its way.
     definite: bool,
     newest: watch::Sender<Option<Arc<Manifest>>>,
+    listed_at: std::sync::Mutex<Option<Instant>>,
     /// A process has one voice: its calls change the register one after another, so that they never lose a
     /// race against each other.
     voice: Mutex<()>,
@@ -65,6 +71,7 @@ impl Register {
             uri,
             definite,
             newest: watch::channel(None).0,
+            listed_at: std::sync::Mutex::default(),
             voice: Mutex::new(()),
         }
     }
@@ -76,6 +83,12 @@ impl Register {
     /// The newest manifest that this process has seen, without asking the store: a hint.
     pub(crate) fn seen(&self) -> Option<Arc<Manifest>> {
         self.newest.borrow().clone()
+    }
+
+    /// What was seen, as long as it is worth a try: an idle process would recreate a number that is collected by now.
+    fn fresh(&self) -> Option<Arc<Manifest>> {
+        let at = *self.listed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        self.seen().filter(|_| at.is_some_and(|at| at.elapsed() < FRESH))
     }
 
     /// Follows what [`Self::seen`] returns.
@@ -115,6 +128,7 @@ impl Register {
     }
 
     async fn list_newest(&self, after: Option<u64>) -> Result<Option<u64>> {
+        let asked = Instant::now();
         let objects = match after {
             Some(number) => self
                 .store
@@ -131,6 +145,10 @@ impl Register {
                 Ok(newest.max(number))
             })
             .await
+            .inspect(|_| {
+                let mut at = self.listed_at.lock().unwrap_or_else(PoisonError::into_inner);
+                *at = Some(asked);
+            })
             .map_err(|e| Error::store("listing the manifests of", &self.uri, e))
     }
 
@@ -170,7 +188,11 @@ impl Register {
             Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
                 Ok(self.remember(Arc::new(first)))
             }
-            Ok(()) => Err(self.unfit("a second create of one name succeeded")),
+            Ok(()) => {
+                // What stays would pass for a graph.
+                let _ = self.store.delete(&self.path(first.number)).await;
+                Err(self.unfit("a second create of one name succeeded"))
+            }
             Err(e) => Err(self.unfit(&format!("a second create of one name failed with: {e}"))),
         }
     }
@@ -217,7 +239,7 @@ impl Register {
         let _voice = self.voice.lock().await;
         let mut open = Open::default();
         let mut failures = 0;
-        let (mut manifest, mut listed) = match self.seen() {
+        let (mut manifest, mut listed) = match self.fresh() {
             Some(seen) => (seen, false),
             None => (self.newest().await?, true),
         };
@@ -244,7 +266,7 @@ impl Register {
                 Ok(()) => true,
                 // A client that retries by itself may be told so of its own object.
                 Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => false,
-                Err(e) if refuses(&e) && open.is_closed() => {
+                Err(e) if self.refuses(&e) && open.is_closed() => {
                     return Err(Error::store("writing a manifest of", &self.uri, e));
                 }
                 Err(e) => {
@@ -265,6 +287,10 @@ impl Register {
                 return Ok(Call::Holds(manifest));
             }
             open.close_by(&manifest);
+            if !created && failure.is_none() && manifest.number < number {
+                // Somebody's create of this number is on its way.
+                sleep(FAILURE_PAUSE).await;
+            }
             if let Some(e) = failure {
                 let landed_not = self.definite && manifest.number < number;
                 if landed_not && open.only(number) {
@@ -294,6 +320,18 @@ impl Register {
         self.newest().await
     }
 
+    /// Whether the store has said no, so that the object cannot have been written. A remote store's word about
+    /// permissions may follow an attempt of the client's own that did land.
+    fn refuses(&self, e: &StoreError) -> bool {
+        match e {
+            StoreError::NotSupported { .. } | StoreError::InvalidPath { .. } => true,
+            StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+                self.definite
+            }
+            _ => false,
+        }
+    }
+
     fn unknown(&self, operation: OperationId, source: Option<Error>) -> Error {
         Error::OutcomeUnknown {
             operation,
@@ -301,17 +339,6 @@ impl Register {
             source: source.map(Box::new),
         }
     }
-}
-
-/// Whether the store has said no, so that the object cannot have been written.
-fn refuses(e: &StoreError) -> bool {
-    matches!(
-        e,
-        StoreError::PermissionDenied { .. }
-            | StoreError::Unauthenticated { .. }
-            | StoreError::NotSupported { .. }
-            | StoreError::InvalidPath { .. }
-    )
 }
 
 /// The creates of one call whose outcome is open.
@@ -353,3 +380,7 @@ impl Open {
         self.lowest.map(|_| self.cause)
     }
 }
+
+#[cfg(test)]
+#[path = "register_tests.rs"]
+mod tests;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Ending, Manifest, Outcome, TableEntry, Ticket, TicketState};
+use super::{Change, Ending, Manifest, Outcome, Refusal, TableEntry, Ticket, TicketState};
 use crate::{
     names::{OperationId, TableKey},
     schema::Schema,
@@ -22,85 +22,6 @@ pub enum Step {
     Next(Box<Manifest>),
     /// The manifest holds the transition's effect already.
     Already,
-}
-
-/// Why a manifest refuses a transition.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// A quarantined operation conflicts.
-    #[error("operation {by} is quarantined and blocks {table}: {reason}")]
-    Quarantined {
-        /// A table that both touch.
-        table: TableKey,
-        /// The quarantined operation.
-        by: OperationId,
-        /// Why it is quarantined.
-        reason: String,
-    },
-    /// A conflicting ticket is ahead.
-    #[error("operation {by} is ahead on {table}")]
-    NotInFront {
-        /// A table that both touch.
-        table: TableKey,
-        /// The operation ahead.
-        by: OperationId,
-    },
-    /// A touched table's pin is not the expected one.
-    #[error("{table} is at version {found}, expected {expected}")]
-    ExpectedVersionMismatch {
-        /// The table.
-        table: TableKey,
-        /// As planned; 0 for a table that must not exist.
-        expected: u64,
-        /// As published.
-        found: u64,
-    },
-    /// The manifest that the operation was staged on is collected, so its outcome may be trimmed.
-    #[error("manifest {staged_on}, on which the operation was staged, is collected")]
-    Stale {
-        /// The number of that manifest.
-        staged_on: u64,
-    },
-    /// An effect was staged at a version before the pin.
-    #[error("the effect on {table} was staged at version {base}, before the pin {pin}")]
-    BaseBehindPin {
-        /// The table.
-        table: TableKey,
-        /// Where the effect was staged.
-        base: u64,
-        /// As published.
-        pin: u64,
-    },
-    /// The operation has ended.
-    #[error("the operation has ended: {0:?}")]
-    Ended(Ending),
-    /// The manifest knows no such operation: it never came in, or its outcome is trimmed.
-    #[error("the manifest knows no such operation")]
-    NoTicket,
-    /// The ticket is in a state that does not allow the transition.
-    #[error("the operation is {0}")]
-    WrongState(&'static str),
-    /// A publish would take a pin back.
-    #[error("{table} would go back from version {pin} to {to}")]
-    PinBackwards {
-        /// The table.
-        table: TableKey,
-        /// As published.
-        pin: u64,
-        /// As asked for.
-        to: u64,
-    },
-    /// A publish does not say where one of the written tables stands.
-    #[error("the publish names no version for {0}")]
-    MissingPin(TableKey),
-    /// Collection may not pass the manifest that records it, nor fall.
-    #[error("cannot collect below {below}: {reason}")]
-    BadCollection {
-        /// As asked for.
-        below: u64,
-        /// Why not.
-        reason: &'static str,
-    },
 }
 
 /// The structural part of a publish: what a schema apply changes besides pins.
@@ -222,6 +143,17 @@ fn check_versions(
     Ok(())
 }
 
+/// The rule of a publish: it says where every effect stands, and moves nothing else.
+fn check_pins(bases: &BTreeMap<TableKey, u64>, pins: &BTreeMap<TableKey, u64>) -> Result<(), Refusal> {
+    let missing = bases.keys().find(|t| !pins.contains_key(*t));
+    let stray = pins.keys().find(|t| !bases.contains_key(*t));
+    match (missing, stray) {
+        (None, None) => Ok(()),
+        (Some(table), _) => Err(Refusal::MissingPin(table.clone())),
+        (None, Some(table)) => Err(Refusal::StrayPin(table.clone())),
+    }
+}
+
 /// `enqueue`: the ticket waits at the end of the queue. Allowed when no quarantined ticket conflicts.
 ///
 /// # Errors
@@ -255,13 +187,16 @@ pub fn decide(
 ) -> Result<Step, Refusal> {
     let ticket = match standing(m, operation) {
         Standing::Queued(ticket) => ticket,
+        // It was decided, and a healer has carried it out since.
+        Standing::Ended(Ending::Published) => return Ok(Step::Already),
         Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
         Standing::Unknown => return Err(Refusal::NoTicket),
     };
     match &ticket.state {
         TicketState::Waiting => {}
-        TicketState::Decided { .. } => return Ok(Step::Already),
-        TicketState::Quarantined { .. } => return Err(Refusal::WrongState("quarantined")),
+        TicketState::Decided { .. } | TicketState::Quarantined { .. } => {
+            return Ok(Step::Already);
+        }
     }
     check_front(m, ticket)?;
     check_versions(m, ticket, expected, bases)?;
@@ -296,11 +231,14 @@ pub fn enqueue_decided(
     match standing(m, ticket.operation) {
         Standing::Queued(queued) => {
             return match queued.state {
-                TicketState::Decided { .. } => Ok(Step::Already),
+                TicketState::Decided { .. } | TicketState::Quarantined { .. } => {
+                    Ok(Step::Already)
+                }
                 TicketState::Waiting => Err(Refusal::WrongState("waiting")),
-                TicketState::Quarantined { .. } => Err(Refusal::WrongState("quarantined")),
             };
         }
+        // It was decided, and a healer has carried it out since.
+        Standing::Ended(Ending::Published) => return Ok(Step::Already),
         Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
         Standing::Unknown => {}
     }
@@ -360,7 +298,8 @@ pub fn bar(m: &Manifest, operation: OperationId, by: &By<'_>) -> Result<Step, Re
 /// `publish`: readers see the operation. Allowed when the ticket is decided and no pin goes backwards.
 ///
 /// # Errors
-/// [`Refusal::Ended`] with another ending, [`Refusal::PinBackwards`], [`Refusal::MissingPin`].
+/// [`Refusal::Ended`] with another ending, [`Refusal::PinBackwards`], [`Refusal::MissingPin`],
+/// [`Refusal::StrayPin`].
 pub fn publish(
     m: &Manifest,
     operation: OperationId,
@@ -379,9 +318,7 @@ pub fn publish(
         TicketState::Waiting => return Err(Refusal::WrongState("waiting")),
         TicketState::Quarantined { .. } => return Err(Refusal::WrongState("quarantined")),
     };
-    if let Some(missing) = bases.keys().find(|t| !pins.contains_key(*t)) {
-        return Err(Refusal::MissingPin(missing.clone()));
-    }
+    check_pins(bases, pins)?;
     let mut next = next(m, "publish", Some(ticket), by);
     next.change.tables = ticket.touched.writes.iter().cloned().collect();
     apply_pins(&mut next, pins, structure)?;
@@ -406,7 +343,8 @@ pub fn discard(m: &Manifest, operation: OperationId, by: &By<'_>) -> Result<Step
             TicketState::Waiting => Err(Refusal::WrongState("waiting")),
             TicketState::Quarantined { .. } => Err(Refusal::WrongState("quarantined")),
         },
-        Standing::Ended(Ending::Discarded) | Standing::Unknown => Ok(Step::Already),
+        Standing::Ended(Ending::Discarded) => Ok(Step::Already),
+        Standing::Unknown => Err(Refusal::NoTicket),
         Standing::Ended(ending) => Err(Refusal::Ended(ending)),
     }
 }
@@ -446,7 +384,7 @@ pub fn quarantine(
     }
 }
 
-/// How `squire repair` resolves a quarantined operation.
+/// How an operator resolves a quarantined operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resolution {
     /// Publish it: every table holds the effect, at these pins.
@@ -459,7 +397,7 @@ pub enum Resolution {
 /// is right only when no table holds the effect.
 ///
 /// # Errors
-/// [`Refusal::WrongState`] for a ticket that is not quarantined, [`Refusal::PinBackwards`].
+/// [`Refusal::WrongState`] for a ticket that is not quarantined; for the pins, as [`publish`].
 pub fn resolve(
     m: &Manifest,
     operation: OperationId,
@@ -476,11 +414,12 @@ pub fn resolve(
         Standing::Ended(ended) => return Err(Refusal::Ended(ended)),
         Standing::Unknown => return Err(Refusal::NoTicket),
     };
-    if !matches!(ticket.state, TicketState::Quarantined { .. }) {
+    let TicketState::Quarantined { bases, .. } = &ticket.state else {
         return Err(Refusal::WrongState("not quarantined"));
-    }
+    };
     let mut next = next(m, "resolve", Some(ticket), by);
     if let Resolution::Publish(pins, structure) = how {
+        check_pins(bases, pins)?;
         next.change.tables = ticket.touched.writes.iter().cloned().collect();
         apply_pins(&mut next, pins, structure.as_ref())?;
     }

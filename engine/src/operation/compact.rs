@@ -32,7 +32,7 @@ use crate::{
     },
     names::{OperationId, TableKey},
     sidecar::{LogicalPlan, Sidecar},
-    storage::Handle,
+    storage::Workshop,
     table::{Table, drift, staged::Staged, stats::TableStats},
 };
 
@@ -80,34 +80,36 @@ pub struct CompactReceipt {
 struct Rewrite {
     results: Vec<RewriteResult>,
     files: Files,
+    took: Duration,
 }
 
 struct Files {
-    handle: Arc<Handle>,
+    workshop: Option<Workshop>,
     table: Table,
+    /// They belong to the table, or may.
     kept: bool,
 }
 
 impl Files {
+    /// Deletes them, unless a version of the table holds them or may.
     async fn delete(mut self) {
-        self.kept = true;
-        self.handle.delete_created(self.table.storage.store.as_ref()).await;
+        if !std::mem::replace(&mut self.kept, true)
+            && let Some(workshop) = &self.workshop
+        {
+            workshop.delete_created(self.table.storage.store.as_ref()).await;
+        }
     }
 
-    /// They belong to the table now, or may.
-    fn keep(mut self) {
-        self.kept = true;
-    }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        if self.kept {
+        let Some(workshop) = self.workshop.take().filter(|_| !self.kept) else {
             return;
-        }
+        };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (handle, store) = (self.handle.clone(), self.table.storage.store.clone());
-            runtime.spawn(async move { handle.delete_created(store.as_ref()).await });
+            let store = self.table.storage.store.clone();
+            runtime.spawn(async move { workshop.delete_created(store.as_ref()).await });
         }
     }
 }
@@ -122,17 +124,29 @@ pub(crate) async fn compact(
 ) -> Result<Compacted> {
     let snapshot = core.register.newest().await?;
     let table = core.table_in(&snapshot, key)?;
-    let (params, handle) = table.storage.rewrite_params();
+    let workshop = table.storage.workshop().await?;
     let dataset = table
-        .open(snapshot.pin(key), params, None)
+        .open(snapshot.pin(key), workshop.params(), None)
         .await
         .map_err(|e| table.failed("opening", e))?;
     let (groups, reason) = match compaction::plan(&TableStats::of(&dataset), policy, forced) {
         Verdict::Compact(groups, reason) => (groups, reason),
         Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
     };
+    // A rewrite that could never be committed is not begun.
+    let head = table.head_of(&dataset).await?;
+    match drift::stage_at(&table, snapshot.pin(key), head).await {
+        Ok(_) => {}
+        Err(Error::Drift { .. }) if core.explains_head(&snapshot, key).await? => {
+            return Ok(Compacted::Lost);
+        }
+        Err(e) => return Err(e),
+    }
+    let probe = ticket(core, key);
+    let ahead: Vec<_> = snapshot.ahead(&probe).cloned().collect();
+    core.check_quarantine(&ahead, &probe)?;
     let files = Files {
-        handle,
+        workshop: Some(workshop),
         table: table.clone(),
         kept: false,
     };
@@ -149,8 +163,19 @@ pub(crate) async fn compact(
             return Err(e);
         }
     };
-    let took = started.elapsed();
-    take_turn(core, &table, Rewrite { results, files }, reason, took, stop).await
+    let rewrite = Rewrite {
+        results,
+        files,
+        took: started.elapsed(),
+    };
+    // A caller that goes away ends the wait for a turn, but never a commit that has begun.
+    let stop = stop.child_token();
+    let _gone = stop.clone().drop_guard();
+    match tokio::spawn(take_turn(core.clone(), table, rewrite, reason, stop)).await {
+        Ok(compacted) => compacted,
+        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+        Err(_) => Err(Error::Cancelled),
+    }
 }
 
 /// Writes the new fragments, group after group; commits nothing.
@@ -186,24 +211,27 @@ async fn rewrite(
     Ok(results)
 }
 
-/// Waits for a turn, without a place in the queue, and commits.
-async fn take_turn(
-    core: &Arc<Core>,
-    table: &Table,
-    rewrite: Rewrite,
-    reason: Reason,
-    took: Duration,
-    stop: &CancellationToken,
-) -> Result<Compacted> {
-    let mut ticket = Ticket {
+fn ticket(core: &Core, key: &TableKey) -> Ticket {
+    Ticket {
         operation: OperationId::fresh(),
         holder: core.holder.clone(),
         actor: core.actor.clone(),
         kind: OperationKind::Compact,
-        touched: Touched::writing([table.key.clone()]),
+        touched: Touched::writing([key.clone()]),
         state: TicketState::Waiting,
         at: Utc::now(),
-    };
+    }
+}
+
+/// Waits for a turn, without a place in the queue, and commits.
+async fn take_turn(
+    core: Arc<Core>,
+    table: Table,
+    mut rewrite: Rewrite,
+    reason: Reason,
+    stop: CancellationToken,
+) -> Result<Compacted> {
+    let mut ticket = ticket(&core, &table.key);
     for _ in 0..MAX_TURNS {
         let waited = tokio::select! {
             biased;
@@ -215,7 +243,7 @@ async fn take_turn(
             return Err(e);
         }
         let turn = core.queues.turn(&ticket.touched).await;
-        match attempt(core, table, &rewrite, &ticket).await {
+        match attempt(&core, &table, &mut rewrite, &ticket).await {
             Ok(Attempt::Moved) => {
                 drop(turn);
                 ticket.operation = OperationId::fresh();
@@ -227,18 +255,12 @@ async fn take_turn(
             Ok(Attempt::Done(manifest)) => {
                 let hold = turn.held();
                 let receipt = receipt(&rewrite.results, ticket.operation, manifest);
-                rewrite.files.keep();
                 return Ok(Compacted::Done(CompactReceipt {
                     reason,
-                    rewrite: took,
+                    rewrite: rewrite.took,
                     hold,
                     ..receipt
                 }));
-            }
-            // Whether the files are part of the table is for a healer to say.
-            Err(e) if e.leaves_open() => {
-                rewrite.files.keep();
-                return Err(e);
             }
             Err(e) => {
                 rewrite.files.delete().await;
@@ -262,7 +284,7 @@ enum Attempt {
 async fn attempt(
     core: &Arc<Core>,
     table: &Table,
-    rewrite: &Rewrite,
+    rewrite: &mut Rewrite,
     ticket: &Ticket,
 ) -> Result<Attempt> {
     let manifest = core.register.newest().await?;
@@ -279,6 +301,9 @@ async fn attempt(
     let head = table.head_of(&dataset).await?;
     let base = match drift::stage_at(table, pin, head).await {
         Ok(base) => base,
+        Err(Error::Drift { .. }) if core.explains_head(&manifest, &table.key).await? => {
+            return Ok(Attempt::Moved);
+        }
         Err(Error::Drift { .. }) => return Ok(Attempt::Lost),
         Err(e) => return Err(e),
     };
@@ -300,9 +325,10 @@ async fn attempt(
         summary: summary(&rewrite.results),
     };
     core.recovery.write(&sidecar).await?;
-    let alive = core.liveness.hold();
+    let _alive = core.liveness.hold();
     let expected = BTreeMap::from([(table.key.clone(), pin)]);
     let bases = sidecar.bases();
+    rewrite.files.kept = true;
     let entered = core
         .register
         .change(operation, |m| {
@@ -313,11 +339,14 @@ async fn attempt(
             };
             transition::enqueue_decided(m, ticket, &expected, &bases, manifest.number, &by)
         })
-        .await?;
+        .await;
     let decided = match entered {
-        Call::Holds(decided) => decided,
-        Call::Refused(refusal) => {
-            core.recovery.delete(operation).await;
+        Ok(Call::Holds(decided)) => decided,
+        Ok(Call::Refused(refusal)) => {
+            if refusal.proves_absence() {
+                rewrite.files.kept = false;
+                core.recovery.delete(operation).await;
+            }
             return match refusal {
                 Refusal::NotInFront { .. }
                 | Refusal::ExpectedVersionMismatch { .. }
@@ -326,27 +355,31 @@ async fn attempt(
                 refusal => Err(core.refused(operation, refusal)),
             };
         }
-    };
-    // In a task of its own: a caller that is cancelled now leaves nothing to a healer.
-    let task = {
-        let core = core.clone();
-        tokio::spawn(async move {
-            let _alive = alive;
-            effects::carry_out(&core, &sidecar, Some(decided)).await
-        })
+        Err(e) => {
+            if !e.leaves_open() {
+                rewrite.files.kept = false;
+                core.recovery.delete(operation).await;
+            }
+            return Err(e);
+        }
     };
     let unknown = |source: Option<Error>| Error::OutcomeUnknown {
         operation,
         uri: core.storage.uri.clone(),
         source: source.map(Box::new),
     };
-    match task.await.map_err(|_| unknown(None))? {
+    match effects::carry_out(core, &sidecar, Some(decided)).await {
         Ok(Carried::Published { manifest, .. }) => Ok(Attempt::Done(manifest)),
+        // A healer was faster.
         Ok(Carried::Ended(Ending::Published)) => {
-            let (manifest, _) = core.publication_of(operation).await?;
-            Ok(Attempt::Done(manifest))
+            Ok(Attempt::Done(core.publication_of(operation).await.0))
         }
         // base+1 was somebody else's: a writer that knows nothing of Squire came in between.
+        Ok(Carried::TooLate) => {
+            rewrite.files.kept = false;
+            Ok(Attempt::Lost)
+        }
+        // Somebody else says so, and knows more than this process: the files stay for cleanup to judge.
         Ok(Carried::Ended(Ending::Discarded | Ending::Aborted)) => Ok(Attempt::Lost),
         Ok(Carried::Forgotten | Carried::Quarantined { .. }) => Err(unknown(None)),
         Err(e) => Err(unknown(Some(e))),

@@ -64,7 +64,7 @@ impl Work for DeleteRequest {
     }
 
     fn touched(&self) -> Touched {
-        Touched::writing(self.predicates.keys().cloned())
+        Touched::writing(self.predicates.keys().cloned()).reading(self.expected.keys().cloned())
     }
 
     /// A predicate is looked for in the whole table.
@@ -111,7 +111,7 @@ async fn stage_table(
     stage: &mut Stage,
 ) -> Result<()> {
     let table = core.table_in(snapshot, key)?;
-    let (dataset, base, handle) = open_to_stage(&table, snapshot.pin(key)).await?;
+    let (dataset, base, workshop) = open_to_stage(&table, snapshot.pin(key)).await?;
     // A predicate that does not fit the table is the caller's to mend.
     let mut scan = dataset.scan();
     let checked = match scan.filter(predicate) {
@@ -125,7 +125,7 @@ async fn stage_table(
     let deleted = match deleted {
         Ok(deleted) => deleted,
         Err(e) => {
-            handle.delete_created(table.storage.store.as_ref()).await;
+            workshop.delete_created(table.storage.store.as_ref()).await;
             return Err(table.failed("deleting from", e));
         }
     };

@@ -26,6 +26,8 @@ use crate::{
 
 /// So often an effect is tried before the store is given up on; a healer goes on later.
 const MAX_ATTEMPTS: u32 = 12;
+/// So often a physical effect is: it must not stand in the way of logical ones.
+const MAX_PHYSICAL_FAILURES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -37,6 +39,9 @@ pub(crate) enum Carried {
         manifest: u64,
         pins: BTreeMap<TableKey, u64>,
     },
+    /// It was physical and came too late, as this caller saw for itself: base+1 is somebody else's, and no version
+    /// holds its files.
+    TooLate,
     /// It was over already, or ended meanwhile: somebody else carried it out or called it off.
     Ended(Ending),
     /// It is over, so long ago that the manifest has forgotten how.
@@ -100,10 +105,18 @@ async fn land(
     let mut pause = FIRST_PAUSE;
     let mut conflict_at: Option<(u64, String)> = None;
     let mut last = None;
+    let mut failures = 0;
     for _ in 0..MAX_ATTEMPTS {
         if !straight {
             // (a)
             head = table.head().await?;
+            if head < effect.base {
+                return Err(Error::Damaged {
+                    object: format!("version {} of {}", effect.base, effect.table),
+                    reason: format!("the table ends at version {head}"),
+                    uri: core.storage.uri.clone(),
+                });
+            }
             match search(&table, operation, effect.base, head).await? {
                 Search::Found(version) => return Ok(Landed::At(version)),
                 Search::Missing(version) => {
@@ -113,7 +126,17 @@ async fn land(
                     .await;
                 }
                 Search::Absent if sidecar.kind.is_physical() && head > effect.base => {
-                    return discard(core, sidecar).await.map(Landed::Stop);
+                    return Ok(Landed::Stop(match discard(core, sidecar).await? {
+                        Carried::Ended(Ending::Discarded) => Carried::TooLate,
+                        otherwise => otherwise,
+                    }));
+                }
+                // A new table is created at version 1 or not at all.
+                Search::Absent if effect.base == 0 && head > 0 => {
+                    return still_decided_then(core, sidecar, effect, async || {
+                        cannot(core, sidecar, effect, "somebody else's table is at its path").await
+                    })
+                    .await;
                 }
                 Search::Absent => {}
             }
@@ -139,21 +162,26 @@ async fn land(
                 }
                 return Ok(Landed::At(version));
             }
-            Landing::Taken => {}
+            Landing::Taken | Landing::Lost => {
+                sleep(FIRST_PAUSE).await;
+            }
             Landing::Conflict(reason) if conflict_at.as_ref().is_some_and(|(at, _)| *at == head) => {
                 return cannot(core, sidecar, effect, &reason).await;
             }
             Landing::Conflict(reason) => conflict_at = Some((head, reason)),
             Landing::Unclear(e) => {
+                failures += 1;
+                if sidecar.kind.is_physical() && failures == MAX_PHYSICAL_FAILURES {
+                    return cannot(core, sidecar, effect, &e.to_string()).await;
+                }
                 last = Some(table.failed("committing to", *e));
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
-    Err(last.unwrap_or_else(|| Error::Damaged {
-        object: format!("the history of {}", effect.table),
-        reason: format!("version after version is taken by others; the newest is {head}"),
+    Err(last.unwrap_or_else(|| Error::Contended {
+        table: effect.table.clone(),
         uri: core.storage.uri.clone(),
     }))
 }
@@ -205,7 +233,7 @@ async fn cannot(core: &Core, sidecar: &Sidecar, effect: &Effect, why: &str) -> R
         .await?;
     match call {
         Call::Holds(_) => {
-            tracing::error!(table = %effect.table, %operation, kind = %sidecar.kind, reason, uri = %core.storage.uri, "operation quarantined; resolve it with `squire repair`");
+            tracing::error!(table = %effect.table, %operation, kind = %sidecar.kind, reason, uri = %core.storage.uri, "operation quarantined: see Quarantine in docs/operations.md");
             Ok(Landed::Stop(Carried::Quarantined {
                 table: effect.table.clone(),
                 reason,
@@ -226,6 +254,7 @@ async fn discard(core: &Core, sidecar: &Sidecar) -> Result<Carried> {
     match call {
         Call::Holds(_) => Ok(Carried::Ended(Ending::Discarded)),
         Call::Refused(Refusal::Ended(ending)) => Ok(Carried::Ended(ending)),
+        Call::Refused(Refusal::NoTicket) => Ok(Carried::Forgotten),
         Call::Refused(refusal) => Err(core.refused(operation, refusal)),
     }
 }
@@ -272,7 +301,12 @@ async fn restage(
 ) -> Result<Option<Staged>> {
     match &sidecar.plan {
         LogicalPlan::Load { modes } if modes.get(&effect.table) == Some(&LoadMode::Append) => {
-            Ok(staged.moved_to(head))
+            // The files are written for the fields of the base.
+            let same = match table.at(effect.base).await {
+                Ok(base) => base.schema() == table.at(head).await?.schema(),
+                Err(_) => false,
+            };
+            Ok(staged.moved_to(head).filter(|_| same))
         }
         LogicalPlan::Delete { predicates } => {
             let Some(predicate) = predicates.get(&effect.table) else {

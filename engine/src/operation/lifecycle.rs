@@ -6,7 +6,7 @@
 //! moved meanwhile, that is refused and the long form follows. The **long form** enters the queue first, so that
 //! no physical operation can slip in between, however long the staging takes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use chrono::Utc;
 
@@ -29,6 +29,9 @@ use crate::{
 
 /// So often an operation starts over that a healer took for dead, or whose touched set grew.
 const MAX_STARTS: usize = 5;
+/// So often a ticket is taken back before that is left to healers.
+const MAX_WITHDRAWALS: usize = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// What an operation stages, table by table, on one snapshot.
 #[derive(Debug, Default)]
@@ -122,34 +125,54 @@ async fn short_form(
     if snapshot.ahead(&ticket).next().is_some() || work.touched_on(&snapshot) != *touched {
         return Ok(None);
     }
-    let stage = work.stage(core, &snapshot, operation).await?;
-    if stage.is_empty() {
-        return Ok(Some(nothing_to_do(operation, &snapshot)));
-    }
-    let sidecar = match write_sidecar(core, work, operation, &stage).await {
-        Ok(sidecar) => sidecar,
-        Err(e) => {
-            undo(core, operation, &stage).await;
-            return Err(e);
-        }
+    let stage = match work.stage(core, &snapshot, operation).await {
+        // What is past the pin may be an operation decided since the snapshot: under a ticket it shows.
+        Err(Error::Drift { .. }) => return Ok(None),
+        staged => staged?,
     };
+    if stage.is_empty() {
+        return nothing_to_do(core, operation, &stage, &snapshot).map(Some);
+    }
+    let sidecar = sidecar(core, work, operation, &stage);
+    let expected = expected(&stage, touched, &snapshot);
+    let entering = enter_decided(core.clone(), ticket, sidecar, stage, expected, snapshot.number);
+    to_its_end(core, operation, entering).await
+}
+
+/// Steps 6 to 10 of the short form.
+async fn enter_decided(
+    core: Arc<Core>,
+    ticket: Ticket,
+    sidecar: Sidecar,
+    stage: Stage,
+    expected: BTreeMap<TableKey, u64>,
+    staged_on: u64,
+) -> Result<Option<Receipt>> {
+    let operation = sidecar.operation;
+    if let Err(e) = core.recovery.write(&sidecar).await {
+        undo(&core, operation, &stage).await;
+        return Err(e);
+    }
     let alive = core.liveness.hold();
-    let (expected, bases) = (expected(&stage, touched, &snapshot), sidecar.bases());
+    let bases = sidecar.bases();
     let entered = core
         .register
         .change(operation, |m| {
-            let by = by(core, &stage.summary);
-            transition::enqueue_decided(m, &ticket, &expected, &bases, snapshot.number, &by)
+            let by = by(&core, &stage.summary);
+            transition::enqueue_decided(m, &ticket, &expected, &bases, staged_on, &by)
         })
-        .await?;
+        .await;
     match entered {
-        Call::Holds(decided) => finish(core, sidecar, decided, &stage, alive).await.map(Some),
-        Call::Refused(refusal) => {
-            undo(core, operation, &stage).await;
+        Ok(Call::Holds(decided)) => finish(&core, &sidecar, decided, &stage, alive).await.map(Some),
+        Ok(Call::Refused(refusal)) => {
+            if refusal.proves_absence() {
+                undo(&core, operation, &stage).await;
+            }
             match refusal {
-                Refusal::NotInFront { .. } | Refusal::BaseBehindPin { .. } | Refusal::Stale { .. } => {
-                    Ok(None)
-                }
+                Refusal::NotInFront { .. }
+                | Refusal::BaseBehindPin { .. }
+                | Refusal::Stale { .. }
+                | Refusal::Ended(Ending::Aborted) => Ok(None),
                 Refusal::ExpectedVersionMismatch { ref table, .. }
                     if !stage.expected.contains_key(table) =>
                 {
@@ -157,6 +180,12 @@ async fn short_form(
                 }
                 refusal => Err(core.refused(operation, refusal)),
             }
+        }
+        Err(e) => {
+            if !e.leaves_open() {
+                undo(&core, operation, &stage).await;
+            }
+            Err(e)
         }
     }
 }
@@ -172,22 +201,50 @@ enum Long {
 async fn long_form(core: &Arc<Core>, work: &dyn Work, touched: &Touched) -> Result<Long> {
     let operation = OperationId::fresh();
     let ticket = ticket(core, work, touched, operation);
-    let entered = core
-        .register
-        .change(operation, |m| transition::enqueue(m, &ticket, &by(core, "")))
-        .await?;
-    if let Call::Refused(refusal) = entered {
-        return Err(core.refused(operation, refusal));
-    }
-    let held = Held::new(core, operation);
-    let result = with_ticket(core, work, touched, operation, held).await;
-    match result {
+    let held = to_its_end(core, operation, enter(core.clone(), ticket)).await?;
+    match with_ticket(core, work, touched, operation, held).await {
         Err(Error::Aborted { .. }) => Ok(Long::Aborted),
         other => other,
     }
 }
 
-/// Steps 3 to 7 of the long form. Until it is decided, a failure or a cancellation aborts the ticket.
+/// Step 2 of the long form.
+async fn enter(core: Arc<Core>, ticket: Ticket) -> Result<Held> {
+    let operation = ticket.operation;
+    let mut held = Held::new(&core, operation);
+    let entered = core
+        .register
+        .change(operation, |m| transition::enqueue(m, &ticket, &by(&core, "")))
+        .await;
+    match entered {
+        Ok(Call::Holds(_)) => Ok(held),
+        Ok(Call::Refused(refusal)) => {
+            held.hand_over();
+            Err(core.refused(operation, refusal))
+        }
+        // Only this process could decide the ticket: once it is taken back, nothing has happened.
+        Err(Error::OutcomeUnknown {
+            source: Some(source),
+            operation,
+            uri,
+        }) => {
+            let cause = if held.abort().await {
+                *source
+            } else {
+                let source = Some(source);
+                Error::OutcomeUnknown {
+                    operation,
+                    uri,
+                    source,
+                }
+            };
+            Err(cause)
+        }
+        Err(e) => held.fail(e).await,
+    }
+}
+
+/// Steps 3 to 10 of the long form. Until it is decided, a failure or a cancellation aborts the ticket.
 async fn with_ticket(
     core: &Arc<Core>,
     work: &dyn Work,
@@ -210,52 +267,94 @@ async fn with_ticket(
     };
     if stage.is_empty() {
         held.abort().await;
-        return Ok(Long::Done(nothing_to_do(operation, &snapshot)));
+        return nothing_to_do(core, operation, &stage, &snapshot).map(Long::Done);
     }
-    let sidecar = match write_sidecar(core, work, operation, &stage).await {
-        Ok(sidecar) => sidecar,
-        Err(e) => {
-            undo(core, operation, &stage).await;
-            return held.fail(e).await;
-        }
-    };
-    let (expected, bases) = (expected(&stage, touched, &snapshot), sidecar.bases());
+    let sidecar = sidecar(core, work, operation, &stage);
+    let expected = expected(&stage, touched, &snapshot);
+    to_its_end(core, operation, decide(core.clone(), held, sidecar, stage, expected)).await
+}
+
+/// Steps 6 to 10 of the long form.
+async fn decide(
+    core: Arc<Core>,
+    mut held: Held,
+    sidecar: Sidecar,
+    stage: Stage,
+    expected: BTreeMap<TableKey, u64>,
+) -> Result<Long> {
+    let operation = sidecar.operation;
+    if let Err(e) = core.recovery.write(&sidecar).await {
+        undo(&core, operation, &stage).await;
+        return held.fail(e).await;
+    }
+    let bases = sidecar.bases();
     let decided = core
         .register
         .change(operation, |m| {
-            transition::decide(m, operation, &expected, &bases, &by(core, &stage.summary))
+            transition::decide(m, operation, &expected, &bases, &by(&core, &stage.summary))
         })
         .await;
     match decided {
         Ok(Call::Holds(decided)) => {
             let alive = held.hand_over();
-            finish(core, sidecar, decided, &stage, alive).await.map(Long::Done)
+            finish(&core, &sidecar, decided, &stage, alive).await.map(Long::Done)
         }
         Ok(Call::Refused(refusal)) => {
-            undo(core, operation, &stage).await;
+            if refusal.proves_absence() {
+                undo(&core, operation, &stage).await;
+            }
             held.fail(core.refused(operation, refusal)).await
         }
-        // The ticket may be decided: whoever comes next finds out.
+        // The ticket may be decided: it is taken back or carried out in the background.
+        Err(e) if e.leaves_open() => Err(e),
         Err(e) => {
-            if e.leaves_open() {
-                held.hand_over();
-            } else {
-                undo(core, operation, &stage).await;
-                held.abort().await;
-            }
-            Err(e)
+            undo(&core, operation, &stage).await;
+            held.fail(e).await
         }
     }
 }
 
-fn nothing_to_do(operation: OperationId, snapshot: &Manifest) -> Receipt {
-    Receipt {
+/// Runs what a caller that goes away must not interrupt: once a request is on its way, somebody has to hear the
+/// answer and go on from there.
+async fn to_its_end<T: Send + 'static>(
+    core: &Core,
+    operation: OperationId,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let ended = tokio::spawn(work).await;
+    ended.unwrap_or_else(|_| Err(unknown(core, operation)))
+}
+
+fn unknown(core: &Core, operation: OperationId) -> Error {
+    Error::OutcomeUnknown {
+        operation,
+        uri: core.storage.uri.clone(),
+        source: None,
+    }
+}
+
+/// The receipt of an operation that changes nothing; what the caller insists on must hold all the same.
+fn nothing_to_do(
+    core: &Core,
+    operation: OperationId,
+    stage: &Stage,
+    snapshot: &Manifest,
+) -> Result<Receipt> {
+    for (table, &expected) in &stage.expected {
+        let found = snapshot.pin(table);
+        if found != expected {
+            let table = table.clone();
+            let mismatch = Refusal::ExpectedVersionMismatch { table, expected, found };
+            return Err(core.refused(operation, mismatch));
+        }
+    }
+    Ok(Receipt {
         operation,
         manifest: snapshot.number,
         pins: BTreeMap::new(),
         rows_written: 0,
         rows_deleted: 0,
-    }
+    })
 }
 
 fn by<'a>(core: &'a Core, summary: &'a str) -> By<'a> {
@@ -271,15 +370,10 @@ fn expected(stage: &Stage, touched: &Touched, snapshot: &Manifest) -> BTreeMap<T
     pins.chain(stage.expected.clone()).collect()
 }
 
-async fn write_sidecar(
-    core: &Core,
-    work: &dyn Work,
-    operation: OperationId,
-    stage: &Stage,
-) -> Result<Sidecar> {
+fn sidecar(core: &Core, work: &dyn Work, operation: OperationId, stage: &Stage) -> Sidecar {
     let mut effects = stage.effects.clone();
     effects.sort_by(|a, b| a.table.cmp(&b.table));
-    let sidecar = Sidecar {
+    Sidecar {
         format: Sidecar::FORMAT,
         operation,
         kind: work.kind(),
@@ -290,9 +384,7 @@ async fn write_sidecar(
         effects,
         structure: stage.structure.clone(),
         summary: stage.summary.clone(),
-    };
-    core.recovery.write(&sidecar).await?;
-    Ok(sidecar)
+    }
 }
 
 /// Removes what was staged for an operation that is known not to take place.
@@ -305,34 +397,16 @@ async fn undo(core: &Core, operation: OperationId, stage: &Stage) {
     }
 }
 
-/// Steps 8 to 10, in a task of their own: a caller that is cancelled after the commit point does not leave the
-/// work to a healer.
+/// Steps 8 to 10.
 async fn finish(
-    core: &Arc<Core>,
-    sidecar: Sidecar,
+    core: &Core,
+    sidecar: &Sidecar,
     decided: Arc<Manifest>,
     stage: &Stage,
-    alive: Alive,
+    _alive: Alive,
 ) -> Result<Receipt> {
     let operation = sidecar.operation;
-    let task = {
-        let core = core.clone();
-        tokio::spawn(async move {
-            let _alive = alive;
-            effects::carry_out(&core, &sidecar, Some(decided)).await
-        })
-    };
-    let carried = match task.await {
-        Ok(carried) => carried,
-        Err(_) => {
-            return Err(Error::OutcomeUnknown {
-                operation,
-                uri: core.storage.uri.clone(),
-                source: None,
-            });
-        }
-    };
-    match carried {
+    match effects::carry_out(core, sidecar, Some(decided)).await {
         Ok(Carried::Published { manifest, pins }) => Ok(Receipt {
             operation,
             manifest,
@@ -348,7 +422,7 @@ async fn finish(
         }),
         // A healer was faster.
         Ok(Carried::Ended(Ending::Published)) => {
-            let (manifest, pins) = core.publication_of(operation).await?;
+            let (manifest, pins) = core.publication_of(operation).await;
             Ok(Receipt {
                 operation,
                 manifest,
@@ -357,11 +431,9 @@ async fn finish(
                 rows_deleted: stage.rows_deleted,
             })
         }
-        Ok(Carried::Ended(_) | Carried::Forgotten) => Err(Error::OutcomeUnknown {
-            operation,
-            uri: core.storage.uri.clone(),
-            source: None,
-        }),
+        Ok(Carried::Ended(_) | Carried::TooLate | Carried::Forgotten) => {
+            Err(unknown(core, operation))
+        }
         Err(e) if e.leaves_open() => Err(e),
         Err(e) => Err(Error::Unfinished {
             operation,
@@ -371,7 +443,7 @@ async fn finish(
     }
 }
 
-/// A waiting ticket: aborted when it is dropped, unless it was handed over to its effects.
+/// A waiting ticket in this process's care: taken back when it is dropped, unless it was handed over to its effects.
 struct Held {
     core: Arc<Core>,
     operation: OperationId,
@@ -380,6 +452,7 @@ struct Held {
 
 impl Held {
     fn new(core: &Arc<Core>, operation: OperationId) -> Self {
+        core.attend(operation, true);
         Self {
             core: core.clone(),
             operation,
@@ -388,6 +461,7 @@ impl Held {
     }
 
     fn hand_over(&mut self) -> Alive {
+        self.core.attend(self.operation, false);
         self.alive.take().unwrap_or_else(|| self.core.liveness.hold())
     }
 
@@ -396,21 +470,11 @@ impl Held {
         Err(e)
     }
 
-    async fn abort(&mut self) {
-        if let Some(alive) = self.alive.take() {
-            abort(&self.core, self.operation).await;
-            drop(alive);
-        }
-    }
-}
-
-async fn abort(core: &Core, operation: OperationId) {
-    let aborted = core
-        .register
-        .change(operation, |m| transition::abort(m, operation, &by(core, "")))
-        .await;
-    if let Err(e) = aborted {
-        tracing::warn!(%operation, uri = %core.storage.uri, error = %e, "a ticket could not be taken back; a healer will");
+    /// Takes the ticket back; says whether nothing has happened for certain.
+    async fn abort(&mut self) -> bool {
+        let withdrawn = withdraw(&self.core, self.operation).await;
+        self.alive = None;
+        withdrawn
     }
 }
 
@@ -419,13 +483,55 @@ impl Drop for Held {
         let Some(alive) = self.alive.take() else {
             return;
         };
-        // Cancelled in the middle: take the ticket back all the same.
+        // Cancelled in the middle, or in doubt: settle it all the same.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (core, operation) = (self.core.clone(), self.operation);
             runtime.spawn(async move {
-                abort(&core, operation).await;
+                withdraw(&core, operation).await;
                 drop(alive);
             });
         }
     }
+}
+
+/// Takes a ticket back, wherever it stands: one that is on its way yet is barred, one that turns out to be decided is
+/// carried out. Gives it out of this process's care in the end, so that a healer of this process may go on if the
+/// store fails for long. Says whether the operation did not and will not happen.
+async fn withdraw(core: &Core, operation: OperationId) -> bool {
+    let mut pause = FIRST_PAUSE;
+    let mut withdrawn = false;
+    for _ in 0..MAX_WITHDRAWALS {
+        let taken = core
+            .register
+            .change(operation, |m| match m.ticket(operation) {
+                Some(_) => transition::abort(m, operation, &by(core, "")),
+                None => transition::bar(m, operation, &by(core, "")),
+            })
+            .await;
+        match taken {
+            Ok(Call::Holds(newest)) => {
+                let ending = newest.outcomes.get(&operation).map(|o| o.ending);
+                withdrawn = ending == Some(Ending::Aborted);
+                break;
+            }
+            Ok(Call::Refused(_)) => {
+                let carried = match core.recovery.read(operation).await {
+                    Ok(Some(sidecar)) => effects::carry_out(core, &sidecar, None).await.map(|_| ()),
+                    Ok(None) => Ok(()),
+                    Err(e) => Err(e),
+                };
+                if let Err(e) = carried {
+                    tracing::warn!(%operation, uri = %core.storage.uri, error = %e, "a decided operation could not be finished; a healer will");
+                }
+                break;
+            }
+            Err(e) => {
+                tracing::warn!(%operation, uri = %core.storage.uri, error = %e, "a ticket could not be taken back; trying again");
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+    }
+    core.attend(operation, false);
+    withdrawn
 }

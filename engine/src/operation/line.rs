@@ -37,7 +37,12 @@ impl Core {
                         operation,
                         uri: self.storage.uri.clone(),
                     },
-                    _ => Error::OutcomeUnknown {
+                    // A ticket that nobody else can decide has gone: it was taken back, long ago.
+                    None => Error::Aborted {
+                        operation,
+                        uri: self.storage.uri.clone(),
+                    },
+                    Some(_) => Error::OutcomeUnknown {
                         operation,
                         uri: self.storage.uri.clone(),
                         source: None,
@@ -49,29 +54,17 @@ impl Core {
                 return Ok(manifest);
             };
             self.tell(&mut patience, first, mine.kind);
-            for ticket in &ahead {
-                if let TicketState::Quarantined { reason, .. } = &ticket.state
-                    && let Some(table) = ticket.conflict(mine)
-                {
-                    return Err(Error::Quarantined {
-                        table: table.clone(),
-                        blocked_by: ticket.operation,
-                        reason: reason.clone(),
-                        uri: self.storage.uri.clone(),
-                    });
-                }
-            }
+            self.check_quarantine(&ahead, mine)?;
             manifest = self.look_again(&manifest, &mut patience).await?;
-            for ticket in ahead {
-                if manifest.ticket(ticket.operation).is_some() {
-                    healing::heal_ticket(self, &ticket, Heal::WaitingFor).await?;
-                }
-            }
+            self.help(&manifest, ahead.iter()).await;
         }
     }
 
     /// Waits, without a place in the queue, until no conflicting ticket stands in the manifest: the way of
     /// physical operations. They help nobody but decided physical tickets.
+    ///
+    /// # Errors
+    /// [`Error::Quarantined`]: that can take days.
     pub(crate) async fn wait_for_no_conflict(&self, probe: &Ticket) -> Result<Arc<Manifest>> {
         let mut patience = Patience::new();
         let mut manifest = self.register.newest().await?;
@@ -81,11 +74,41 @@ impl Core {
                 return Ok(manifest);
             };
             self.tell(&mut patience, first, probe.kind);
+            self.check_quarantine(&ahead, probe)?;
             manifest = self.look_again(&manifest, &mut patience).await?;
-            for ticket in ahead.iter().filter(|t| t.kind.is_physical()) {
-                if manifest.ticket(ticket.operation).is_some() {
-                    healing::heal_ticket(self, ticket, Heal::WaitingFor).await?;
-                }
+            let physical = ahead.iter().filter(|t| t.kind.is_physical());
+            self.help(&manifest, physical).await;
+        }
+    }
+
+    /// Refuses to wait behind an operation that waits for an operator.
+    ///
+    /// # Errors
+    /// [`Error::Quarantined`].
+    pub(crate) fn check_quarantine(&self, ahead: &[Ticket], probe: &Ticket) -> Result<()> {
+        for ticket in ahead {
+            if let TicketState::Quarantined { reason, .. } = &ticket.state
+                && let Some(table) = ticket.conflict(probe)
+            {
+                return Err(Error::Quarantined {
+                    table: table.clone(),
+                    blocked_by: ticket.operation,
+                    reason: reason.clone(),
+                    uri: self.storage.uri.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Heals whoever is ahead, as far as it is due. That it fails is not the waiter's failure.
+    async fn help(&self, manifest: &Manifest, ahead: impl Iterator<Item = &Ticket>) {
+        for ticket in ahead {
+            if manifest.ticket(ticket.operation).is_none() {
+                continue;
+            }
+            if let Err(e) = healing::heal_ticket(self, ticket, Heal::WaitingFor).await {
+                tracing::warn!(operation = %ticket.operation, kind = %ticket.kind, uri = %self.storage.uri, error = %e, "an operation ahead could not be healed; it is tried again");
             }
         }
     }

@@ -34,7 +34,7 @@ use crate::{
     names::{OperationId, TableKey},
     schema::TypeDef,
     sidecar::LogicalPlan,
-    storage::Handle,
+    storage::Workshop,
     table::{Table, drift, staged::Staged},
 };
 
@@ -91,8 +91,8 @@ impl Rows {
             Self::Batches(batches) => {
                 batches.iter().map(|b| b.get_array_memory_size() as u64).sum()
             }
-            // A file that cannot be asked for its size is not small.
-            Self::File(input) => input.size_hint().map_or(u64::MAX, |hint| hint.bytes),
+            // A file that cannot be asked for its size cannot be read either: that shows at once.
+            Self::File(input) => input.size_hint().map_or(0, |hint| hint.bytes),
         }
     }
 }
@@ -148,7 +148,7 @@ impl Work for LoadRequest {
     }
 
     fn touched(&self) -> Touched {
-        Touched::writing(self.tables.keys().cloned())
+        Touched::writing(self.tables.keys().cloned()).reading(self.expected.keys().cloned())
     }
 
     fn is_small(&self) -> bool {
@@ -198,7 +198,7 @@ async fn stage_table(
     let table = core.table_in(snapshot, key)?;
     let undeclared = || core.unknown_table(snapshot, &key.to_string());
     let declared = snapshot.schema.types.get(key).ok_or_else(undeclared)?;
-    let (dataset, base, handle) = open_to_stage(&table, snapshot.pin(key)).await?;
+    let (dataset, base, workshop) = open_to_stage(&table, snapshot.pin(key)).await?;
     let caught = Arc::new(Mutex::new(None));
     let staged = match reader(&dataset, load, caught.clone()) {
         Ok(reader) => write(&table, dataset, declared, load.mode, reader).await,
@@ -207,7 +207,7 @@ async fn stage_table(
     let (staged, rows) = match staged {
         Ok((transaction, affected, rows)) => (Staged::new(transaction, affected, operation), rows),
         Err(e) => {
-            handle.delete_created(table.storage.store.as_ref()).await;
+            workshop.delete_created(table.storage.store.as_ref()).await;
             // The reader's own error says more than Lance's wrapping of it.
             let caught = caught.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Err(caught.map_or(e, Error::Input));
@@ -226,10 +226,10 @@ async fn stage_table(
 pub(super) async fn open_to_stage(
     table: &Table,
     pin: u64,
-) -> Result<(Arc<Dataset>, u64, Arc<Handle>)> {
-    let (params, handle) = table.storage.rewrite_params();
+) -> Result<(Arc<Dataset>, u64, Workshop)> {
+    let workshop = table.storage.workshop().await?;
     let open = |version| {
-        let params = params.clone();
+        let params = workshop.params();
         async move {
             let opened = table.open(version, params, None).await;
             opened.map_err(|e| table.failed("opening", e))
@@ -241,7 +241,7 @@ pub(super) async fn open_to_stage(
     if base != pin {
         dataset = open(base).await?;
     }
-    Ok((Arc::new(dataset), base, handle))
+    Ok((Arc::new(dataset), base, workshop))
 }
 
 type Written = (

@@ -27,7 +27,7 @@ enum Habit {
 
 /// The habit of a handle's store, and what it remembers.
 #[derive(Debug)]
-pub(crate) struct Handle {
+pub(super) struct Handle {
     inside: Option<Arc<dyn WrappingObjectStore>>,
     habit: Habit,
     created: Arc<Mutex<BTreeSet<Path>>>,
@@ -50,8 +50,13 @@ impl Handle {
         }
     }
 
+    /// Forgets what was created so far.
+    pub(super) fn forget_created(&self) {
+        lock(&self.created).clear();
+    }
+
     /// Deletes what was created so far. Best effort: what stays is removed by cleanup some days later.
-    pub(crate) async fn delete_created(&self, store: &dyn ObjectStore) {
+    pub(super) async fn delete_created(&self, store: &dyn ObjectStore) {
         let created = std::mem::take(&mut *lock(&self.created));
         let paths = futures::stream::iter(created.into_iter().map(Ok)).boxed();
         let mut deletions = store.delete_stream(paths);

@@ -8,7 +8,7 @@ mod local;
 
 use std::{
     path::{Component, PathBuf},
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use lance::session::Session;
@@ -18,7 +18,7 @@ use lance_io::object_store::{
 use object_store::{ObjectStore, path::Path};
 use url::Url;
 
-pub(crate) use handle::Handle;
+use handle::Handle;
 
 use crate::error::{Error, Result};
 
@@ -57,6 +57,9 @@ pub(crate) struct Storage {
     commit_params: ObjectStoreParams,
     /// Whether a failed write that left no object can no longer land.
     pub(crate) definite: bool,
+    workshops: Arc<Mutex<Vec<Bench>>>,
+    /// Lance's registry lets go of a client that nobody holds.
+    _clients: [Arc<LanceStore>; 2],
 }
 
 impl std::fmt::Debug for Storage {
@@ -81,26 +84,24 @@ impl Storage {
             object_store_wrapper: wrapper,
             ..ObjectStoreParams::default()
         };
-        let (store, base) =
-            LanceStore::from_uri_and_params(REGISTRY.clone(), &root.lance, &params)
-                .await
-                .map_err(|e| Error::BadUri {
-                    uri: root.shown.clone(),
-                    reason: e.to_string(),
-                })?;
+        let commit_params = ObjectStoreParams {
+            object_store_wrapper: Some(Arc::new(Handle::for_commits(
+                params.object_store_wrapper.clone(),
+            ))),
+            ..params.clone()
+        };
+        let (store, base) = open(&root.lance, &root.shown, &params).await?;
+        let (committing, _) = open(&root.lance, &root.shown, &commit_params).await?;
         Ok(Self {
             uri: root.shown,
             lance_root: root.lance,
             base,
             store: store.inner.clone(),
-            commit_params: ObjectStoreParams {
-                object_store_wrapper: Some(Arc::new(Handle::for_commits(
-                    params.object_store_wrapper.clone(),
-                ))),
-                ..params.clone()
-            },
-            params,
             definite: !store.is_cloud() || root.local,
+            commit_params,
+            params,
+            workshops: Arc::default(),
+            _clients: [store, committing],
         })
     }
 
@@ -134,17 +135,88 @@ impl Storage {
         self.commit_params.clone()
     }
 
-    /// How Lance opens the store to rewrite, and what remembers the files, see [`Handle`].
-    pub(crate) fn rewrite_params(&self) -> (ObjectStoreParams, Arc<Handle>) {
-        let handle = Arc::new(Handle::for_rewrites(
-            self.params.object_store_wrapper.clone(),
-        ));
-        let params = ObjectStoreParams {
-            object_store_wrapper: Some(handle.clone()),
-            ..self.params.clone()
+    /// A handle to write through that remembers the files, see [`Handle`]. Handles are used again: each has a client
+    /// of its own.
+    ///
+    /// # Errors
+    /// [`Error::BadUri`] as in [`Self::connect`].
+    pub(crate) async fn workshop(&self) -> Result<Workshop> {
+        let idle = lock(&self.workshops).pop();
+        let bench = match idle {
+            Some(bench) => bench,
+            None => {
+                let handle = Arc::new(Handle::for_rewrites(
+                    self.params.object_store_wrapper.clone(),
+                ));
+                let params = ObjectStoreParams {
+                    object_store_wrapper: Some(handle.clone()),
+                    ..self.params.clone()
+                };
+                let (store, _) = open(&self.lance_root, &self.uri, &params).await?;
+                Bench {
+                    handle,
+                    params,
+                    _client: store,
+                }
+            }
         };
-        (params, handle)
+        Ok(Workshop {
+            bench: Some(bench),
+            idle: self.workshops.clone(),
+        })
     }
+}
+
+struct Bench {
+    handle: Arc<Handle>,
+    params: ObjectStoreParams,
+    _client: Arc<LanceStore>,
+}
+
+/// A handle to write through, in use; it is given back when it is dropped.
+pub(crate) struct Workshop {
+    bench: Option<Bench>,
+    idle: Arc<Mutex<Vec<Bench>>>,
+}
+
+impl Workshop {
+    /// How Lance opens the store to write.
+    pub(crate) fn params(&self) -> ObjectStoreParams {
+        self.bench.as_ref().map(|bench| bench.params.clone()).unwrap_or_default()
+    }
+
+    /// Deletes what was written through it.
+    pub(crate) async fn delete_created(&self, store: &dyn ObjectStore) {
+        if let Some(bench) = &self.bench {
+            bench.handle.delete_created(store).await;
+        }
+    }
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        if let Some(bench) = self.bench.take() {
+            bench.handle.forget_created();
+            lock(&self.idle).push(bench);
+        }
+    }
+}
+
+fn lock(workshops: &Mutex<Vec<Bench>>) -> MutexGuard<'_, Vec<Bench>> {
+    workshops.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn open(
+    lance_root: &str,
+    shown: &str,
+    params: &ObjectStoreParams,
+) -> Result<(Arc<LanceStore>, Path)> {
+    LanceStore::from_uri_and_params(REGISTRY.clone(), lance_root, params)
+        .await
+        .map_err(|e| Error::BadUri {
+            uri: shown.to_owned(),
+            reason: e.to_string(),
+        })
 }
 
 struct Root {

@@ -30,6 +30,8 @@ pub(crate) enum Landing {
     Landed(u64),
     /// The version is taken: look at the head again.
     Taken,
+    /// The put of the version lost a race, or the store says so: look at the head again.
+    Lost,
     /// Lance finds that it conflicts with what came after its base: stage it again.
     Conflict(String),
     /// The attempt failed; it may have landed all the same.
@@ -44,6 +46,7 @@ pub(crate) async fn commit_at(table: &Table, staged: &Staged, head: u64) -> Land
     let exactly = Arc::new(Exactly {
         version: head + 1,
         refused: Arc::default(),
+        lost: AtomicBool::new(false),
         inner: ConditionalPutCommitHandler,
     });
     let params = table.storage.commit_params();
@@ -72,6 +75,11 @@ pub(crate) async fn commit_at(table: &Table, staged: &Staged, head: u64) -> Land
         Ok(_) => Landing::Taken,
         Err(_) if exactly.refused.load(Ordering::SeqCst) => Landing::Taken,
         Err(e) if e.is_commit_status_unknown() => Landing::Unclear(Box::new(e)),
+        Err(_) if exactly.lost.load(Ordering::SeqCst) => Landing::Lost,
+        // The version that the transaction was staged at is gone.
+        Err(e @ (LanceError::DatasetNotFound { .. } | LanceError::NotFound { .. })) if head > 0 => {
+            Landing::Conflict(e.to_string())
+        }
         Err(LanceError::DatasetAlreadyExists { .. }) => Landing::Taken,
         Err(
             e @ (LanceError::CommitConflict { .. }
@@ -82,11 +90,12 @@ pub(crate) async fn commit_at(table: &Table, staged: &Staged, head: u64) -> Land
     }
 }
 
-/// A commit handler that writes one version and refuses every other. It remembers that it refused, because Lance
-/// wraps the refusal.
+/// A commit handler that writes one version and refuses every other. It remembers what it answered, because Lance
+/// wraps a refusal, and calls a lost put and a logical conflict by one name.
 struct Exactly {
     version: u64,
     refused: Arc<AtomicBool>,
+    lost: AtomicBool,
     inner: ConditionalPutCommitHandler,
 }
 
@@ -176,7 +185,8 @@ impl CommitHandler for Exactly {
             let refusal = refuse(self.version, found, &self.refused);
             return Err(CommitError::OtherError(refusal));
         }
-        self.inner
+        let committed = self
+            .inner
             .commit(
                 manifest,
                 indices,
@@ -186,6 +196,10 @@ impl CommitHandler for Exactly {
                 naming_scheme,
                 transaction,
             )
-            .await
+            .await;
+        if let Err(CommitError::CommitConflict) = committed {
+            self.lost.store(true, Ordering::SeqCst);
+        }
+        committed
     }
 }

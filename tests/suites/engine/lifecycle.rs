@@ -30,17 +30,30 @@ macro_rules! on_every_store {
     };
 }
 
-on_every_store!(loads_deletes_and_compactions_keep_every_row, super::main_story);
+on_every_store!(
+    loads_deletes_and_compactions_keep_every_row,
+    super::main_story
+);
 
 async fn main_story(uri: &str) {
-    let graph = Graph::create(uri, schema(), Options::default()).await.unwrap();
+    let graph = Graph::create(uri, schema(), Options::default())
+        .await
+        .unwrap();
     for n in 0..12 {
         let receipt = graph.load(day(n, 100)).await.unwrap();
         assert_eq!(receipt.rows_written, 100);
     }
     let both = LoadRequest::new()
-        .add(key("node:Plane"), LoadMode::Append, Rows::Batches(vec![planes(0, 50, 100)]))
-        .add(key("edge:Flight"), LoadMode::Append, Rows::Batches(vec![flights(12, 100)]));
+        .add(
+            key("node:Plane"),
+            LoadMode::Append,
+            Rows::Batches(vec![planes(0, 50, 100)]),
+        )
+        .add(
+            key("edge:Flight"),
+            LoadMode::Append,
+            Rows::Batches(vec![flights(12, 100)]),
+        );
     let receipt = graph.load(both).await.unwrap();
     assert_eq!((receipt.pins.len(), receipt.rows_written), (2, 150));
 
@@ -59,7 +72,12 @@ async fn main_story(uri: &str) {
 
     let policy = CompactionPolicy::default();
     let compacted = graph
-        .compact(&key("edge:Flight"), &policy, false, &CancellationToken::new())
+        .compact(
+            &key("edge:Flight"),
+            &policy,
+            false,
+            &CancellationToken::new(),
+        )
         .await
         .unwrap();
     let Compacted::Done(receipt) = compacted else {
@@ -71,7 +89,10 @@ async fn main_story(uri: &str) {
     // Another process sees the same.
     let other = Graph::open(uri, Options::default()).await.unwrap();
     assert_eq!(rows(&other, "edge:Flight").await, 1_200);
-    other.load(append("node:Plane", planes(100, 110, 1))).await.unwrap();
+    other
+        .load(append("node:Plane", planes(100, 110, 1)))
+        .await
+        .unwrap();
     assert_eq!(rows(&graph, "node:Plane").await, 70);
     let manifest = graph.snapshot().await.unwrap().manifest().clone();
     assert!(manifest.queue.is_empty());

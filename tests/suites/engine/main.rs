@@ -1,4 +1,9 @@
 //! The engine, through its public face: what a graph promises, on memory and on local disk.
 #![allow(missing_docs)]
 
+mod bad_input;
+mod concurrency;
+mod gates;
+mod healing;
 mod lifecycle;
+mod requests;

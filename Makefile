@@ -1,0 +1,42 @@
+# Squire's tasks; `make` lists them. What they do is in .ci/.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/squire/target
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# One set of packages and features for all of them, so that nothing is built twice.
+BUILD := build --locked --workspace
+DEBUG := $(CARGO_TARGET_DIR)/debug
+RELEASE := $(CARGO_TARGET_DIR)/release
+
+.PHONY: help setup build demo test lint bench year
+.DEFAULT_GOAL := help
+
+help: ## Lists the tasks.
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Installs what the build needs from Debian; checks for Rust.
+	@.ci/setup
+
+build: setup ## Builds everything. The first time takes a quarter of an hour on two cores.
+	@.ci/quietly building $(BUILD)
+
+demo: setup ## Shows Squire at work, in a folder of its own. KEEP=1 leaves it running to look at.
+	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-demo
+	@"$(DEBUG)/squire-demo"
+
+test: setup ## Checks the format, builds everything and runs all suites.
+	@cargo fmt --all --check
+	@.ci/quietly building $(BUILD)
+	@.ci/quietly 'building the tests' test --locked --workspace --no-run
+	@cargo test --locked --workspace --quiet
+
+lint: setup ## Runs clippy. It compiles all dependencies once more, for itself.
+	@.ci/quietly checking clippy --locked --workspace --all-targets -- -D warnings
+
+bench: setup ## Builds with optimisation and measures. ONLY=name measures one thing.
+	@.ci/quietly 'building for speed' $(BUILD) --release --bin squire --bin squire-bench
+	@"$(RELEASE)/squire-bench" $(ONLY)
+
+year: setup ## Loads and maintains a whole year of flights: make year DATA=folder
+	$(if $(DATA),,$(error say where the Parquet files are: make year DATA=folder))
+	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-year
+	@"$(DEBUG)/squire-year" "$(DATA)"

@@ -1,0 +1,126 @@
+//! Places for graphs in memory, which many handles can open as if each were a process of its own.
+
+use std::{collections::BTreeSet, future::Future, time::Duration};
+
+use futures::TryStreamExt;
+use lance_io::object_store::ObjectStore;
+use squire_engine::{Graph, Options, Snapshot};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::{
+    flights::{key, schema},
+    store::Watch,
+};
+
+/// A root in memory that no other test has.
+#[derive(Clone, Debug)]
+pub struct Place {
+    uri: String,
+}
+
+impl Place {
+    /// A root with nothing in it.
+    pub fn empty() -> Self {
+        Self {
+            uri: format!("memory://{}/graph", Uuid::new_v4().simple()),
+        }
+    }
+
+    /// A root with the suites' graph in it, and a handle to it.
+    pub async fn with_graph() -> (Self, Graph) {
+        let place = Self::empty();
+        let graph = Graph::create(place.uri(), schema(), Options::default()).await;
+        (place, graph.expect("an empty root takes a graph"))
+    }
+
+    /// The root.
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// One more handle: another holder, with a queue of its own.
+    pub async fn open(&self) -> Graph {
+        self.open_with(Options::default()).await
+    }
+
+    /// One more handle with these options.
+    pub async fn open_with(&self, options: Options) -> Graph {
+        let graph = Graph::open(&self.uri, options).await;
+        graph.expect("there is a graph")
+    }
+
+    /// One more handle, with a watch on its requests.
+    pub async fn watched(&self) -> (Graph, Watch) {
+        let watch = Watch::new();
+        let options = Options {
+            wrapper: watch.wrapper(),
+            ..Options::default()
+        };
+        (self.open_with(options).await, watch)
+    }
+
+    /// The root as Lance is given it.
+    pub fn lance_uri(&self) -> String {
+        format!("shared-{}", self.uri)
+    }
+
+    /// Every object below the root whose path contains `part`.
+    pub async fn objects(&self, part: &str) -> BTreeSet<String> {
+        let (store, root) = self.store().await;
+        let all = store
+            .inner
+            .list(Some(&root))
+            .map_ok(|object| object.location.to_string());
+        let all: BTreeSet<String> = all.try_collect().await.expect("memory can be listed");
+        all.into_iter().filter(|path| path.contains(part)).collect()
+    }
+
+    /// Every sidecar.
+    pub async fn sidecars(&self) -> BTreeSet<String> {
+        self.objects("_squire/recovery/").await
+    }
+
+    /// The store below, and the root's path on it: for breaking things.
+    pub async fn store(&self) -> (std::sync::Arc<ObjectStore>, object_store::path::Path) {
+        let store = ObjectStore::from_uri(&self.lance_uri()).await;
+        store.expect("memory is there")
+    }
+}
+
+/// Rows of a table, in a fresh snapshot.
+pub async fn rows(graph: &Graph, table: &str) -> usize {
+    let snapshot = graph.snapshot().await.expect("a graph can be read");
+    rows_in(&snapshot, table).await
+}
+
+/// Rows of a table, in this snapshot.
+pub async fn rows_in(snapshot: &Snapshot, table: &str) -> usize {
+    let dataset = snapshot
+        .open(&key(table))
+        .await
+        .expect("a pinned version can be opened");
+    dataset.count_rows(None).await.expect("rows can be counted")
+}
+
+/// Asks again and again until it is so.
+///
+/// # Panics
+/// When it is not so after a minute: then it never will be.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut so: impl FnMut() -> F) {
+    let waited = timeout(Duration::from_secs(60), async {
+        while !so().await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never came true: {what}");
+}
+
+/// Waits until nobody has a ticket.
+pub async fn until_idle(graph: &Graph) {
+    until("the queue is empty", || async {
+        let snapshot = graph.snapshot().await.expect("a graph can be read");
+        snapshot.manifest().queue.is_empty()
+    })
+    .await;
+}
