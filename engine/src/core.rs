@@ -153,9 +153,14 @@ impl Core {
 
     /// Whether the head of a table that was seen past its pin in `snapshot` is no drift: an operation that was
     /// decided since explains it, by its ticket or by a new pin. Only for callers without a ticket of their own.
-    pub(crate) async fn explains_head(&self, snapshot: &Manifest, table: &TableKey) -> Result<bool> {
+    pub(crate) async fn explains_head(
+        &self,
+        snapshot: &Manifest,
+        table: &TableKey,
+    ) -> Result<bool> {
         let newest = self.register.newest().await?;
-        let writes = |t: &Ticket| t.state != TicketState::Waiting && t.touched.writes.contains(table);
+        let writes =
+            |t: &Ticket| t.state != TicketState::Waiting && t.touched.writes.contains(table);
         Ok(newest.pin(table) != snapshot.pin(table) || newest.queue.iter().any(writes))
     }
 
@@ -186,7 +191,8 @@ impl Core {
     /// # Errors
     /// When it cannot be told that base+1 is taken.
     pub(crate) async fn fence(&self, table: &Table, base: u64) -> Result<()> {
-        let nothing = Transaction::new(base, Operation::ReserveFragments { num_fragments: 0 }, None);
+        let nothing =
+            Transaction::new(base, Operation::ReserveFragments { num_fragments: 0 }, None);
         let fence = Staged::new(nothing, None, OperationId::fresh());
         match commit_at(table, &fence, base).await {
             Landing::Landed(_) | Landing::Taken => {

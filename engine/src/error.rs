@@ -102,7 +102,9 @@ pub enum Error {
         uri: String,
     },
     /// The operation's ticket was taken away: its holder seemed dead.
-    #[error("operation {operation} on {uri} was aborted by a healer: nothing was changed; repeat it")]
+    #[error(
+        "operation {operation} on {uri} was aborted by a healer: nothing was changed; repeat it"
+    )]
     Aborted {
         /// The operation.
         operation: OperationId,
@@ -164,7 +166,9 @@ pub enum Error {
         reason: String,
     },
     /// An object was written by a newer Squire.
-    #[error("{object} of {uri} has format {found}, this Squire knows up to {known}: upgrade Squire")]
+    #[error(
+        "{object} of {uri} has format {found}, this Squire knows up to {known}: upgrade Squire"
+    )]
     NewerFormat {
         /// The object.
         object: String,
@@ -220,7 +224,9 @@ pub enum Error {
         source: Box<lance::Error>,
     },
     /// Others commit to the table so fast that no attempt came through.
-    #[error("{table} of {uri} is being written so fast, outside of Squire, that no attempt came through")]
+    #[error(
+        "{table} of {uri} is being written so fast, outside of Squire, that no attempt came through"
+    )]
     Contended {
         /// The table.
         table: TableKey,

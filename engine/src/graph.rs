@@ -17,9 +17,9 @@ use crate::{
     manifest::{Change, Manifest},
     names::TableKey,
     operation::{
-        DeleteRequest, LoadRequest, Receipt,
+        DeleteRequest, LoadRequest, Receipt, apply_schema,
         compact::{self, Compacted},
-        apply_schema, delete_rows, load_rows,
+        delete_rows, load_rows,
     },
     schema::Schema,
     storage::Storage,

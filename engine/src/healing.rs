@@ -114,12 +114,15 @@ pub(crate) async fn heal_ticket(core: &Core, ticket: &Ticket, who: Heal) -> Resu
                 read => read?,
             };
             match sidecar {
-                Some(sidecar) => match effects::carry_out(core, &sidecar, None).await? {
-                    Carried::Published { .. } => Some(Ending::Published),
-                    Carried::TooLate => Some(Ending::Discarded),
-                    Carried::Ended(ending) => Some(ending),
-                    Carried::Forgotten | Carried::Quarantined { .. } => None,
-                },
+                Some(mut sidecar) => {
+                    sidecar.take_bases(bases);
+                    match effects::carry_out(core, &sidecar, None).await? {
+                        Carried::Published { .. } => Some(Ending::Published),
+                        Carried::TooLate => Some(Ending::Discarded),
+                        Carried::Ended(ending) => Some(ending),
+                        Carried::Forgotten | Carried::Quarantined { .. } => None,
+                    }
+                }
                 None => without_sidecar(core, ticket, bases).await?,
             }
         }

@@ -118,7 +118,10 @@ impl Liveness {
 
     async fn beat(&self) -> Result<()> {
         let holder = self.holder.as_str().to_owned();
-        let written = self.store.put(&self.path(&self.holder), holder.into()).await;
+        let written = self
+            .store
+            .put(&self.path(&self.holder), holder.into())
+            .await;
         written
             .map(|_| ())
             .map_err(|e| Error::store("writing a heartbeat of", &self.uri, e))

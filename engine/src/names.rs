@@ -121,9 +121,7 @@ impl<'de> Deserialize<'de> for TableKey {
 }
 
 /// One operation, for all time. A retry is another operation and has another id.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OperationId(Uuid);
 
@@ -170,7 +168,13 @@ impl HolderId {
         let host: String = gethostname::gethostname()
             .to_string_lossy()
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '-' {
+                    c
+                } else {
+                    '-'
+                }
+            })
             .take(64)
             .collect();
         let random = Uuid::new_v4().simple().to_string();
@@ -208,7 +212,14 @@ mod tests {
 
     #[test]
     fn a_name_that_would_leave_the_root_is_refused() {
-        for bad in ["node:../x", "node:", "node:a/b", "node:_squire", "knows", "table:x"] {
+        for bad in [
+            "node:../x",
+            "node:",
+            "node:a/b",
+            "node:_squire",
+            "knows",
+            "table:x",
+        ] {
             assert!(bad.parse::<TableKey>().is_err(), "{bad}");
         }
     }

@@ -100,6 +100,16 @@ pub(crate) struct Sidecar {
 impl Sidecar {
     pub(crate) const FORMAT: u32 = FORMAT;
 
+    /// Takes the bases that the ticket was decided with. A physical operation is staged before it is known where it
+    /// comes in.
+    pub(crate) fn take_bases(&mut self, bases: &BTreeMap<TableKey, u64>) {
+        for effect in &mut self.effects {
+            if let Some(&base) = bases.get(&effect.table) {
+                effect.base = base;
+            }
+        }
+    }
+
     /// The version that each effect was staged at: what `decide` puts into the ticket.
     pub(crate) fn bases(&self) -> BTreeMap<TableKey, u64> {
         let base = |e: &Effect| (e.table.clone(), e.base);

@@ -123,7 +123,9 @@ pub fn plan(stats: &TableStats, policy: &CompactionPolicy, forced: bool) -> Verd
         .copied()
         .collect();
     let groups = pack(&candidates, policy);
-    let readable = candidates.iter().any(|f| f.bytes <= policy.max_source_bytes);
+    let readable = candidates
+        .iter()
+        .any(|f| f.bytes <= policy.max_source_bytes);
     if groups.is_empty() {
         return Verdict::Skip(if candidates.is_empty() || readable {
             Skip::Tidy
@@ -169,7 +171,10 @@ fn group(fragments: &[FragmentStats], policy: &CompactionPolicy) -> Option<Group
     let gains = fragments.len() > 1 || fragments.iter().any(riddled);
     gains.then(|| Group {
         fragments: fragments.iter().map(|f| f.id).collect(),
-        rows: fragments.iter().map(|f| f.rows - f.deleted.min(f.rows)).sum(),
+        rows: fragments
+            .iter()
+            .map(|f| f.rows - f.deleted.min(f.rows))
+            .sum(),
         bytes: fragments.iter().map(|f| f.bytes).sum(),
     })
 }
@@ -203,7 +208,11 @@ mod tests {
         let mut fragments = before.fragments.clone();
         for (n, group) in groups.iter().enumerate() {
             let of = |f: &&FragmentStats| group.fragments.contains(&f.id);
-            let bytes = fragments.iter().filter(of).map(FragmentStats::live_bytes).sum();
+            let bytes = fragments
+                .iter()
+                .filter(of)
+                .map(FragmentStats::live_bytes)
+                .sum();
             fragments.retain(|f| !group.fragments.contains(&f.id));
             if group.rows > 0 {
                 fragments.push(fragment(1_000_000 + n as u64, group.rows, 0, bytes));
@@ -226,7 +235,11 @@ mod tests {
     #[test]
     fn wide_rows_are_not_merged_again_and_again() {
         // Few rows, many bytes: by rows these would be tiny for ever.
-        let before = stats((0..20).map(|id| fragment(id, 1_000, 0, 200 * MIB)).collect());
+        let before = stats(
+            (0..20)
+                .map(|id| fragment(id, 1_000, 0, 200 * MIB))
+                .collect(),
+        );
         let verdict = plan(&before, &CompactionPolicy::default(), true);
         assert_eq!(verdict, Verdict::Skip(Skip::Tidy));
     }
@@ -243,8 +256,14 @@ mod tests {
         let policy = CompactionPolicy::default();
         let few = |n| stats((0..n).map(|id| fragment(id, 10, 0, 100)).collect());
         assert_eq!(plan(&few(1), &policy, true), Verdict::Skip(Skip::Tidy));
-        assert_eq!(plan(&few(3), &policy, false), Verdict::Skip(Skip::BelowThreshold));
-        assert!(matches!(plan(&few(3), &policy, true), Verdict::Compact(_, Reason::Forced)));
+        assert_eq!(
+            plan(&few(3), &policy, false),
+            Verdict::Skip(Skip::BelowThreshold)
+        );
+        assert!(matches!(
+            plan(&few(3), &policy, true),
+            Verdict::Compact(_, Reason::Forced)
+        ));
     }
 
     #[test]

@@ -198,6 +198,9 @@ mod tests {
         assert_eq!(decide(1, 4), Decision::Skip(Skip::BackOff));
         assert!(matches!(decide(1, 5), Decision::Act(_)));
         assert_eq!(decide(4, 39), Decision::Skip(Skip::BackOff));
-        assert!(matches!(decide(40, 600), Decision::Act(_)), "never longer than ten minutes");
+        assert!(
+            matches!(decide(40, 600), Decision::Act(_)),
+            "never longer than ten minutes"
+        );
     }
 }

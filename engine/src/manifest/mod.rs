@@ -25,8 +25,8 @@ use crate::{
 };
 
 pub use codec::FORMAT;
-pub(crate) use register::{Call, Register};
 pub use refusal::Refusal;
+pub(crate) use register::{Call, Register};
 pub use transition::Step;
 
 /// The whole state of a graph at one number. The newest manifest is the graph.
@@ -146,7 +146,8 @@ impl Touched {
     #[must_use]
     pub fn reading(mut self, tables: impl IntoIterator<Item = TableKey>) -> Self {
         let writes = &self.writes;
-        self.reads.extend(tables.into_iter().filter(|t| !writes.contains(t)));
+        self.reads
+            .extend(tables.into_iter().filter(|t| !writes.contains(t)));
         self
     }
 
@@ -194,7 +195,12 @@ impl Ticket {
             self.kind == OperationKind::SchemaApply && other.kind == OperationKind::SchemaApply;
         self.touched.conflict(&other.touched).or_else(|| {
             both_schema
-                .then(|| self.touched.all().next().or_else(|| other.touched.all().next()))
+                .then(|| {
+                    self.touched
+                        .all()
+                        .next()
+                        .or_else(|| other.touched.all().next())
+                })
                 .flatten()
         })
     }

@@ -87,8 +87,12 @@ impl Register {
 
     /// What was seen, as long as it is worth a try: an idle process would recreate a number that is collected by now.
     fn fresh(&self) -> Option<Arc<Manifest>> {
-        let at = *self.listed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        self.seen().filter(|_| at.is_some_and(|at| at.elapsed() < FRESH))
+        let at = *self
+            .listed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.seen()
+            .filter(|_| at.is_some_and(|at| at.elapsed() < FRESH))
     }
 
     /// Follows what [`Self::seen`] returns.
@@ -146,7 +150,10 @@ impl Register {
             })
             .await
             .inspect(|_| {
-                let mut at = self.listed_at.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut at = self
+                    .listed_at
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 *at = Some(asked);
             })
             .map_err(|e| Error::store("listing the manifests of", &self.uri, e))

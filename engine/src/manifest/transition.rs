@@ -144,7 +144,10 @@ fn check_versions(
 }
 
 /// The rule of a publish: it says where every effect stands, and moves nothing else.
-fn check_pins(bases: &BTreeMap<TableKey, u64>, pins: &BTreeMap<TableKey, u64>) -> Result<(), Refusal> {
+fn check_pins(
+    bases: &BTreeMap<TableKey, u64>,
+    pins: &BTreeMap<TableKey, u64>,
+) -> Result<(), Refusal> {
     let missing = bases.keys().find(|t| !pins.contains_key(*t));
     let stray = pins.keys().find(|t| !bases.contains_key(*t));
     match (missing, stray) {
@@ -231,9 +234,7 @@ pub fn enqueue_decided(
     match standing(m, ticket.operation) {
         Standing::Queued(queued) => {
             return match queued.state {
-                TicketState::Decided { .. } | TicketState::Quarantined { .. } => {
-                    Ok(Step::Already)
-                }
+                TicketState::Decided { .. } | TicketState::Quarantined { .. } => Ok(Step::Already),
                 TicketState::Waiting => Err(Refusal::WrongState("waiting")),
             };
         }

@@ -1,8 +1,8 @@
 //! `Compact`: fragments are rewritten, the rows stay.
 //!
-//! All long work comes before the queue. The rewrite runs with nothing held; then the operation waits its turn
-//! without a place, checks that its sources are still there under the current pin, and holds the tables for one
-//! metadata commit, whatever their size.
+//! All long work comes before the queue. The rewrite runs and the sidecar is written with nothing held; then the
+//! operation waits its turn without a place, comes in decided, checks that its sources are still there, and holds the
+//! table for one metadata commit, whatever its size.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,7 +27,7 @@ use crate::{
     error::{Error, Result},
     maintenance::compaction::{self, CompactionPolicy, Group, Reason, Skip, Verdict},
     manifest::{
-        Call, Ending, OperationKind, Refusal, Ticket, TicketState, Touched,
+        Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched,
         transition::{self, By},
     },
     names::{OperationId, TableKey},
@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// So often a finished rewrite asks for its turn before it is thrown away.
-const MAX_TURNS: usize = 20;
+const MAX_TURNS: usize = 100;
 /// Rows that a rewrite reads at once, and the bytes that it lets queue up in memory.
 const BATCH_ROWS: usize = 8192;
 const IO_BUFFER_BYTES: u64 = 256 << 20;
@@ -81,6 +81,8 @@ struct Rewrite {
     results: Vec<RewriteResult>,
     files: Files,
     took: Duration,
+    /// Whether the sources were seen to be there since.
+    checked: bool,
 }
 
 struct Files {
@@ -96,10 +98,11 @@ impl Files {
         if !std::mem::replace(&mut self.kept, true)
             && let Some(workshop) = &self.workshop
         {
-            workshop.delete_created(self.table.storage.store.as_ref()).await;
+            workshop
+                .delete_created(self.table.storage.store.as_ref())
+                .await;
         }
     }
-
 }
 
 impl Drop for Files {
@@ -137,9 +140,7 @@ pub(crate) async fn compact(
     let head = table.head_of(&dataset).await?;
     match drift::stage_at(&table, snapshot.pin(key), head).await {
         Ok(_) => {}
-        Err(Error::Drift { .. }) if core.explains_head(&snapshot, key).await? => {
-            return Ok(Compacted::Lost);
-        }
+        Err(Error::Drift { .. }) if core.explains_head(&snapshot, key).await? => {}
         Err(e) => return Err(e),
     }
     let probe = ticket(core, key);
@@ -167,6 +168,7 @@ pub(crate) async fn compact(
         results,
         files,
         took: started.elapsed(),
+        checked: false,
     };
     // A caller that goes away ends the wait for a turn, but never a commit that has begun.
     let stop = stop.child_token();
@@ -185,8 +187,12 @@ async fn rewrite(
     groups: &[Group],
     policy: &CompactionPolicy,
 ) -> Result<Vec<RewriteResult>> {
-    let by_id: HashMap<u64, &Fragment> =
-        dataset.manifest().fragments.iter().map(|f| (f.id, f)).collect();
+    let by_id: HashMap<u64, &Fragment> = dataset
+        .manifest()
+        .fragments
+        .iter()
+        .map(|f| (f.id, f))
+        .collect();
     let mut results = Vec::new();
     for group in groups {
         let fragments = group.fragments.iter().filter_map(|id| by_id.get(id));
@@ -223,6 +229,40 @@ fn ticket(core: &Core, key: &TableKey) -> Ticket {
     }
 }
 
+/// How a rewrite stands ready to come in: its sidecar is written, before anything is held.
+struct Ready {
+    ticket: Ticket,
+    sidecar: Sidecar,
+    /// The newest manifest when the sidecar was written, see `enqueue_decided`.
+    staged_on: u64,
+}
+
+impl Ready {
+    async fn write(core: &Core, table: &Table, rewrite: &Rewrite) -> Result<Self> {
+        let ticket = ticket(core, &table.key);
+        let staged = Staged::new(transaction(&rewrite.results), None, ticket.operation);
+        let staged_on = core.register.seen().map_or(0, |m| m.number);
+        let sidecar = Sidecar {
+            format: Sidecar::FORMAT,
+            operation: ticket.operation,
+            kind: OperationKind::Compact,
+            holder: core.holder.clone(),
+            actor: core.actor.clone(),
+            at: Utc::now(),
+            plan: LogicalPlan::Compact,
+            effects: vec![staged.to_effect(table, staged.transaction.read_version)?],
+            structure: None,
+            summary: summary(&rewrite.results),
+        };
+        core.recovery.write(&sidecar).await?;
+        Ok(Self {
+            ticket,
+            sidecar,
+            staged_on,
+        })
+    }
+}
+
 /// Waits for a turn, without a place in the queue, and commits.
 async fn take_turn(
     core: Arc<Core>,
@@ -231,103 +271,103 @@ async fn take_turn(
     reason: Reason,
     stop: CancellationToken,
 ) -> Result<Compacted> {
-    let mut ticket = ticket(&core, &table.key);
-    for _ in 0..MAX_TURNS {
-        let waited = tokio::select! {
-            biased;
-            () = stop.cancelled() => Err(Error::Cancelled),
-            waited = core.wait_for_no_conflict(&ticket) => waited,
-        };
-        if let Err(e) = waited {
+    let mut ready = match Ready::write(&core, &table, &rewrite).await {
+        Ok(ready) => ready,
+        Err(e) => {
             rewrite.files.delete().await;
             return Err(e);
         }
-        let turn = core.queues.turn(&ticket.touched).await;
-        match attempt(&core, &table, &mut rewrite, &ticket).await {
-            Ok(Attempt::Moved) => {
-                drop(turn);
-                ticket.operation = OperationId::fresh();
-            }
-            Ok(Attempt::Lost) => {
-                rewrite.files.delete().await;
-                return Ok(Compacted::Lost);
-            }
-            Ok(Attempt::Done(manifest)) => {
-                let hold = turn.held();
-                let receipt = receipt(&rewrite.results, ticket.operation, manifest);
-                return Ok(Compacted::Done(CompactReceipt {
-                    reason,
-                    rewrite: rewrite.took,
-                    hold,
-                    ..receipt
-                }));
-            }
-            Err(e) => {
-                rewrite.files.delete().await;
-                return Err(e);
+    };
+    let turns = turns(&core, &table, &mut rewrite, &mut ready, &stop).await;
+    if !rewrite.files.kept {
+        core.recovery.delete(ready.ticket.operation).await;
+    }
+    match turns {
+        Ok(Some((manifest, hold))) => {
+            let receipt = receipt(&rewrite.results, ready.ticket.operation, manifest);
+            Ok(Compacted::Done(CompactReceipt {
+                reason,
+                rewrite: rewrite.took,
+                hold,
+                ..receipt
+            }))
+        }
+        Ok(None) => {
+            rewrite.files.delete().await;
+            Ok(Compacted::Lost)
+        }
+        Err(e) => {
+            rewrite.files.delete().await;
+            Err(e)
+        }
+    }
+}
+
+/// Turn after turn, until the rewrite is published; `None` when it is worth nothing any more.
+async fn turns(
+    core: &Arc<Core>,
+    table: &Table,
+    rewrite: &mut Rewrite,
+    ready: &mut Ready,
+    stop: &CancellationToken,
+) -> Result<Option<(u64, Duration)>> {
+    for _ in 0..MAX_TURNS {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Error::Cancelled),
+            waited = core.wait_for_no_conflict(&ready.ticket) => drop(waited?),
+        }
+        let turn = core.queues.turn(&ready.ticket.touched).await;
+        match attempt(core, table, rewrite, ready).await? {
+            Attempt::Done(manifest) => return Ok(Some((manifest, turn.held()))),
+            Attempt::Lost => return Ok(None),
+            Attempt::Moved => {}
+            Attempt::Barred => {
+                core.recovery.delete(ready.ticket.operation).await;
+                *ready = Ready::write(core, table, rewrite).await?;
             }
         }
     }
-    rewrite.files.delete().await;
-    Ok(Compacted::Lost)
+    Ok(None)
 }
 
 enum Attempt {
     Done(u64),
     /// Somebody came first: wait for another turn.
     Moved,
+    /// It waited so long that a healer took its sidecar for an orphan: come again under another id.
+    Barred,
     /// The sources are gone: the work is worth nothing.
     Lost,
 }
 
-/// One turn: from the check of the sources to the publish, metadata only.
+/// One turn: it holds the table for one metadata commit.
+///
+/// The sources are checked before the first try. From then on there is no other request between the look at the
+/// manifest and the transition, or a writer that loads without a pause would always come first: the sources are checked
+/// again under the pin that is held, and a rewrite whose sources went in between is called off.
 async fn attempt(
     core: &Arc<Core>,
     table: &Table,
     rewrite: &mut Rewrite,
-    ticket: &Ticket,
+    ready: &Ready,
 ) -> Result<Attempt> {
+    let operation = ready.ticket.operation;
     let manifest = core.register.newest().await?;
-    if manifest.ahead(ticket).next().is_some() {
+    if manifest.ahead(&ready.ticket).next().is_some() {
         return Ok(Attempt::Moved);
     }
-    let operation = ticket.operation;
-    let pin = manifest.pin(&table.key);
     let entry = manifest.tables.get(&table.key);
-    if entry.is_none_or(|entry| entry.path != table.path) {
+    let Some(pin) = entry.filter(|e| e.path == table.path).map(|e| e.pin) else {
+        return Ok(Attempt::Lost);
+    };
+    if !std::mem::replace(&mut rewrite.checked, true)
+        && !sources_unchanged(&table.at(pin).await?, &rewrite.results)
+    {
         return Ok(Attempt::Lost);
     }
-    let dataset = table.at(pin).await?;
-    let head = table.head_of(&dataset).await?;
-    let base = match drift::stage_at(table, pin, head).await {
-        Ok(base) => base,
-        Err(Error::Drift { .. }) if core.explains_head(&manifest, &table.key).await? => {
-            return Ok(Attempt::Moved);
-        }
-        Err(Error::Drift { .. }) => return Ok(Attempt::Lost),
-        Err(e) => return Err(e),
-    };
-    let dataset = if base == pin { dataset } else { table.at(base).await? };
-    if !sources_unchanged(&dataset, &rewrite.results) {
-        return Ok(Attempt::Lost);
-    }
-    let staged = Staged::new(transaction(base, &rewrite.results), None, operation);
-    let sidecar = Sidecar {
-        format: Sidecar::FORMAT,
-        operation,
-        kind: OperationKind::Compact,
-        holder: core.holder.clone(),
-        actor: core.actor.clone(),
-        at: Utc::now(),
-        plan: LogicalPlan::Compact,
-        effects: vec![staged.to_effect(table, base)?],
-        structure: None,
-        summary: summary(&rewrite.results),
-    };
-    core.recovery.write(&sidecar).await?;
     let _alive = core.liveness.hold();
-    let expected = BTreeMap::from([(table.key.clone(), pin)]);
-    let bases = sidecar.bases();
+    let pins = BTreeMap::from([(table.key.clone(), pin)]);
     rewrite.files.kept = true;
     let entered = core
         .register
@@ -335,31 +375,25 @@ async fn attempt(
             let by = By {
                 actor: &core.actor,
                 at: Utc::now(),
-                summary: &sidecar.summary,
+                summary: &ready.sidecar.summary,
             };
-            transition::enqueue_decided(m, ticket, &expected, &bases, manifest.number, &by)
+            transition::enqueue_decided(m, &ready.ticket, &pins, &pins, ready.staged_on, &by)
         })
         .await;
     let decided = match entered {
         Ok(Call::Holds(decided)) => decided,
         Ok(Call::Refused(refusal)) => {
-            if refusal.proves_absence() {
-                rewrite.files.kept = false;
-                core.recovery.delete(operation).await;
-            }
+            rewrite.files.kept = !refusal.proves_absence();
             return match refusal {
                 Refusal::NotInFront { .. }
                 | Refusal::ExpectedVersionMismatch { .. }
-                | Refusal::BaseBehindPin { .. }
-                | Refusal::Stale { .. } => Ok(Attempt::Moved),
+                | Refusal::BaseBehindPin { .. } => Ok(Attempt::Moved),
+                Refusal::Ended(Ending::Aborted) | Refusal::Stale { .. } => Ok(Attempt::Barred),
                 refusal => Err(core.refused(operation, refusal)),
             };
         }
         Err(e) => {
-            if !e.leaves_open() {
-                rewrite.files.kept = false;
-                core.recovery.delete(operation).await;
-            }
+            rewrite.files.kept = e.leaves_open();
             return Err(e);
         }
     };
@@ -368,13 +402,13 @@ async fn attempt(
         uri: core.storage.uri.clone(),
         source: source.map(Box::new),
     };
-    match effects::carry_out(core, &sidecar, Some(decided)).await {
+    match carry_out(core, table, rewrite, ready, pin, decided).await {
         Ok(Carried::Published { manifest, .. }) => Ok(Attempt::Done(manifest)),
         // A healer was faster.
         Ok(Carried::Ended(Ending::Published)) => {
             Ok(Attempt::Done(core.publication_of(operation).await.0))
         }
-        // base+1 was somebody else's: a writer that knows nothing of Squire came in between.
+        // base+1 is somebody else's, or a fence.
         Ok(Carried::TooLate) => {
             rewrite.files.kept = false;
             Ok(Attempt::Lost)
@@ -386,10 +420,36 @@ async fn attempt(
     }
 }
 
+/// Takes effect at the pin that is held now, or calls the rewrite off.
+async fn carry_out(
+    core: &Core,
+    table: &Table,
+    rewrite: &Rewrite,
+    ready: &Ready,
+    base: u64,
+    decided: Arc<Manifest>,
+) -> Result<Carried> {
+    let dataset = table.at(base).await?;
+    let mut sidecar = ready.sidecar.clone();
+    if !sources_unchanged(&dataset, &rewrite.results) {
+        sidecar.take_bases(&BTreeMap::from([(table.key.clone(), base)]));
+        return effects::call_off(core, &sidecar).await;
+    }
+    // Checked: so it needs no comparison with the versions since the rewrite began.
+    let mut staged = Staged::new(transaction(&rewrite.results), None, ready.ticket.operation);
+    staged.transaction.read_version = base;
+    sidecar.effects = vec![staged.to_effect(table, base)?];
+    effects::carry_out(core, &sidecar, Some(decided)).await
+}
+
 /// Whether every source fragment is there as it was read: the same files and the same deletions.
 fn sources_unchanged(dataset: &Dataset, results: &[RewriteResult]) -> bool {
-    let by_id: HashMap<u64, &Fragment> =
-        dataset.manifest().fragments.iter().map(|f| (f.id, f)).collect();
+    let by_id: HashMap<u64, &Fragment> = dataset
+        .manifest()
+        .fragments
+        .iter()
+        .map(|f| (f.id, f))
+        .collect();
     let same = |source: &Fragment| {
         by_id.get(&source.id).is_some_and(|now| {
             now.files == source.files
@@ -400,7 +460,8 @@ fn sources_unchanged(dataset: &Dataset, results: &[RewriteResult]) -> bool {
     results.iter().flat_map(|r| &r.original_fragments).all(same)
 }
 
-fn transaction(base: u64, results: &[RewriteResult]) -> Transaction {
+/// The rewrite as a transaction, read at the version that was rewritten.
+fn transaction(results: &[RewriteResult]) -> Transaction {
     let groups = results.iter().map(|result| RewriteGroup {
         old_fragments: result.original_fragments.clone(),
         new_fragments: result.new_fragments.clone(),
@@ -410,7 +471,8 @@ fn transaction(base: u64, results: &[RewriteResult]) -> Transaction {
         rewritten_indices: Vec::new(),
         frag_reuse_index: None,
     };
-    Transaction::new(base, rewrite, None)
+    let read = results.iter().map(|r| r.read_version).min().unwrap_or(0);
+    Transaction::new(read, rewrite, None)
 }
 
 fn sizes(results: &[RewriteResult], of: fn(&RewriteResult) -> &[Fragment]) -> (usize, u64) {

@@ -82,6 +82,28 @@ pub(crate) async fn carry_out(
     Ok(carried)
 }
 
+/// Calls off a decided physical operation that has taken no effect yet, because its sources are gone: every table is
+/// fenced, so that no healer can still take it, unless one has already.
+pub(crate) async fn call_off(core: &Core, sidecar: &Sidecar) -> Result<Carried> {
+    let mut found = false;
+    for effect in &sidecar.effects {
+        let table = core.table(&effect.table, &effect.path);
+        core.fence(&table, effect.base).await?;
+        let head = table.head().await?;
+        let at = search(&table, sidecar.operation, effect.base, head).await?;
+        found |= matches!(at, Search::Found(_));
+    }
+    if found {
+        return carry_out(core, sidecar, None).await;
+    }
+    let carried = match discard(core, sidecar).await? {
+        Carried::Ended(Ending::Discarded) => Carried::TooLate,
+        otherwise => otherwise,
+    };
+    clear(core, sidecar, &carried).await;
+    Ok(carried)
+}
+
 /// Step 8 for one table.
 ///
 /// The first attempt of a caller that holds the manifest of the decision goes straight to base+1: with head = base
@@ -121,7 +143,13 @@ async fn land(
                 Search::Found(version) => return Ok(Landed::At(version)),
                 Search::Missing(version) => {
                     return still_decided_then(core, sidecar, effect, async || {
-                        cannot(core, sidecar, effect, &format!("version {version} is missing")).await
+                        cannot(
+                            core,
+                            sidecar,
+                            effect,
+                            &format!("version {version} is missing"),
+                        )
+                        .await
                     })
                     .await;
                 }
@@ -134,7 +162,13 @@ async fn land(
                 // A new table is created at version 1 or not at all.
                 Search::Absent if effect.base == 0 && head > 0 => {
                     return still_decided_then(core, sidecar, effect, async || {
-                        cannot(core, sidecar, effect, "somebody else's table is at its path").await
+                        cannot(
+                            core,
+                            sidecar,
+                            effect,
+                            "somebody else's table is at its path",
+                        )
+                        .await
                     })
                     .await;
                 }
@@ -165,7 +199,9 @@ async fn land(
             Landing::Taken | Landing::Lost => {
                 sleep(FIRST_PAUSE).await;
             }
-            Landing::Conflict(reason) if conflict_at.as_ref().is_some_and(|(at, _)| *at == head) => {
+            Landing::Conflict(reason)
+                if conflict_at.as_ref().is_some_and(|(at, _)| *at == head) =>
+            {
                 return cannot(core, sidecar, effect, &reason).await;
             }
             Landing::Conflict(reason) => conflict_at = Some((head, reason)),
@@ -220,7 +256,8 @@ async fn still_decided_then(
 /// discarded.
 async fn cannot(core: &Core, sidecar: &Sidecar, effect: &Effect, why: &str) -> Result<Landed> {
     if sidecar.kind.is_physical() {
-        core.fence(&core.table(&effect.table, &effect.path), effect.base).await?;
+        core.fence(&core.table(&effect.table, &effect.path), effect.base)
+            .await?;
         return discard(core, sidecar).await.map(Landed::Stop);
     }
     let operation = sidecar.operation;
@@ -249,7 +286,9 @@ async fn discard(core: &Core, sidecar: &Sidecar) -> Result<Carried> {
     let operation = sidecar.operation;
     let call = core
         .register
-        .change(operation, |m| transition::discard(m, operation, &by(sidecar)))
+        .change(operation, |m| {
+            transition::discard(m, operation, &by(sidecar))
+        })
         .await?;
     match call {
         Call::Holds(_) => Ok(Carried::Ended(Ending::Discarded)),
@@ -260,16 +299,18 @@ async fn discard(core: &Core, sidecar: &Sidecar) -> Result<Carried> {
 }
 
 /// Step 9.
-async fn publish(
-    core: &Core,
-    sidecar: &Sidecar,
-    pins: BTreeMap<TableKey, u64>,
-) -> Result<Carried> {
+async fn publish(core: &Core, sidecar: &Sidecar, pins: BTreeMap<TableKey, u64>) -> Result<Carried> {
     let operation = sidecar.operation;
     let call = core
         .register
         .change(operation, |m| {
-            transition::publish(m, operation, &pins, sidecar.structure.as_ref(), &by(sidecar))
+            transition::publish(
+                m,
+                operation,
+                &pins,
+                sidecar.structure.as_ref(),
+                &by(sidecar),
+            )
         })
         .await?;
     match call {

@@ -135,7 +135,14 @@ async fn short_form(
     }
     let sidecar = sidecar(core, work, operation, &stage);
     let expected = expected(&stage, touched, &snapshot);
-    let entering = enter_decided(core.clone(), ticket, sidecar, stage, expected, snapshot.number);
+    let entering = enter_decided(
+        core.clone(),
+        ticket,
+        sidecar,
+        stage,
+        expected,
+        snapshot.number,
+    );
     to_its_end(core, operation, entering).await
 }
 
@@ -163,7 +170,9 @@ async fn enter_decided(
         })
         .await;
     match entered {
-        Ok(Call::Holds(decided)) => finish(&core, &sidecar, decided, &stage, alive).await.map(Some),
+        Ok(Call::Holds(decided)) => finish(&core, &sidecar, decided, &stage, alive)
+            .await
+            .map(Some),
         Ok(Call::Refused(refusal)) => {
             if refusal.proves_absence() {
                 undo(&core, operation, &stage).await;
@@ -214,7 +223,9 @@ async fn enter(core: Arc<Core>, ticket: Ticket) -> Result<Held> {
     let mut held = Held::new(&core, operation);
     let entered = core
         .register
-        .change(operation, |m| transition::enqueue(m, &ticket, &by(&core, "")))
+        .change(operation, |m| {
+            transition::enqueue(m, &ticket, &by(&core, ""))
+        })
         .await;
     match entered {
         Ok(Call::Holds(_)) => Ok(held),
@@ -271,7 +282,12 @@ async fn with_ticket(
     }
     let sidecar = sidecar(core, work, operation, &stage);
     let expected = expected(&stage, touched, &snapshot);
-    to_its_end(core, operation, decide(core.clone(), held, sidecar, stage, expected)).await
+    to_its_end(
+        core,
+        operation,
+        decide(core.clone(), held, sidecar, stage, expected),
+    )
+    .await
 }
 
 /// Steps 6 to 10 of the long form.
@@ -297,7 +313,9 @@ async fn decide(
     match decided {
         Ok(Call::Holds(decided)) => {
             let alive = held.hand_over();
-            finish(&core, &sidecar, decided, &stage, alive).await.map(Long::Done)
+            finish(&core, &sidecar, decided, &stage, alive)
+                .await
+                .map(Long::Done)
         }
         Ok(Call::Refused(refusal)) => {
             if refusal.proves_absence() {
@@ -344,7 +362,11 @@ fn nothing_to_do(
         let found = snapshot.pin(table);
         if found != expected {
             let table = table.clone();
-            let mismatch = Refusal::ExpectedVersionMismatch { table, expected, found };
+            let mismatch = Refusal::ExpectedVersionMismatch {
+                table,
+                expected,
+                found,
+            };
             return Err(core.refused(operation, mismatch));
         }
     }
@@ -462,7 +484,9 @@ impl Held {
 
     fn hand_over(&mut self) -> Alive {
         self.core.attend(self.operation, false);
-        self.alive.take().unwrap_or_else(|| self.core.liveness.hold())
+        self.alive
+            .take()
+            .unwrap_or_else(|| self.core.liveness.hold())
     }
 
     async fn fail<T>(&mut self, e: Error) -> Result<T> {

@@ -130,9 +130,8 @@ impl Core {
         // This process may have moved the register itself meanwhile.
         let pause = patience.next();
         let changed = async {
-            let newer = |m: &Option<Arc<Manifest>>| {
-                m.as_ref().is_some_and(|m| m.number > last.number)
-            };
+            let newer =
+                |m: &Option<Arc<Manifest>>| m.as_ref().is_some_and(|m| m.number > last.number);
             let _ = changes.wait_for(newer).await;
         };
         tokio::select! {

@@ -71,7 +71,9 @@ impl FromStr for LoadMode {
             "append" => Ok(Self::Append),
             "upsert" => Ok(Self::Upsert),
             "overwrite" => Ok(Self::Overwrite),
-            other => Err(format!("`{other}` is not a mode: use append, upsert or overwrite")),
+            other => Err(format!(
+                "`{other}` is not a mode: use append, upsert or overwrite"
+            )),
         }
     }
 }
@@ -88,9 +90,10 @@ pub enum Rows {
 impl Rows {
     fn bytes(&self) -> u64 {
         match self {
-            Self::Batches(batches) => {
-                batches.iter().map(|b| b.get_array_memory_size() as u64).sum()
-            }
+            Self::Batches(batches) => batches
+                .iter()
+                .map(|b| b.get_array_memory_size() as u64)
+                .sum(),
             // A file that cannot be asked for its size cannot be read either: that shows at once.
             Self::File(input) => input.size_hint().map_or(0, |hint| hint.bytes),
         }
@@ -160,7 +163,11 @@ impl Work for LoadRequest {
 
     fn plan(&self) -> LogicalPlan {
         LogicalPlan::Load {
-            modes: self.tables.iter().map(|(k, t)| (k.clone(), t.mode)).collect(),
+            modes: self
+                .tables
+                .iter()
+                .map(|(k, t)| (k.clone(), t.mode))
+                .collect(),
         }
     }
 
@@ -294,9 +301,11 @@ async fn write(
         .await
         .map_err(failed)?;
     let rows = match &transaction.operation {
-        Operation::Append { fragments } | Operation::Overwrite { fragments, .. } => {
-            fragments.iter().filter_map(|f| f.physical_rows).sum::<usize>() as u64
-        }
+        Operation::Append { fragments } | Operation::Overwrite { fragments, .. } => fragments
+            .iter()
+            .filter_map(|f| f.physical_rows)
+            .sum::<usize>()
+            as u64,
         _ => 0,
     };
     Ok((transaction, None, rows))

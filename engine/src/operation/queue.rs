@@ -104,7 +104,10 @@ mod tests {
         let mut third = Box::pin(queues.turn(&touched_c));
         assert!((&mut third).now_or_never().is_none());
         drop(first);
-        assert!((&mut third).now_or_never().is_none(), "the second is before the third");
+        assert!(
+            (&mut third).now_or_never().is_none(),
+            "the second is before the third"
+        );
         let second = tokio::select! { turn = second => turn, () = pending() => unreachable!() };
         drop(second);
         third.await;
@@ -114,7 +117,10 @@ mod tests {
     async fn readers_of_a_table_share_it_and_a_writer_waits_for_them() {
         let queues = TableQueues::default();
         let one = queues.turn(&reading("A")).await;
-        let two = queues.turn(&reading("A")).now_or_never().expect("readers share");
+        let two = queues
+            .turn(&reading("A"))
+            .now_or_never()
+            .expect("readers share");
         let touched = writing(&["A"]);
         let mut writer = Box::pin(queues.turn(&touched));
         assert!((&mut writer).now_or_never().is_none());

@@ -64,8 +64,10 @@ impl Work for SchemaApply {
 
     fn touched_on(&self, snapshot: &Manifest) -> Touched {
         // A schema that cannot follow the snapshot's is refused when it is staged.
-        schema::plan(&snapshot.schema, &self.schema)
-            .map_or_else(|_| self.touched.clone(), |steps| touched(&snapshot.schema, &steps))
+        schema::plan(&snapshot.schema, &self.schema).map_or_else(
+            |_| self.touched.clone(),
+            |steps| touched(&snapshot.schema, &steps),
+        )
     }
 
     async fn stage(
@@ -93,7 +95,9 @@ impl Work for SchemaApply {
             };
             let path = snapshot.fresh_path(table, operation);
             let staged = empty_table(core, &self.schema, table, &path, operation).await?;
-            stage.effects.push(staged.to_effect(&core.table(table, &path), 0)?);
+            stage
+                .effects
+                .push(staged.to_effect(&core.table(table, &path), 0)?);
             stage.staged.push((table.clone(), staged));
             added.insert(table.clone(), path);
         }

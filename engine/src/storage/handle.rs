@@ -177,7 +177,8 @@ impl ObjectStore for Habitual {
         deleted
             .delete_stream(others)
             .chain(futures::stream::once(async move { kept }).flat_map(|kept| {
-                let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+                let kept =
+                    std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
                 futures::stream::iter(kept)
             }))
             .boxed()

@@ -182,7 +182,10 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// How Lance opens the store to write.
     pub(crate) fn params(&self) -> ObjectStoreParams {
-        self.bench.as_ref().map(|bench| bench.params.clone()).unwrap_or_default()
+        self.bench
+            .as_ref()
+            .map(|bench| bench.params.clone())
+            .unwrap_or_default()
     }
 
     /// Deletes what was written through it.
@@ -232,7 +235,9 @@ impl Root {
             reason: reason.to_owned(),
         };
         if uri.trim().is_empty() {
-            return Err(bad("it is empty; give a path or a URI such as s3://bucket/graph"));
+            return Err(bad(
+                "it is empty; give a path or a URI such as s3://bucket/graph",
+            ));
         }
         let Some((scheme, _)) = uri.split_once("://") else {
             return Self::local(PathBuf::from(uri)).ok_or_else(|| bad("it is no usable path"));

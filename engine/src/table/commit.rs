@@ -164,7 +164,9 @@ impl CommitHandler for Exactly {
         self.inner
             .list_manifest_locations_since(base_path, object_store, since_version)
             .map(move |location| match location {
-                Ok(found) if found.version >= version => Err(refuse(version, found.version, &refused)),
+                Ok(found) if found.version >= version => {
+                    Err(refuse(version, found.version, &refused))
+                }
                 other => other,
             })
             .boxed()

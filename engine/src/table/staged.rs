@@ -121,7 +121,9 @@ impl Staged {
     pub(crate) async fn delete_files(&self, table: &Table) {
         let base = table.storage.table_base(&table.path);
         for file in self.own_files() {
-            let path = file.split('/').fold(base.clone(), |path, part| path.join(part));
+            let path = file
+                .split('/')
+                .fold(base.clone(), |path, part| path.join(part));
             if let Err(e) = table.storage.store.delete(&path).await {
                 tracing::debug!(table = %table.key, %path, error = %e, "a staged file stays behind");
             }

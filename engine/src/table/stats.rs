@@ -70,7 +70,10 @@ impl TableStats {
 
     /// Live rows.
     pub fn rows(&self) -> u64 {
-        self.fragments.iter().map(|f| f.rows - f.deleted.min(f.rows)).sum()
+        self.fragments
+            .iter()
+            .map(|f| f.rows - f.deleted.min(f.rows))
+            .sum()
     }
 
     /// Rows that are deleted but still in files.

@@ -193,7 +193,7 @@ async fn a_compaction_whose_caller_goes_away_leaves_no_file_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compaction_whose_caller_goes_away_in_the_commit_is_finished_and_keeps_its_files() {
     for moment in [Moment::Before, Moment::After] {
-        for part in ["_squire/recovery", "_squire/manifest", COMMIT] {
+        for part in ["_squire/manifest", COMMIT] {
             let (place, other) = four_days().await;
             let (graph, watch) = place.watched().await;
             let writing = watch.hold_at(moment, Verb::Put, part);
@@ -218,6 +218,27 @@ async fn a_compaction_whose_caller_goes_away_in_the_commit_is_finished_and_keeps
             let read = dataset.scan().try_into_batch().await.unwrap();
             assert_eq!(read.num_rows(), 200, "{moment:?} {part}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compaction_whose_caller_goes_away_before_its_turn_leaves_nothing_behind() {
+    for moment in [Moment::Before, Moment::After] {
+        let (place, other) = four_days().await;
+        let before = place.objects(DATA).await;
+        let (graph, watch) = place.watched().await;
+        let writing = watch.hold_at(moment, Verb::Put, "_squire/recovery");
+        let compaction = compact(&graph, &CancellationToken::new());
+        writing.reached().await;
+        compaction.abort();
+        assert!(compaction.await.unwrap_err().is_cancelled());
+        writing.open();
+        until(&format!("it is undone: {moment:?}"), || async {
+            place.objects(DATA).await == before && place.sidecars().await.is_empty()
+        })
+        .await;
+        assert_eq!(rows(&other, "edge:Flight").await, 200);
+        assert!(other.snapshot().await.unwrap().manifest().queue.is_empty());
     }
 }
 
