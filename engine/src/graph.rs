@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    collection,
     core::Core,
     error::{Error, Result},
     healing::{self, Heal, Healed},
@@ -39,7 +40,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+        let named = ["USER", "LOGNAME"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok());
+        let user = named.unwrap_or_else(|| {
+            use std::os::unix::fs::MetadataExt;
+            let owner = std::fs::metadata("/proc/self").map(|me| me.uid());
+            owner.map_or_else(|_| "somebody".to_owned(), |uid| format!("uid{uid}"))
+        });
         let host = gethostname::gethostname();
         Self {
             actor: format!("{user}@{}", host.to_string_lossy()),
@@ -73,14 +81,22 @@ impl Graph {
     /// Creates a graph at `uri`: a path, `file://`, `memory://` or `s3://` (credentials from `AWS_*` variables).
     ///
     /// The store is probed: a second create of one name must fail. Then the schema's types are added by a schema
-    /// apply; a crash in the middle leaves a graph that is healed when it is opened.
+    /// apply. A graph that has no tables and no schema yet, because its creation was cut short, is created to the end.
     ///
     /// # Errors
     /// [`Error::AlreadyAGraph`], [`Error::UnfitStore`], [`Error::BadUri`], [`Error::Store`].
     pub async fn create(uri: &str, schema: Schema, options: Options) -> Result<Self> {
         let core = Arc::new(connect(uri, options).await?);
         let first = Manifest::first(Uuid::new_v4(), &core.actor, Utc::now());
-        core.register.create(first).await?;
+        if let Err(taken) = core.register.create(first).await {
+            let unborn = |m: &Manifest| m.tables.is_empty() && m.schema == Schema::default();
+            match taken {
+                Error::AlreadyAGraph { .. } if unborn(&*core.register.newest().await?) => {
+                    healing::round(&core, Heal::Passing).await?;
+                }
+                e => return Err(e),
+            }
+        }
         apply_schema(&core, schema).await?;
         Ok(Self(core))
     }
@@ -160,6 +176,14 @@ impl Graph {
     /// As [`Self::heal`].
     pub async fn heal_now(&self) -> Result<Healed> {
         healing::round(&self.0, Heal::ByHand).await
+    }
+
+    /// Collects old manifests: about `keep` of them stay, and with them the log. Returns how many were deleted.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; nothing is deleted after an unknown outcome.
+    pub async fn collect(&self, keep: u64) -> Result<usize> {
+        collection::collect(&self.0, keep).await
     }
 
     /// The log, newest first: who changed what, when. It ends where manifests are collected.

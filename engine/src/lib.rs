@@ -19,6 +19,7 @@
 //!
 //! `docs/protocol.md` has the rules and their reasons.
 
+mod collection;
 mod core;
 mod error;
 mod graph;

@@ -32,6 +32,8 @@ use super::{http::Pulse, metrics::Metrics};
 /// The duty's name in logs and metrics.
 const COMPACTION: &str = "compaction";
 const READ_AT_ONCE: usize = 8;
+/// So many manifests stay, and with them the log.
+const KEPT_MANIFESTS: u64 = 1_000;
 
 /// Keeps one target.
 pub(super) struct Keeper {
@@ -350,7 +352,12 @@ async fn heal(
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        match graph.heal().await {
+        let round = async {
+            let healed = graph.heal().await?;
+            graph.collect(KEPT_MANIFESTS).await?;
+            Ok::<_, Error>(healed)
+        };
+        match round.await {
             Ok(healed) => metrics.healed(&target, &healed),
             Err(e) => {
                 tracing::error!(target_name = %target, error = %e, "healing failed; it is tried again")

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path,
 };
@@ -141,12 +141,7 @@ impl Register {
         };
         objects
             .try_fold(None, |newest: Option<u64>, object| async move {
-                let number = object
-                    .location
-                    .filename()
-                    .and_then(|name| name.strip_suffix(SUFFIX))
-                    .and_then(|digits| digits.parse().ok());
-                Ok(newest.max(number))
+                Ok(newest.max(number_of(&object.location)))
             })
             .await
             .inspect(|_| {
@@ -227,6 +222,27 @@ impl Register {
             .put_opts(&self.path(manifest.number), bytes.into(), options)
             .await
             .map(|_| ())
+    }
+
+    /// Deletes the objects below a mark that counts; says how many.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn delete_below(&self, mark: u64) -> Result<usize> {
+        let failed = |e| Error::store("collecting the manifests of", &self.uri, e);
+        let old = self
+            .store
+            .list(Some(&self.dir))
+            .try_filter_map(move |object| async move {
+                let below = number_of(&object.location).is_some_and(move |n| n < mark);
+                Ok(below.then_some(object.location))
+            })
+            .boxed();
+        let deleted = self
+            .store
+            .delete_stream(old)
+            .try_fold(0, |n, _| async move { Ok(n + 1) });
+        deleted.await.map_err(failed)
     }
 
     /// Changes the register by one transition, by compare-and-set.
@@ -346,6 +362,11 @@ impl Register {
             source: source.map(Box::new),
         }
     }
+}
+
+/// The number in a manifest object's name.
+fn number_of(object: &Path) -> Option<u64> {
+    object.filename()?.strip_suffix(SUFFIX)?.parse().ok()
 }
 
 /// The creates of one call whose outcome is open.

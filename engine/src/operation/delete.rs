@@ -134,7 +134,13 @@ async fn stage_table(
     }
     let staged = Staged::new(deleted.transaction, deleted.affected_rows, operation);
     stage.rows_deleted += deleted.num_deleted_rows;
-    stage.effects.push(staged.to_effect(&table, base)?);
+    match staged.to_effect(&table, base) {
+        Ok(effect) => stage.effects.push(effect),
+        Err(e) => {
+            workshop.delete_created(table.storage.store.as_ref()).await;
+            return Err(e);
+        }
+    }
     stage.staged.push((key.clone(), staged));
     Ok(())
 }

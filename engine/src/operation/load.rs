@@ -224,7 +224,13 @@ async fn stage_table(
         return Ok(());
     }
     stage.rows_written += rows;
-    stage.effects.push(staged.to_effect(&table, base)?);
+    match staged.to_effect(&table, base) {
+        Ok(effect) => stage.effects.push(effect),
+        Err(e) => {
+            workshop.delete_created(table.storage.store.as_ref()).await;
+            return Err(e);
+        }
+    }
     stage.staged.push((key.clone(), staged));
     Ok(())
 }
@@ -264,7 +270,14 @@ async fn write(
     mode: LoadMode,
     reader: Box<dyn RecordBatchReader + Send>,
 ) -> Result<Written> {
-    let failed = |e| table.failed("writing to", e);
+    let failed = |e| match e {
+        // Two rows of the input with one key, say.
+        lance::Error::InvalidInput { source, .. } => Error::BadRequest {
+            table: table.key.clone(),
+            reason: format!("the rows cannot be written: {source}"),
+        },
+        e => table.failed("writing to", e),
+    };
     if mode == LoadMode::Upsert {
         if declared.key.is_empty() {
             return Err(Error::BadRequest {

@@ -101,9 +101,9 @@ impl Work for SchemaApply {
             stage.staged.push((table.clone(), staged));
             added.insert(table.clone(), path);
         }
-        stage.summary = match steps.as_slice() {
-            [one] => one.to_string(),
-            many => format!("{} steps", many.len()),
+        stage.summary = match stage.effects.len() {
+            1 => "+1 type".to_owned(),
+            n => format!("+{n} types"),
         };
         let schema = schema::apply(snapshot.schema.clone(), &steps).map_err(|misfit| {
             Error::UnsupportedStep {

@@ -31,6 +31,29 @@ macro_rules! on_every_store {
 }
 
 on_every_store!(
+    old_manifests_are_collected_and_a_process_that_slept_goes_on,
+    super::collection_story
+);
+
+async fn collection_story(uri: &str) {
+    let graph = Graph::create(uri, schema(), Options::default())
+        .await
+        .unwrap();
+    let sleeper = Graph::open(uri, Options::default()).await.unwrap();
+    for n in 0..20 {
+        graph.load(day(n, 10)).await.unwrap();
+    }
+    assert!(graph.collect(10).await.unwrap() > 20);
+    let manifest = graph.snapshot().await.unwrap().manifest().clone();
+    assert!(manifest.outcomes.len() <= 6, "{}", manifest.outcomes.len());
+    assert_eq!(graph.collect(10).await.unwrap(), 0, "nothing more is due");
+    // What it has seen is collected by now.
+    sleeper.load(day(20, 10)).await.unwrap();
+    assert_eq!(rows(&sleeper, "edge:Flight").await, 210);
+    assert_eq!(rows(&graph, "edge:Flight").await, 210);
+}
+
+on_every_store!(
     loads_deletes_and_compactions_keep_every_row,
     super::main_story
 );
