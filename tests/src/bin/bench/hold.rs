@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use squire_engine::{Compacted, Graph, Options, maintenance::compaction::CompactionPolicy};
+use squire_engine::{
+    CompactReceipt, Compacted, Graph, Options, maintenance::compaction::CompactionPolicy,
+};
 use squire_tests::{
     flights::{day, key, schema},
     show::{bytes, count, say, seconds, table},
@@ -13,46 +15,41 @@ use super::Result;
 
 const FRAGMENTS: i32 = 20;
 const ROWS: usize = 2_000;
-const ROUNDS: usize = 5;
+const TIMES: [usize; 3] = [1, 10, 100];
+/// The sizes take turns, so that a busy disk does not favour one of them.
+const ROUNDS: usize = 7;
+
+#[derive(Default)]
+struct Size {
+    holds: Vec<Duration>,
+    rewrites: Vec<Duration>,
+    read: u64,
+}
 
 pub(super) async fn run() -> Result {
     let dir = tempfile::tempdir()?;
-    let mut rows = Vec::new();
-    let mut smallest = None;
-    for times in [1, 10, 100] {
-        let mut holds = Vec::new();
-        let mut rewrites = Vec::new();
-        let mut read = 0;
-        for round in 0..ROUNDS {
+    let mut sizes: [Size; 3] = Default::default();
+    for round in 0..ROUNDS {
+        for (times, size) in TIMES.iter().zip(&mut sizes) {
             let uri = dir.path().join(format!("{times}-{round}"));
             let uri = uri
                 .to_str()
                 .ok_or("the temporary folder's name is not UTF-8")?;
-            let graph = Graph::create(uri, schema(), Options::default()).await?;
-            for n in 0..FRAGMENTS {
-                graph.load(day(n, ROWS * times)).await?;
-            }
-            let compacted = graph
-                .compact(
-                    &key("edge:Flight"),
-                    &CompactionPolicy::default(),
-                    true,
-                    &CancellationToken::new(),
-                )
-                .await?;
-            let Compacted::Done(receipt) = compacted else {
-                return Err(format!("nothing was compacted: {compacted:?}").into());
-            };
-            holds.push(receipt.hold);
-            rewrites.push(receipt.rewrite);
-            read = receipt.bytes_read;
+            let receipt = compact_table_of(uri, ROWS * times).await?;
+            size.holds.push(receipt.hold);
+            size.rewrites.push(receipt.rewrite);
+            size.read = receipt.bytes_read;
         }
-        let (hold, rewrite) = (median(&mut holds), median(&mut rewrites));
+    }
+    let mut rows = Vec::new();
+    let mut smallest = None;
+    for (times, size) in TIMES.iter().zip(&mut sizes) {
+        let (hold, rewrite) = (median(&mut size.holds), median(&mut size.rewrites));
         let first = *smallest.get_or_insert((hold, rewrite));
         rows.push(vec![
             format!("x{times}"),
-            count(20 * (ROWS * times) as u64),
-            bytes(read),
+            count((ROWS * times) as u64 * u64::from(FRAGMENTS.unsigned_abs())),
+            bytes(size.read),
             seconds(rewrite),
             ratio(rewrite, first.1),
             seconds(hold),
@@ -62,6 +59,25 @@ pub(super) async fn run() -> Result {
     let header = ["size", "rows", "read", "rewrite", "to x1", "hold", "to x1"];
     say(table(&header, rows));
     Ok(())
+}
+
+async fn compact_table_of(uri: &str, rows_per_fragment: usize) -> Result<CompactReceipt> {
+    let graph = Graph::create(uri, schema(), Options::default()).await?;
+    for n in 0..FRAGMENTS {
+        graph.load(day(n, rows_per_fragment)).await?;
+    }
+    let compacted = graph
+        .compact(
+            &key("edge:Flight"),
+            &CompactionPolicy::default(),
+            true,
+            &CancellationToken::new(),
+        )
+        .await?;
+    match compacted {
+        Compacted::Done(receipt) => Ok(receipt),
+        other => Err(format!("nothing was compacted: {other:?}").into()),
+    }
 }
 
 pub(super) fn median(times: &mut [Duration]) -> Duration {
