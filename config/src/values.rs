@@ -115,10 +115,10 @@ fn local(text: &str) -> Result<(), Refusal> {
 
 fn remote(text: &str, scheme: &str) -> Result<(), Refusal> {
     let refuse = |what: &str, fix: &str| Err(Refusal::new(what, fix));
-    if !matches!(scheme, "file" | "memory" | "s3" | "gs" | "az") {
+    if !matches!(scheme, "file" | "memory" | "s3") {
         return Err(Refusal::new(
             format!("the scheme `{scheme}` is not known"),
-            "use a path, file://, memory://, s3://, gs:// or az://; begin a path that holds a \
+            "use a path, file://, memory:// or s3://; begin a path that holds a \
              colon with ./ or /",
         ));
     }
@@ -157,7 +157,7 @@ fn remote(text: &str, scheme: &str) -> Result<(), Refusal> {
             "a file URI with a host names another machine's file",
             "write three slashes: file:///var/lib/...",
         ),
-        "s3" | "gs" | "az" if host.is_empty() => {
+        "s3" if host.is_empty() => {
             refuse("it names no bucket", "write one such as s3://bucket/prefix")
         }
         _ => Ok(()),
@@ -260,8 +260,6 @@ mod tests {
             "memory://flights",
             "s3://bucket",
             "s3://bucket/a@b",
-            "gs://bucket/prefix",
-            "az://container/prefix",
         ] {
             assert_eq!(location(text).as_deref(), Ok(text));
         }
@@ -293,8 +291,8 @@ mod tests {
             "s3://hush@bucket/x",
             "s3://key:hush/hush@bucket/x",
             "s3://key:443/hush@bucket/x",
-            "az://container/x?sig=hush",
-            "gs://bucket/x#hush",
+            "s3://bucket/x?sig=hush",
+            "s3://bucket/x#hush",
             "file://user:hush@host/x",
         ] {
             let refusal = location(text).unwrap_err();

@@ -91,9 +91,7 @@ impl Work for DeleteRequest {
         for (key, predicate) in &self.predicates {
             if let Err(e) = stage_table(core, snapshot, operation, key, predicate, &mut stage).await
             {
-                for (key, staged) in &stage.staged {
-                    staged.delete_files(&core.table_in(snapshot, key)?).await;
-                }
+                stage.abandon(core, snapshot).await;
                 return Err(e);
             }
         }

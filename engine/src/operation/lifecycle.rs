@@ -47,6 +47,15 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// Removes what was staged so far, when the rest cannot be.
+    pub(crate) async fn abandon(&self, core: &Core, snapshot: &Manifest) {
+        for (key, staged) in &self.staged {
+            if let Ok(table) = core.table_in(snapshot, key) {
+                staged.delete_files(&table).await;
+            }
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.effects.is_empty() && self.structure.is_none()
     }

@@ -183,9 +183,7 @@ impl Work for LoadRequest {
         };
         for (key, load) in &self.tables {
             if let Err(e) = stage_table(core, snapshot, operation, key, load, &mut stage).await {
-                for (key, staged) in &stage.staged {
-                    staged.delete_files(&core.table_in(snapshot, key)?).await;
-                }
+                stage.abandon(core, snapshot).await;
                 return Err(e);
             }
         }
