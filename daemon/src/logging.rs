@@ -3,17 +3,31 @@
 use std::io::IsTerminal;
 
 use squire_config::{Daemon, LogFormat};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::exit::Failure;
 
 /// Checks log directives.
 pub(crate) fn filter(directives: &str) -> Result<EnvFilter, Failure> {
-    EnvFilter::try_new(directives).map_err(|e| {
+    let bad = |e: &dyn std::fmt::Display| {
         Failure::Usage(format!(
             "daemon.log = \"{directives}\" cannot be used: {e}; write a level such as info, or squire=debug,lance=warn"
         ))
-    })
+    };
+    // A filter takes a misspelt level for the name of a module, and the log falls silent.
+    let misspelt = |part: &&str| !part.contains(['=', '[', '{', '}']) && !is_level(part);
+    if let Some(part) = directives.split(',').map(str::trim).find(misspelt) {
+        return Err(bad(&format_args!(
+            "`{part}` is no level: off, error, warn, info, debug or trace"
+        )));
+    }
+    EnvFilter::try_new(directives).map_err(|e| bad(&e))
+}
+
+fn is_level(part: &str) -> bool {
+    part.is_empty() || part.parse::<LevelFilter>().is_ok()
 }
 
 /// Starts to log to standard error.

@@ -21,19 +21,25 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "squire: {text}");
 }
 
-/// A table; columns after the first are numbers and align right.
+/// A table; columns of numbers align right.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let number = |cell: &String| cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit());
+    let of_numbers = |column: usize| {
+        let mut cells = rows.iter().filter_map(|row| row.get(column));
+        column > 0 && cells.all(number)
+    };
+    let right: Vec<_> = (0..header.len()).map(of_numbers).collect();
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(header.to_vec())
         .add_rows(rows);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    for column in table.column_iter_mut() {
+    for (column, right) in table.column_iter_mut().zip(right) {
         column.set_padding((0, 2));
+        if right {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table
         .lines()

@@ -212,7 +212,7 @@ pub enum Error {
         source: StoreError,
     },
     /// Lance failed.
-    #[error("{action} {table} of {uri} failed: {source}")]
+    #[error("{action} {table} of {uri} failed: {}", plain(source))]
     Lance {
         /// What was being done: `opening`, `rewriting`, ...
         action: &'static str,
@@ -291,5 +291,24 @@ impl Error {
             uri: uri.into(),
             source,
         }
+    }
+}
+
+/// What Lance says, without the places in its source that it adds: they tell an operator nothing.
+pub(crate) fn plain(e: &dyn std::fmt::Display) -> String {
+    let told = e.to_string();
+    let parts = told.split(", ").filter(|part| !part.contains(".rs:"));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_in_the_source_of_lance_are_not_shown() {
+        let told =
+            "Invalid user input: no field x, and no y, /home/ada/lance/src/scanner.rs:839:33";
+        assert_eq!(plain(&told), "Invalid user input: no field x, and no y");
     }
 }

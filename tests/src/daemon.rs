@@ -59,7 +59,7 @@ where
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
-    lines: mpsc::UnboundedReceiver<Value>,
+    lines: mpsc::Receiver<Value>,
     /// Where `/metrics` is, as `127.0.0.1:port`.
     pub listening: String,
 }
@@ -81,7 +81,7 @@ impl Daemon {
             .stderr(file)
             .kill_on_drop(true)
             .spawn()?;
-        let (tell, mut lines) = mpsc::unbounded_channel();
+        let (tell, mut lines) = mpsc::channel(1024);
         tokio::spawn(follow(tokio::fs::File::open(log).await?, tell));
         loop {
             let line = tokio::select! {
@@ -160,7 +160,7 @@ impl Daemon {
 }
 
 /// Follows a log file that is being written, line by line, until nobody listens.
-async fn follow(log: File, tell: mpsc::UnboundedSender<Value>) {
+async fn follow(log: File, tell: mpsc::Sender<Value>) {
     let mut log = BufReader::new(log);
     let mut line = String::new();
     loop {
@@ -169,7 +169,7 @@ async fn follow(log: File, tell: mpsc::UnboundedSender<Value>) {
                 let parsed = serde_json::from_str(&line);
                 let told = parsed.unwrap_or_else(|_| Value::String(line.trim_end().to_owned()));
                 line.clear();
-                if tell.send(told).is_err() {
+                if tell.send(told).await.is_err() {
                     return;
                 }
             }

@@ -2,12 +2,12 @@
 
 use bytesize::ByteSize;
 use squire_engine::{
-    Compacted,
+    Compacted, Error, Graph, Snapshot, TableKey,
     maintenance::compaction::{self, CompactionPolicy, Verdict},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Done, open_to_write};
+use super::{Done, changing, working};
 use crate::{cli::GraphArg, output, service};
 
 pub(super) async fn run(
@@ -16,43 +16,49 @@ pub(super) async fn run(
     target: ByteSize,
     dry_run: bool,
 ) -> Done {
-    let graph = open_to_write(graph).await?;
-    let snapshot = graph.snapshot().await?;
-    let keys = if tables.is_empty() {
-        snapshot.manifest().tables.keys().cloned().collect()
-    } else {
-        let named = tables.iter().map(|t| snapshot.resolve(t));
-        named.collect::<Result<Vec<_>, _>>()?
-    };
     let policy = CompactionPolicy {
         target_bytes: target.as_u64(),
         small_bytes: target.as_u64() / 2,
         ..CompactionPolicy::default()
     };
-    let stop = CancellationToken::new();
-    service::cancel_on_signal(stop.clone());
-    let mut rows = Vec::new();
-    for key in keys {
-        let told = if dry_run {
-            would(&compaction::plan(
-                &snapshot.stats(&key).await?,
-                &policy,
-                true,
-            ))
-        } else {
-            let _working = output::Working::on(format!("compacting {key}"));
-            did(&graph.compact(&key, &policy, true, &stop).await?)
-        };
-        rows.push([vec![key.to_string()], told].concat());
+    if dry_run {
+        return working(graph, async |graph| foresee(graph, &tables, &policy).await).await;
     }
-    let header: &[&str] = if dry_run {
-        &["table", "would", "fragments", "into", "reads", "because"]
-    } else {
-        &["table", "did", "fragments", "into", "read", "wrote", "held"]
-    };
-    output::say(&output::table(header, rows));
-    graph.close().await;
+    changing(graph, async |graph| {
+        let stop = CancellationToken::new();
+        service::cancel_on_signal(stop.clone());
+        let mut rows = Vec::new();
+        for key in named(&graph.snapshot().await?, &tables)? {
+            let _working = output::Working::on(format!("compacting {key}"));
+            let compacted = graph.compact(&key, &policy, true, &stop).await?;
+            rows.push([vec![key.to_string()], did(&compacted)].concat());
+        }
+        let header = ["table", "did", "fragments", "into", "read", "wrote", "held"];
+        output::say(&output::table(&header, rows));
+        Ok(())
+    })
+    .await
+}
+
+/// Says what would be done.
+async fn foresee(graph: &Graph, tables: &[String], policy: &CompactionPolicy) -> Done {
+    let snapshot = graph.snapshot().await?;
+    let mut rows = Vec::new();
+    for key in named(&snapshot, tables)? {
+        let verdict = compaction::plan(&snapshot.stats(&key).await?, policy, true);
+        rows.push([vec![key.to_string()], would(&verdict)].concat());
+    }
+    let header = ["table", "would", "fragments", "into", "reads", "because"];
+    output::say(&output::table(&header, rows));
     Ok(())
+}
+
+/// The tables of these names; without names, all of them.
+fn named(snapshot: &Snapshot, tables: &[String]) -> Result<Vec<TableKey>, Error> {
+    if tables.is_empty() {
+        return Ok(snapshot.manifest().tables.keys().cloned().collect());
+    }
+    tables.iter().map(|t| snapshot.resolve(t)).collect()
 }
 
 fn would(verdict: &Verdict) -> Vec<String> {

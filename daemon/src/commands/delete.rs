@@ -2,7 +2,7 @@
 
 use squire_engine::DeleteRequest;
 
-use super::{Done, open_to_write, say_done};
+use super::{Done, changing, say_done};
 use crate::{cli::GraphArg, output};
 
 pub(super) async fn run(
@@ -11,25 +11,26 @@ pub(super) async fn run(
     predicate: &str,
     expect: Option<u64>,
 ) -> Done {
-    let graph = open_to_write(graph).await?;
-    let key = graph.snapshot().await?.resolve(table)?;
-    let mut request = DeleteRequest::new().add(key.clone(), predicate);
-    if let Some(version) = expect {
-        request = request.expect(key.clone(), version);
-    }
-    let receipt = {
-        let _working = output::Working::on(format!("deleting from {key}"));
-        graph.delete(request).await?
-    };
-    if receipt.rows_deleted == 0 {
-        output::say(&format!("no row of {key} matches; nothing was changed"));
-    } else {
-        let done = format!(
-            "deleted {} rows of {key}",
-            output::count(receipt.rows_deleted)
-        );
-        say_done(&done, receipt.operation, receipt.manifest);
-    }
-    graph.close().await;
-    Ok(())
+    changing(graph, async |graph| {
+        let key = graph.snapshot().await?.resolve(table)?;
+        let mut request = DeleteRequest::new().add(key.clone(), predicate);
+        if let Some(version) = expect {
+            request = request.expect(key.clone(), version);
+        }
+        let receipt = {
+            let _working = output::Working::on(format!("deleting from {key}"));
+            graph.delete(request).await?
+        };
+        if receipt.rows_deleted == 0 {
+            output::say(&format!("no row of {key} matches; nothing was changed"));
+        } else {
+            let done = format!(
+                "deleted {} rows of {key}",
+                output::count(receipt.rows_deleted)
+            );
+            say_done(&done, receipt.operation, receipt.manifest);
+        }
+        Ok(())
+    })
+    .await
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use squire_engine::{LoadMode, LoadRequest, Rows, input::Input};
 
-use super::{Done, open_to_write, say_done};
+use super::{Done, changing, say_done};
 use crate::{cli::GraphArg, output};
 
 pub(super) async fn run(
@@ -14,35 +14,36 @@ pub(super) async fn run(
     null: Vec<String>,
     expect: Vec<(String, u64)>,
 ) -> Done {
-    let graph = open_to_write(graph).await?;
-    let snapshot = graph.snapshot().await?;
-    let mut request = LoadRequest::new();
-    let mut rows = 0;
-    for (table, path) in inputs {
-        let mut input = Input::new(path);
-        input.csv.null_markers.extend(null.iter().cloned());
-        rows += input.size_hint().and_then(|hint| hint.rows).unwrap_or(0);
-        request = request.add(snapshot.resolve(&table)?, mode, Rows::File(input));
-    }
-    for (table, version) in expect {
-        request = request.expect(snapshot.resolve(&table)?, version);
-    }
-    let what = if rows > 0 {
-        format!("loading {} rows", output::count(rows))
-    } else {
-        "loading".to_owned()
-    };
-    let receipt = {
-        let _working = output::Working::on(what);
-        graph.load(request).await?
-    };
-    let tables = receipt.pins.len();
-    let s = if tables == 1 { "" } else { "s" };
-    let done = format!(
-        "loaded {} rows into {tables} table{s}",
-        output::count(receipt.rows_written)
-    );
-    say_done(&done, receipt.operation, receipt.manifest);
-    graph.close().await;
-    Ok(())
+    changing(graph, async |graph| {
+        let snapshot = graph.snapshot().await?;
+        let mut request = LoadRequest::new();
+        let mut rows = 0;
+        for (table, path) in inputs {
+            let mut input = Input::new(path);
+            input.csv.null_markers.extend(null.iter().cloned());
+            rows += input.size_hint().and_then(|hint| hint.rows).unwrap_or(0);
+            request = request.add(snapshot.resolve(&table)?, mode, Rows::File(input));
+        }
+        for (table, version) in expect {
+            request = request.expect(snapshot.resolve(&table)?, version);
+        }
+        let what = if rows > 0 {
+            format!("loading {} rows", output::count(rows))
+        } else {
+            "loading".to_owned()
+        };
+        let receipt = {
+            let _working = output::Working::on(what);
+            graph.load(request).await?
+        };
+        let tables = receipt.pins.len();
+        let s = if tables == 1 { "" } else { "s" };
+        let done = format!(
+            "loaded {} rows into {tables} table{s}",
+            output::count(receipt.rows_written)
+        );
+        say_done(&done, receipt.operation, receipt.manifest);
+        Ok(())
+    })
+    .await
 }

@@ -52,13 +52,13 @@ fn line(entry: &LogEntry) -> String {
         .map(|id| id.to_string())
         .unwrap_or_default();
     let line = format!(
-        "{:>6}  {}  {:<12} {:<20} {:<28} {:<24} {operation}",
+        "{:>6}  {}  {:<12} {:<20} {:<28} {:<36} {operation}",
         entry.number,
         change.at.format("%Y-%m-%d %H:%M:%SZ"),
         what.trim(),
         change.actor,
-        tables,
         change.summary,
+        tables,
     );
     line.trim_end().to_owned()
 }

@@ -74,13 +74,24 @@ async fn open(graph: &GraphArg) -> Result<Graph, Failure> {
     Ok(Graph::open(&graph.graph, options(graph)).await?)
 }
 
-/// Opens a graph to change it, and heals what is in the way first.
-async fn open_to_write(graph: &GraphArg) -> Result<Graph, Failure> {
+/// Works on a graph, and takes leave of it however the work ends: no heartbeat stays behind.
+async fn working(graph: &GraphArg, work: impl AsyncFnOnce(&Graph) -> Done) -> Done {
     let graph = open(graph).await?;
-    if !graph.snapshot().await?.manifest().queue.is_empty() {
-        graph.heal().await?;
-    }
-    Ok(graph)
+    let done = work(&graph).await;
+    graph.close().await;
+    done
+}
+
+/// Works on a graph to change it; heals what is in the way first.
+async fn changing(graph: &GraphArg, work: impl AsyncFnOnce(&Graph) -> Done) -> Done {
+    working(graph, async |graph| {
+        if !graph.snapshot().await?.manifest().queue.is_empty() {
+            // That somebody else's operation cannot be healed is no failure of this command's.
+            let _ = graph.heal().await;
+        }
+        work(graph).await
+    })
+    .await
 }
 
 fn read_schema(file: &Path) -> Result<Schema, Failure> {

@@ -62,6 +62,7 @@ struct Kept {
 
 struct Ended {
     table: TableKey,
+    forced: bool,
     result: Result<Compacted, Error>,
 }
 
@@ -140,8 +141,8 @@ impl Keeper {
                 self.ended(ended);
             }
         }
-        // A round of healing is cut between steps at worst; whoever comes next goes on.
-        healer.abort();
+        // A round of healing that has begun is finished, or its heartbeat would come after the leave.
+        let _ = healer.await;
         graph.close().await;
     }
 
@@ -153,7 +154,12 @@ impl Keeper {
             ..Options::default()
         };
         loop {
-            match Graph::open(&self.target.uri, options.clone()).await {
+            let opened = tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                opened = Graph::open(&self.target.uri, options.clone()) => opened,
+            };
+            match opened {
                 Ok(graph) => {
                     tracing::info!(target_name = %self.target.name, uri = graph.uri(), "keeping a graph");
                     return Some(graph);
@@ -292,12 +298,20 @@ impl Keeper {
         self.at_work.spawn(async move {
             let _place = place;
             let result = graph.compact(&table, &policy, forced, &stop).await;
-            Ended { table, result }
+            Ended {
+                table,
+                forced,
+                result,
+            }
         });
     }
 
     fn ended(&mut self, ended: Ended) {
-        let Ended { table, result } = ended;
+        let Ended {
+            table,
+            forced,
+            result,
+        } = ended;
         let name = &self.target.name;
         let lost = match &result {
             Ok(Compacted::Done(receipt)) => {
@@ -328,6 +342,8 @@ impl Keeper {
         };
         self.metrics.job(name, COMPACTION, outcome);
         if let Some(kept) = self.tables.get_mut(&table) {
+            // What the schedule asked for is still to be done.
+            kept.forced |= forced && lost;
             kept.history = History {
                 last_end: Some(self.started.elapsed()),
                 losses: if lost { kept.history.losses + 1 } else { 0 },

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     core::Core,
-    error::{Error, Result},
+    error::{Error, Result, plain},
     manifest::{Manifest, OperationKind, Touched},
     names::{OperationId, TableKey},
     sidecar::LogicalPlan,
@@ -146,6 +146,6 @@ async fn stage_table(
 fn bad_predicate(table: &TableKey, predicate: &str, e: &lance::Error) -> Error {
     Error::BadRequest {
         table: table.clone(),
-        reason: format!("the predicate `{predicate}` does not fit: {e}"),
+        reason: format!("the predicate `{predicate}` does not fit: {}", plain(e)),
     }
 }

@@ -1,7 +1,7 @@
 //! Stores with a habit of their own, for the handles that Lance works through.
 //!
 //! - A **rewrite's** handle remembers what was created through it, so that an abandoned rewrite leaves nothing
-//!   behind.
+//!   behind. It also waits for writes that are still on their way: a caller that goes away does not stop them.
 //! - A **commit's** handle keeps transaction files. Lance deletes the one of an attempt that lost; but an owner
 //!   and a healer stage the same file, and the other's attempt may just have landed with it.
 
@@ -15,9 +15,10 @@ use futures::{StreamExt, stream::BoxStream};
 use lance_io::object_store::WrappingObjectStore;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, list::PaginatedListStore,
-    path::Path,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    list::PaginatedListStore, path::Path,
 };
+use tokio_util::task::TaskTracker;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Habit {
@@ -31,6 +32,7 @@ pub(super) struct Handle {
     inside: Option<Arc<dyn WrappingObjectStore>>,
     habit: Habit,
     created: Arc<Mutex<BTreeSet<Path>>>,
+    writes: TaskTracker,
 }
 
 impl Handle {
@@ -39,6 +41,7 @@ impl Handle {
             inside,
             habit: Habit::Record,
             created: Arc::default(),
+            writes: TaskTracker::new(),
         }
     }
 
@@ -47,6 +50,7 @@ impl Handle {
             inside,
             habit: Habit::KeepTransactions,
             created: Arc::default(),
+            writes: TaskTracker::new(),
         }
     }
 
@@ -57,6 +61,9 @@ impl Handle {
 
     /// Deletes what was created so far. Best effort: what stays is removed by cleanup some days later.
     pub(super) async fn delete_created(&self, store: &dyn ObjectStore) {
+        self.writes.close();
+        self.writes.wait().await;
+        self.writes.reopen();
         let created = std::mem::take(&mut *lock(&self.created));
         let paths = futures::stream::iter(created.into_iter().map(Ok)).boxed();
         let mut deletions = store.delete_stream(paths);
@@ -86,6 +93,7 @@ impl WrappingObjectStore for Handle {
             inner,
             habit: self.habit,
             created: self.created.clone(),
+            writes: self.writes.clone(),
         })
     }
 
@@ -104,6 +112,7 @@ struct Habitual {
     inner: Arc<dyn ObjectStore>,
     habit: Habit,
     created: Arc<Mutex<BTreeSet<Path>>>,
+    writes: TaskTracker,
 }
 
 impl fmt::Display for Habitual {
@@ -128,8 +137,13 @@ impl ObjectStore for Habitual {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
+        if self.habit != Habit::Record {
+            return self.inner.put_opts(location, payload, options).await;
+        }
         self.note(location);
-        self.inner.put_opts(location, payload, options).await
+        let (inner, location) = (self.inner.clone(), location.clone());
+        let write = async move { inner.put_opts(&location, payload, options).await };
+        ended(self.writes.spawn(write).await)
     }
 
     async fn put_multipart_opts(
@@ -138,7 +152,11 @@ impl ObjectStore for Habitual {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         self.note(location);
-        self.inner.put_multipart_opts(location, options).await
+        let upload = self.inner.put_multipart_opts(location, options).await?;
+        Ok(Box::new(Upload {
+            inner: Arc::new(tokio::sync::Mutex::new(upload)),
+            writes: self.writes.clone(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -203,5 +221,45 @@ impl ObjectStore for Habitual {
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.note(to);
         self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// A multipart upload whose end is waited for like any other write.
+#[derive(Debug)]
+struct Upload {
+    inner: Arc<tokio::sync::Mutex<Box<dyn MultipartUpload>>>,
+    writes: TaskTracker,
+}
+
+#[async_trait::async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        // Parts are put by the one caller that also completes: nobody holds the lock.
+        match self.inner.try_lock() {
+            Ok(mut upload) => upload.put_part(data),
+            Err(_) => Box::pin(async { Err(interrupted()) }),
+        }
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let inner = self.inner.clone();
+        let write = async move { inner.lock().await.complete().await };
+        ended(self.writes.spawn(write).await)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.inner.lock().await.abort().await
+    }
+}
+
+/// The answer of a write that ran in a task of its own.
+fn ended<T>(answer: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    answer.unwrap_or_else(|_| Err(interrupted()))
+}
+
+fn interrupted() -> object_store::Error {
+    object_store::Error::Generic {
+        store: "squire",
+        source: "the write was interrupted".into(),
     }
 }

@@ -1,0 +1,12 @@
+//! The `squire` binary and its daemon, from outside: exit codes, what is printed, what stands on disk, what the
+//! daemon's log and endpoints say.
+#![allow(missing_docs)]
+
+mod commands;
+mod config;
+mod crash;
+mod endpoints;
+mod refusals;
+mod service;
+mod site;
+mod stopping;

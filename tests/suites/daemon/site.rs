@@ -1,0 +1,347 @@
+//! A folder with graphs in it, commands run on them, and daemons that keep them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+    time::Duration,
+};
+
+use serde_json::Value;
+use squire_engine::{Graph, Options, TableKey};
+use squire_tests::{
+    daemon::{self, Daemon},
+    flights::{SCHEMA, key, schema},
+};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+/// How long a condition may take to come true, on a machine with much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// A short lease, for whoever waits for the dead.
+pub(crate) const QUICK: &str =
+    "tick = \"100ms\"\nheal_interval = \"500ms\"\nlease = \"1s\"\nshutdown_grace = \"30s\"\n";
+
+/// A file of the real data.
+pub(crate) fn real(file: &str) -> String {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    let beside = data.join(file);
+    let file = if beside.is_file() {
+        beside
+    } else {
+        data.join("nycflights13").join(file)
+    };
+    text(&file)
+}
+
+pub(crate) fn text(path: &Path) -> String {
+    path.to_str().expect("paths of tests are UTF-8").to_owned()
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs one command to its end.
+pub(crate) async fn squire(args: &[&str]) -> Ran {
+    daemon::run(args)
+        .await
+        .expect("squire can be started")
+        .into()
+}
+
+impl From<Output> for Ran {
+    fn from(ran: Output) -> Self {
+        Self {
+            code: ran.status.code(),
+            out: String::from_utf8(ran.stdout).expect("it prints UTF-8"),
+            err: String::from_utf8(ran.stderr).expect("it prints UTF-8"),
+        }
+    }
+}
+
+/// What a command printed that did what it was told.
+#[track_caller]
+pub(crate) fn done(ran: Ran) -> String {
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.err, "", "what went well says nothing else");
+    ran.out
+}
+
+/// The error of a command that was refused with this code: one, on standard error, and nothing else.
+#[track_caller]
+pub(crate) fn refused(ran: Ran, code: i32, says: &[&str]) -> String {
+    assert_eq!(ran.code, Some(code), "{ran:?}");
+    assert_eq!(ran.out, "", "a refusal prints no result");
+    let errors = |line: &&str| line.starts_with("squire: ") || line.starts_with("error: ");
+    assert_eq!(ran.err.lines().filter(errors).count(), 1, "{}", ran.err);
+    for part in says {
+        assert!(
+            ran.err.contains(part),
+            "it does not say {part:?}: {}",
+            ran.err
+        );
+    }
+    ran.err
+}
+
+/// A folder of a test's own.
+pub(crate) struct Site {
+    dir: TempDir,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("there is a temporary folder"),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn uri(&self, name: &str) -> String {
+        text(&self.path(name))
+    }
+
+    /// A file of this text; its path.
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        fs::write(self.path(name), text).expect("the folder can be written");
+        self.uri(name)
+    }
+
+    /// A graph with the suites' small schema, made by this process.
+    pub(crate) async fn graph(&self, name: &str) -> Graph {
+        let options = Options {
+            actor: "writer@suite".to_owned(),
+            ..Options::default()
+        };
+        let created = Graph::create(&self.uri(name), schema(), options).await;
+        created.expect("an empty root takes a graph")
+    }
+
+    /// A graph with the suites' small schema, made by `squire init`; its URI.
+    pub(crate) async fn init(&self, name: &str) -> String {
+        let (uri, schema) = (self.uri(name), self.write("small.toml", SCHEMA));
+        done(squire(&["init", &uri, "--schema", &schema]).await);
+        uri
+    }
+
+    /// A graph for the real data, made by `squire init`; its URI.
+    pub(crate) async fn init_real(&self, name: &str) -> String {
+        let uri = self.uri(name);
+        done(squire(&["init", &uri, "--schema", &real("flights.toml")]).await);
+        uri
+    }
+
+    /// A configuration: keys of `[daemon]`, and targets as name, graph and keys of `[target.compaction]`.
+    pub(crate) fn config(&self, daemon: &str, targets: &[(&str, &str, &str)]) -> PathBuf {
+        let mut config = format!("[daemon]\nlisten = \"127.0.0.1:0\"\n{daemon}");
+        for (name, graph, compaction) in targets {
+            write!(
+                config,
+                "\n[[target]]\nname = \"{name}\"\nuri = \"{graph}\"\n[target.compaction]\n{compaction}"
+            )
+            .expect("memory can be written");
+        }
+        let names: Vec<_> = targets.iter().map(|(name, ..)| *name).collect();
+        PathBuf::from(self.write(&format!("squire-{}.toml", names.join("-")), config))
+    }
+
+    /// A daemon with this configuration; its log is the file `name` of the folder.
+    pub(crate) async fn daemon(&self, config: &Path, name: &str) -> Keeping {
+        let log = self.path(name);
+        let daemon = Daemon::start(config, &log).await;
+        Keeping {
+            daemon: daemon.expect("the daemon starts"),
+            seen: Vec::new(),
+            log,
+        }
+    }
+}
+
+/// A running daemon, and what it has logged so far.
+pub(crate) struct Keeping {
+    daemon: Daemon,
+    seen: Vec<Value>,
+    log: PathBuf,
+}
+
+impl Keeping {
+    /// Waits for a line of the log; the lines so far count, too.
+    pub(crate) async fn until_logged(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        if let Some(line) = self.seen.iter().find(|line| is(line)) {
+            return line.clone();
+        }
+        let found = timeout(PATIENCE, async {
+            loop {
+                let line = self.daemon.next_line().await.expect("the log goes on");
+                self.seen.push(line.clone());
+                if is(&line) {
+                    return line;
+                }
+            }
+        });
+        found
+            .await
+            .unwrap_or_else(|_| panic!("never logged: {what}; the log says {:#?}", self.seen))
+    }
+
+    /// Waits until a job on a target ended well.
+    pub(crate) async fn until_compacted(&mut self, target: &str) -> Value {
+        self.until_logged("a job done", |line| {
+            line["message"] == "job done" && line["target_name"] == target
+        })
+        .await
+    }
+
+    /// A metric's samples, by their labels as they are written.
+    pub(crate) async fn metric(&self, name: &str) -> BTreeMap<String, f64> {
+        let (code, body) = self.get("/metrics").await;
+        assert_eq!(code, 200, "{body}");
+        let samples = body.lines().filter(|line| !line.starts_with('#'));
+        let samples = samples.filter_map(|line| {
+            let (metric, value) = line.rsplit_once(' ')?;
+            let (found, labels) = metric.split_once('{').unwrap_or((metric, "}"));
+            let labels = labels.trim_end_matches('}').to_owned();
+            (found == name).then(|| (labels, value.parse().expect("a sample is a number")))
+        });
+        samples.collect()
+    }
+
+    /// Waits until a metric of a target is as it should be. Labels are as they are written, the target's last.
+    pub(crate) async fn until_metric(&self, name: &str, labels: &str, is: impl Fn(f64) -> bool) {
+        until(
+            &format!("{name}{{{labels}}} is as it should be"),
+            async || {
+                self.metric(name)
+                    .await
+                    .get(labels)
+                    .is_some_and(|value| is(*value))
+            },
+        )
+        .await;
+    }
+
+    /// What `/healthz` says.
+    pub(crate) async fn health(&self) -> Value {
+        let (code, body) = self.get("/healthz").await;
+        assert_eq!(code, 200, "{body}");
+        serde_json::from_str(&body).expect("it is JSON")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        self.daemon.get(path).await.expect("the daemon answers")
+    }
+
+    /// Stops it by SIGTERM, in order; all lines of its log.
+    pub(crate) async fn stop(self) -> Vec<Value> {
+        let ended = self.daemon.stop(PATIENCE).await.expect("it stops in time");
+        assert!(ended.success(), "{ended}");
+        let log = fs::read_to_string(&self.log).expect("there is a log");
+        let lines: Vec<Value> = log
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("every line of the log is JSON"))
+            .collect();
+        let last = lines.last().expect("the log says something");
+        assert_eq!(last["message"], "stopped");
+        assert!(
+            lines.iter().all(|line| line["level"] != "ERROR"
+                || line["message"] == "the target cannot be kept; trying again on every tick"),
+            "{log}"
+        );
+        lines
+    }
+}
+
+/// Asks again and again until it is so.
+#[track_caller]
+pub(crate) fn until(what: &str, mut so: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    async move {
+        let waited = timeout(PATIENCE, async {
+            while !so().await {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "never came true: {what}");
+    }
+}
+
+/// Every file below a folder, by its path in it, with its length.
+pub(crate) fn files(root: &Path) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => folders.push(entry.path()),
+                Ok(meta) => {
+                    let path = entry.path();
+                    let inside = path.strip_prefix(root).expect("it was found in there");
+                    found.insert(text(inside), meta.len());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    found
+}
+
+/// Files of a graph besides its manifests: a place in line is taken and given back in manifests of its own.
+pub(crate) fn files_but_manifests(root: &Path) -> BTreeMap<String, u64> {
+    let mut found = files(root);
+    found.retain(|path, _| !path.starts_with("_squire/manifest/"));
+    found
+}
+
+/// Sidecars and heartbeats of other processes: what an operation has on disk while it is under way.
+pub(crate) fn under_way(root: &Path) -> Vec<String> {
+    let own = format!("-{}-", std::process::id());
+    let others = |path: &String| {
+        // A store's own half-written file, which no listing of it shows, is no sidecar.
+        path.starts_with("_squire/recovery/") && path.ends_with(".json")
+            || path.starts_with("_squire/alive/") && !path.contains(&own)
+    };
+    files(root).into_keys().filter(others).collect()
+}
+
+/// Data files of a table that no version names.
+pub(crate) async fn unnamed_data(graph: &Graph, root: &Path, table: &str) -> Vec<String> {
+    let table = key(table);
+    let snapshot = graph.snapshot().await.expect("a graph can be read");
+    let newest = snapshot.open(&table).await.expect("the pin can be opened");
+    let mut named = BTreeSet::new();
+    for version in newest.versions().await.expect("versions can be listed") {
+        let dataset = newest.checkout_version(version.version).await;
+        let dataset = dataset.expect("every version can be opened");
+        for fragment in dataset.manifest().fragments.iter() {
+            named.extend(fragment.files.iter().map(|f| f.path.clone()));
+        }
+    }
+    let folder = &snapshot.manifest().tables[&table].path;
+    let there = files(&root.join(folder).join("data")).into_keys();
+    there.filter(|file| !named.contains(file)).collect()
+}
+
+/// Rows, fragments, deleted rows and version of each table, and whether the queue is empty, as `status` tells it.
+pub(crate) async fn status(uri: &str) -> Value {
+    let out = done(squire(&["status", uri, "--json"]).await);
+    serde_json::from_str(&out).expect("it is JSON")
+}
+
+/// Fragments of a table.
+pub(crate) async fn fragments(graph: &Graph, table: &TableKey) -> usize {
+    let snapshot = graph.snapshot().await.expect("a graph can be read");
+    let stats = snapshot.stats(table).await.expect("statistics can be read");
+    stats.fragments.len()
+}
