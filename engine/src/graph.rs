@@ -18,9 +18,9 @@ use crate::{
     manifest::{Change, Manifest},
     names::TableKey,
     operation::{
-        DeleteRequest, LoadRequest, Receipt, apply_schema,
+        DeleteRequest, LoadRequest, Receipt,
         compact::{self, Compacted},
-        delete_rows, load_rows,
+        create_types, delete_rows, load_rows,
     },
     schema::Schema,
     storage::Storage,
@@ -92,12 +92,13 @@ impl Graph {
             let unborn = |m: &Manifest| m.tables.is_empty() && m.schema == Schema::default();
             match taken {
                 Error::AlreadyAGraph { .. } if unborn(&*core.register.newest().await?) => {
-                    healing::round(&core, Heal::Passing).await?;
+                    // What cannot be healed now is waited for.
+                    let _ = healing::round(&core, Heal::Passing).await;
                 }
                 e => return Err(e),
             }
         }
-        apply_schema(&core, schema).await?;
+        create_types(&core, schema).await?;
         Ok(Self(core))
     }
 
@@ -260,6 +261,12 @@ impl Snapshot {
     /// # Errors
     /// As [`Self::open`].
     pub async fn stats(&self, table: &TableKey) -> Result<TableStats> {
-        Ok(TableStats::of(&self.open(table).await?))
+        let read = TableStats::read(&self.open(table).await?).await;
+        read.map_err(|e| Error::Lance {
+            action: "reading the indexes of",
+            table: table.clone(),
+            uri: self.core.storage.uri.clone(),
+            source: Box::new(e),
+        })
     }
 }

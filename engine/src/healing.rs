@@ -105,12 +105,9 @@ pub(crate) async fn heal_ticket(core: &Core, ticket: &Ticket, who: Heal) -> Resu
         TicketState::Waiting => abort(core, ticket).await?,
         TicketState::Decided { bases } => {
             let sidecar = match core.recovery.read(operation).await {
-                // A physical operation whose sidecar nobody can read is as good as lost.
-                Err(Error::Damaged { .. } | Error::NewerFormat { .. })
-                    if ticket.kind.is_physical() =>
-                {
-                    None
-                }
+                // One that nobody can read is as good as none; a newer Squire may read one that is too new.
+                Err(Error::Damaged { .. }) => None,
+                Err(Error::NewerFormat { .. }) if ticket.kind.is_physical() => None,
                 read => read?,
             };
             match sidecar {
@@ -165,7 +162,7 @@ async fn without_sidecar(
         return Ok(manifest.outcomes.get(&operation).map(|o| o.ending));
     }
     if !ticket.kind.is_physical() {
-        let reason = "its sidecar is gone, so nobody can tell what it meant";
+        let reason = "its sidecar is gone or damaged, so nobody can tell what it meant";
         core.register
             .change(operation, |m| {
                 transition::quarantine(m, operation, reason, &by(core, reason))

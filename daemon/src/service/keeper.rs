@@ -5,12 +5,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::Utc;
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use squire_config::{Daemon, Target};
 use squire_engine::{
     Compacted, Error, Graph, Options, Snapshot, TableKey, TableStats,
@@ -21,7 +22,7 @@ use squire_engine::{
     },
 };
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -48,6 +49,10 @@ pub(super) struct Keeper {
     tables: BTreeMap<TableKey, Kept>,
     at_work: JoinSet<Ended>,
     failing: Option<String>,
+    /// Tables that are due and found no place.
+    backlog: usize,
+    /// A place that this keeper stood in line for.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// What the keeper knows of one table.
@@ -63,7 +68,10 @@ struct Kept {
 struct Ended {
     table: TableKey,
     forced: bool,
-    result: Result<Compacted, Error>,
+    /// Nothing when the job panicked.
+    result: Option<Result<Compacted, Error>>,
+    /// Given back once the end is told, so that the log shows no two jobs in one place.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Keeper {
@@ -100,6 +108,8 @@ impl Keeper {
             tables: BTreeMap::new(),
             at_work: JoinSet::new(),
             failing: None,
+            backlog: 0,
+            place: None,
         }
     }
 
@@ -117,10 +127,26 @@ impl Keeper {
         ));
         let mut ticks = interval(self.daemon.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A keeper with a backlog stands in line for the next free place, behind the other targets' keepers.
+        let mut in_line = None;
         loop {
+            if self.backlog > 0 && in_line.is_none() {
+                in_line = Some(Box::pin(self.jobs.clone().acquire_owned()));
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                place = async {
+                    match &mut in_line {
+                        Some(place) => place.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    in_line = None;
+                    self.place = place.ok();
+                    self.look(&graph, &stop).await;
+                    self.place = None;
+                }
                 Some(ended) = self.at_work.join_next() => {
                     if let Ok(ended) = ended {
                         self.ended(ended);
@@ -193,12 +219,14 @@ impl Keeper {
 
     async fn look(&mut self, graph: &Graph, stop: &CancellationToken) {
         let looked = match graph.snapshot().await {
-            Ok(snapshot) => self.read(&snapshot).await,
+            Ok(snapshot) => {
+                // A table that cannot be read keeps no other from being kept.
+                let read = self.read(&snapshot).await;
+                self.act(graph, stop);
+                read
+            }
             Err(e) => Err(e),
         };
-        if looked.is_ok() {
-            self.act(graph, stop);
-        }
         self.looked(looked);
     }
 
@@ -222,13 +250,20 @@ impl Keeper {
             .buffer_unordered(READ_AT_ONCE)
             .collect()
             .await;
+        let mut failed = None;
         for (table, stats) in read {
-            let stats = stats?;
+            let stats = match stats {
+                Ok(stats) => stats,
+                Err(e) => {
+                    failed.get_or_insert(e);
+                    continue;
+                }
+            };
             let small = self.policy.compaction.small_bytes;
             self.metrics.table(name, &table.to_string(), &stats, small);
             self.tables.entry(table.clone()).or_default().stats = stats;
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Decides about every table and starts the jobs, as far as there are places.
@@ -272,11 +307,13 @@ impl Keeper {
         });
         let mut waiting = 0;
         for (table, reason) in due {
-            match self.jobs.clone().try_acquire_owned() {
-                Ok(place) => self.start(graph, table, reason, place, stop),
-                Err(_) => waiting += 1,
+            let place = self.place.take();
+            match place.or_else(|| self.jobs.clone().try_acquire_owned().ok()) {
+                Some(place) => self.start(graph, table, reason, place, stop),
+                None => waiting += 1,
             }
         }
+        self.backlog = waiting;
         self.metrics.backlog(&self.target.name, COMPACTION, waiting);
     }
 
@@ -285,7 +322,7 @@ impl Keeper {
         graph: &Graph,
         table: TableKey,
         reason: Reason,
-        place: tokio::sync::OwnedSemaphorePermit,
+        place: OwnedSemaphorePermit,
         stop: &CancellationToken,
     ) {
         let Some(kept) = self.tables.get_mut(&table) else {
@@ -296,12 +333,14 @@ impl Keeper {
         tracing::info!(target_name = %self.target.name, %table, duty = COMPACTION, %reason, fragments = kept.stats.fragments.len(), bytes = kept.stats.bytes(), deleted_rows = kept.stats.deleted_rows(), "job started");
         let (graph, policy, stop) = (graph.clone(), self.policy.compaction.clone(), stop.clone());
         self.at_work.spawn(async move {
-            let _place = place;
-            let result = graph.compact(&table, &policy, forced, &stop).await;
+            let job = graph.compact(&table, &policy, forced, &stop);
+            // A table whose job panicked must not count as at work for ever.
+            let result = AssertUnwindSafe(job).catch_unwind().await.ok();
             Ended {
                 table,
                 forced,
                 result,
+                _place: place,
             }
         });
     }
@@ -311,34 +350,39 @@ impl Keeper {
             table,
             forced,
             result,
+            _place,
         } = ended;
         let name = &self.target.name;
         let lost = match &result {
-            Ok(Compacted::Done(receipt)) => {
+            Some(Ok(Compacted::Done(receipt))) => {
                 self.metrics.compacted(name, COMPACTION, receipt);
                 tracing::info!(target_name = %name, %table, duty = COMPACTION, operation = %receipt.operation, manifest = receipt.manifest, fragments_before = receipt.fragments_before, fragments_after = receipt.fragments_after, bytes_read = receipt.bytes_read, bytes_written = receipt.bytes_written, rewrite_ms = millis(receipt.rewrite), hold_ms = millis(receipt.hold), "job done");
                 false
             }
-            Ok(Compacted::Skipped(_)) => false,
-            Ok(Compacted::Lost) => {
+            Some(Ok(Compacted::Skipped(_))) => false,
+            Some(Ok(Compacted::Lost)) => {
                 tracing::info!(target_name = %name, %table, duty = COMPACTION, "job lost: the layout moved on; it is planned anew");
                 true
             }
-            Err(Error::Cancelled) => {
+            Some(Err(Error::Cancelled)) => {
                 tracing::info!(target_name = %name, %table, duty = COMPACTION, "job abandoned: the daemon stops");
                 false
             }
-            Err(e) => {
+            None => {
+                tracing::error!(target_name = %name, %table, duty = COMPACTION, "job panicked; please report it with the lines above");
+                true
+            }
+            Some(Err(e)) => {
                 tracing::error!(target_name = %name, %table, duty = COMPACTION, error = %e, "job failed; it is tried again after a pause");
                 true
             }
         };
         let outcome = match &result {
-            Ok(Compacted::Done(_)) => "done",
-            Ok(Compacted::Skipped(_)) => "skipped",
-            Ok(Compacted::Lost) => "lost",
-            Err(Error::Cancelled) => "cancelled",
-            Err(_) => "failed",
+            Some(Ok(Compacted::Done(_))) => "done",
+            Some(Ok(Compacted::Skipped(_))) => "skipped",
+            Some(Ok(Compacted::Lost)) => "lost",
+            Some(Err(Error::Cancelled)) => "cancelled",
+            Some(Err(_)) | None => "failed",
         };
         self.metrics.job(name, COMPACTION, outcome);
         if let Some(kept) = self.tables.get_mut(&table) {
@@ -368,12 +412,11 @@ async fn heal(
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let round = async {
-            let healed = graph.heal().await?;
-            graph.collect(KEPT_MANIFESTS).await?;
-            Ok::<_, Error>(healed)
-        };
-        match round.await {
+        // Neither waits for the other to succeed.
+        if let Err(e) = graph.collect(KEPT_MANIFESTS).await {
+            tracing::error!(target_name = %target, error = %e, "old manifests could not be collected; it is tried again");
+        }
+        match graph.heal().await {
             Ok(healed) => metrics.healed(&target, &healed),
             Err(e) => {
                 tracing::error!(target_name = %target, error = %e, "healing failed; it is tried again")

@@ -4,7 +4,7 @@
 //! in the table's order, into groups of about the target size, and each group becomes one fragment. The plan is a
 //! fixed point: what was just compacted is no candidate, whatever the width of its rows.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use crate::table::stats::{FragmentStats, TableStats};
 
@@ -145,24 +145,26 @@ pub fn plan(stats: &TableStats, policy: &CompactionPolicy, forced: bool) -> Verd
     Verdict::Compact(groups, reason)
 }
 
-/// Packs candidates into groups that are worth a rewrite, up to the bytes that one operation may read.
+/// Packs candidates into groups that are worth a rewrite, up to the bytes that one operation may read. Fragments
+/// that indexes cover differently never share a group.
 fn pack(candidates: &[FragmentStats], policy: &CompactionPolicy) -> Vec<Group> {
     let mut groups = Vec::new();
-    let (mut open, mut live, mut read) = (Vec::new(), 0, 0_u64);
+    let mut open: BTreeMap<u32, Vec<FragmentStats>> = BTreeMap::new();
+    let mut read = 0_u64;
     for fragment in candidates {
         if read.saturating_add(fragment.bytes) > policy.max_source_bytes {
             continue;
         }
         read += fragment.bytes;
-        open.push(*fragment);
-        live += fragment.live_bytes();
+        let filling = open.entry(fragment.coverage).or_default();
+        filling.push(*fragment);
+        let live: u64 = filling.iter().map(FragmentStats::live_bytes).sum();
         if live >= policy.target_bytes {
-            groups.extend(group(&open, policy));
-            open.clear();
-            live = 0;
+            groups.extend(group(filling, policy));
+            filling.clear();
         }
     }
-    groups.extend(group(&open, policy));
+    groups.extend(open.values().filter_map(|filling| group(filling, policy)));
     groups
 }
 
@@ -193,6 +195,7 @@ mod tests {
             rows,
             deleted,
             bytes,
+            coverage: 0,
         }
     }
 
@@ -230,6 +233,20 @@ mod tests {
         };
         assert_eq!((groups.len(), reason), (1, Reason::SmallFragments));
         assert_eq!(groups[0].rows, 10_000);
+    }
+
+    #[test]
+    fn fragments_that_indexes_cover_differently_do_not_become_one() {
+        let covered = |id| FragmentStats {
+            coverage: u32::from(id < 6),
+            ..fragment(u64::from(id), 100, 0, 10_000)
+        };
+        let before = stats((0..16_u8).map(covered).collect());
+        let Verdict::Compact(groups, _) = plan(&before, &CompactionPolicy::default(), false) else {
+            panic!("16 small fragments are due")
+        };
+        let sizes: Vec<_> = groups.iter().map(|g| g.fragments.len()).collect();
+        assert_eq!(sizes, [10, 6]);
     }
 
     #[test]

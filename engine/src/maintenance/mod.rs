@@ -130,6 +130,7 @@ mod tests {
             rows: 10,
             deleted: 0,
             bytes: 1_000,
+            coverage: 0,
         };
         TableStats {
             version: 1,

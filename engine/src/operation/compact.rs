@@ -19,6 +19,7 @@ use lance::{
     },
 };
 use lance_table::format::Fragment;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::effects::{self, Carried};
@@ -38,6 +39,8 @@ use crate::{
 
 /// So often a finished rewrite asks for its turn before it is thrown away.
 const MAX_TURNS: usize = 100;
+/// So long it waits for each.
+const TURN_PATIENCE: Duration = Duration::from_secs(60);
 /// Rows that a rewrite reads at once, and the bytes that it lets queue up in memory.
 const BATCH_ROWS: usize = 8192;
 const IO_BUFFER_BYTES: u64 = 256 << 20;
@@ -81,6 +84,9 @@ struct Rewrite {
     results: Vec<RewriteResult>,
     files: Files,
     took: Duration,
+    /// The pin at which the table was planned, and the version that was read: past the pin by benign drift alone.
+    pin: u64,
+    base: u64,
     /// Whether the sources were seen to be there since.
     checked: bool,
 }
@@ -98,9 +104,7 @@ impl Files {
         if !std::mem::replace(&mut self.kept, true)
             && let Some(workshop) = &self.workshop
         {
-            workshop
-                .delete_created(self.table.storage.store.as_ref())
-                .await;
+            workshop.delete_created(&self.table.storage.store).await;
         }
     }
 }
@@ -112,7 +116,7 @@ impl Drop for Files {
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let store = self.table.storage.store.clone();
-            runtime.spawn(async move { workshop.delete_created(store.as_ref()).await });
+            runtime.spawn(async move { workshop.delete_created(&store).await });
         }
     }
 }
@@ -128,21 +132,33 @@ pub(crate) async fn compact(
     let snapshot = core.register.newest().await?;
     let table = core.table_in(&snapshot, key)?;
     let workshop = table.storage.workshop().await?;
-    let dataset = table
-        .open(snapshot.pin(key), workshop.params(), None)
+    let open = |version| {
+        let params = workshop.params();
+        let table = &table;
+        async move {
+            let opened = table.open(version, params, None).await;
+            opened.map_err(|e| table.failed("opening", e))
+        }
+    };
+    let pin = snapshot.pin(key);
+    let mut dataset = open(pin).await?;
+    // Benign drift is rewritten along; a rewrite that semantic drift would not let in is not begun.
+    let head = table.head_of(&dataset).await?;
+    let base = match drift::stage_at(&table, pin, head).await {
+        Ok(base) => base,
+        Err(Error::Drift { .. }) if core.explains_head(&snapshot, key).await? => pin,
+        Err(e) => return Err(e),
+    };
+    if base != pin {
+        dataset = open(base).await?;
+    }
+    let stats = TableStats::read(&dataset)
         .await
-        .map_err(|e| table.failed("opening", e))?;
-    let (groups, reason) = match compaction::plan(&TableStats::of(&dataset), policy, forced) {
+        .map_err(|e| table.failed("reading the indexes of", e))?;
+    let (groups, reason) = match compaction::plan(&stats, policy, forced) {
         Verdict::Compact(groups, reason) => (groups, reason),
         Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
     };
-    // A rewrite that could never be committed is not begun.
-    let head = table.head_of(&dataset).await?;
-    match drift::stage_at(&table, snapshot.pin(key), head).await {
-        Ok(_) => {}
-        Err(Error::Drift { .. }) if core.explains_head(&snapshot, key).await? => {}
-        Err(e) => return Err(e),
-    }
     let probe = ticket(core, key);
     let ahead: Vec<_> = snapshot.ahead(&probe).cloned().collect();
     core.check_quarantine(&ahead, &probe)?;
@@ -168,6 +184,8 @@ pub(crate) async fn compact(
         results,
         files,
         took: started.elapsed(),
+        pin,
+        base,
         checked: false,
     };
     // A caller that goes away ends the wait for a turn, but never a commit that has begun.
@@ -315,9 +333,17 @@ async fn turns(
         tokio::select! {
             biased;
             () = stop.cancelled() => return Err(Error::Cancelled),
-            waited = core.wait_for_no_conflict(&ready.ticket) => drop(waited?),
+            waited = timeout(TURN_PATIENCE, core.wait_for_no_conflict(&ready.ticket)) => match waited {
+                Ok(free) => drop(free?),
+                // Others may need this operation's place among the jobs.
+                Err(_) => return Ok(None),
+            },
         }
-        let turn = core.queues.turn(&ready.ticket.touched).await;
+        let turn = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Error::Cancelled),
+            turn = core.queues.turn(&ready.ticket.touched) => turn,
+        };
         match attempt(core, table, rewrite, ready).await? {
             Attempt::Done(manifest) => return Ok(Some((manifest, turn.held()))),
             Attempt::Lost => return Ok(None),
@@ -361,13 +387,20 @@ async fn attempt(
     let Some(pin) = entry.filter(|e| e.path == table.path).map(|e| e.pin) else {
         return Ok(Attempt::Lost);
     };
+    // Drift that was there is at its base still; a pin that moved has taken it along.
+    let base = if pin == rewrite.pin {
+        rewrite.base
+    } else {
+        pin
+    };
     if !std::mem::replace(&mut rewrite.checked, true)
-        && !sources_unchanged(&table.at(pin).await?, &rewrite.results)
+        && !sources_unchanged(&table.at(base).await?, &rewrite.results)
     {
         return Ok(Attempt::Lost);
     }
     let _alive = core.liveness.hold();
     let pins = BTreeMap::from([(table.key.clone(), pin)]);
+    let bases = BTreeMap::from([(table.key.clone(), base)]);
     rewrite.files.kept = true;
     let entered = core
         .register
@@ -377,7 +410,7 @@ async fn attempt(
                 at: Utc::now(),
                 summary: &ready.sidecar.summary,
             };
-            transition::enqueue_decided(m, &ready.ticket, &pins, &pins, ready.staged_on, &by)
+            transition::enqueue_decided(m, &ready.ticket, &pins, &bases, ready.staged_on, &by)
         })
         .await;
     let decided = match entered {
@@ -402,7 +435,7 @@ async fn attempt(
         uri: core.storage.uri.clone(),
         source: source.map(Box::new),
     };
-    match carry_out(core, table, rewrite, ready, pin, decided).await {
+    match carry_out(core, table, rewrite, ready, base, decided).await {
         Ok(Carried::Published { manifest, .. }) => Ok(Attempt::Done(manifest)),
         // A healer was faster.
         Ok(Carried::Ended(Ending::Published)) => {

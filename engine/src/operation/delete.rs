@@ -123,7 +123,7 @@ async fn stage_table(
     let deleted = match deleted {
         Ok(deleted) => deleted,
         Err(e) => {
-            workshop.delete_created(table.storage.store.as_ref()).await;
+            workshop.delete_created(&table.storage.store).await;
             return Err(table.failed("deleting from", e));
         }
     };
@@ -135,7 +135,7 @@ async fn stage_table(
     match staged.to_effect(&table, base) {
         Ok(effect) => stage.effects.push(effect),
         Err(e) => {
-            workshop.delete_created(table.storage.store.as_ref()).await;
+            workshop.delete_created(&table.storage.store).await;
             return Err(e);
         }
     }

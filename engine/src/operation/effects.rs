@@ -82,23 +82,30 @@ pub(crate) async fn carry_out(
     Ok(carried)
 }
 
-/// Calls off a decided physical operation that has taken no effect yet, because its sources are gone: every table is
-/// fenced, so that no healer can still take it, unless one has already.
+/// Calls off a decided physical operation that cannot take effect: every table is fenced, so that nobody's late
+/// commit can still land. A healer may have been faster: what stands by then is published.
 pub(crate) async fn call_off(core: &Core, sidecar: &Sidecar) -> Result<Carried> {
-    let mut found = false;
+    let mut pins = BTreeMap::new();
+    let mut certain = true;
     for effect in &sidecar.effects {
         let table = core.table(&effect.table, &effect.path);
         core.fence(&table, effect.base).await?;
         let head = table.head().await?;
-        let at = search(&table, sidecar.operation, effect.base, head).await?;
-        found |= matches!(at, Search::Found(_));
+        match search(&table, sidecar.operation, effect.base, head).await? {
+            Search::Found(version) => {
+                pins.insert(effect.table.clone(), version);
+            }
+            Search::Absent => {}
+            Search::Missing(_) => certain = false,
+        }
     }
-    if found {
-        return carry_out(core, sidecar, None).await;
-    }
-    let carried = match discard(core, sidecar).await? {
-        Carried::Ended(Ending::Discarded) => Carried::TooLate,
-        otherwise => otherwise,
+    let carried = if pins.len() == sidecar.effects.len() {
+        publish(core, sidecar, pins).await?
+    } else {
+        match discard(core, sidecar).await? {
+            Carried::Ended(Ending::Discarded) if certain && pins.is_empty() => Carried::TooLate,
+            otherwise => otherwise,
+        }
     };
     clear(core, sidecar, &carried).await;
     Ok(carried)
@@ -256,9 +263,7 @@ async fn still_decided_then(
 /// discarded.
 async fn cannot(core: &Core, sidecar: &Sidecar, effect: &Effect, why: &str) -> Result<Landed> {
     if sidecar.kind.is_physical() {
-        core.fence(&core.table(&effect.table, &effect.path), effect.base)
-            .await?;
-        return discard(core, sidecar).await.map(Landed::Stop);
+        return call_off(core, sidecar).await.map(Landed::Stop);
     }
     let operation = sidecar.operation;
     let reason = format!("its effect on {} cannot be applied: {why}", effect.table);
@@ -321,7 +326,14 @@ async fn publish(core: &Core, sidecar: &Sidecar, pins: BTreeMap<TableKey, u64>) 
         }
         Call::Refused(Refusal::Ended(ending)) => Ok(Carried::Ended(ending)),
         Call::Refused(Refusal::NoTicket) => Ok(Carried::Forgotten),
-        Call::Refused(refusal) => Err(core.refused(operation, refusal)),
+        Call::Refused(refusal) => {
+            // Another healer may have found it impossible to apply.
+            let stop = match sidecar.effects.first() {
+                Some(effect) => standing(core, sidecar, effect).await?,
+                None => None,
+            };
+            stop.ok_or_else(|| core.refused(operation, refusal))
+        }
     }
 }
 

@@ -212,7 +212,7 @@ async fn stage_table(
     let (staged, rows) = match staged {
         Ok((transaction, affected, rows)) => (Staged::new(transaction, affected, operation), rows),
         Err(e) => {
-            workshop.delete_created(table.storage.store.as_ref()).await;
+            workshop.delete_created(&table.storage.store).await;
             // The reader's own error says more than Lance's wrapping of it.
             let caught = caught.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Err(caught.map_or(e, Error::Input));
@@ -225,7 +225,7 @@ async fn stage_table(
     match staged.to_effect(&table, base) {
         Ok(effect) => stage.effects.push(effect),
         Err(e) => {
-            workshop.delete_created(table.storage.store.as_ref()).await;
+            workshop.delete_created(&table.storage.store).await;
             return Err(e);
         }
     }

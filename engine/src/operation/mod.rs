@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use delete::delete as delete_rows;
 pub(crate) use load::load as load_rows;
-pub(crate) use schema_apply::apply as apply_schema;
+pub(crate) use schema_apply::create as create_types;
 
 pub use delete::DeleteRequest;
 pub use load::{LoadMode, LoadRequest, Rows};

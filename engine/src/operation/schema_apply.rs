@@ -26,12 +26,12 @@ pub(crate) struct SchemaApply {
     touched: Touched,
 }
 
-/// Applies a schema to a graph. See [`crate::Graph::create`].
-pub(crate) async fn apply(core: &Arc<Core>, wanted: Schema) -> Result<Receipt> {
-    let newest = core.register.newest().await?;
-    let steps = schema::plan(&newest.schema, &wanted)?;
+/// Gives a graph that has none its types. See [`crate::Graph::create`].
+pub(crate) async fn create(core: &Arc<Core>, wanted: Schema) -> Result<Receipt> {
+    let nothing = Schema::default();
+    let steps = schema::plan(&nothing, &wanted)?;
     let work = SchemaApply {
-        touched: touched(&newest.schema, &steps),
+        touched: touched(&nothing, &steps),
         schema: wanted,
     };
     lifecycle::run(core, &work).await
@@ -62,24 +62,19 @@ impl Work for SchemaApply {
         LogicalPlan::SchemaApply
     }
 
-    fn touched_on(&self, snapshot: &Manifest) -> Touched {
-        // A schema that cannot follow the snapshot's is refused when it is staged.
-        schema::plan(&snapshot.schema, &self.schema).map_or_else(
-            |_| self.touched.clone(),
-            |steps| touched(&snapshot.schema, &steps),
-        )
-    }
-
     async fn stage(
         &self,
         core: &Core,
         snapshot: &Manifest,
         operation: OperationId,
     ) -> Result<Stage> {
-        let steps = schema::plan(&snapshot.schema, &self.schema)?;
-        if steps.is_empty() {
-            return Ok(Stage::default());
+        // Of two that create one graph, one comes first.
+        if !snapshot.tables.is_empty() || snapshot.schema != Schema::default() {
+            return Err(Error::AlreadyAGraph {
+                uri: core.storage.uri.clone(),
+            });
         }
+        let steps = schema::plan(&snapshot.schema, &self.schema)?;
         let mut stage = Stage::default();
         let mut added = BTreeMap::new();
         for step in &steps {

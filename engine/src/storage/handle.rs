@@ -9,6 +9,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::{StreamExt, stream::BoxStream};
@@ -18,7 +19,11 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
     list::PaginatedListStore, path::Path,
 };
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+
+/// So long an abandoned rewrite waits for its writes that are on their way.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Habit {
@@ -59,18 +64,37 @@ impl Handle {
         lock(&self.created).clear();
     }
 
-    /// Deletes what was created so far. Best effort: what stays is removed by cleanup some days later.
-    pub(super) async fn delete_created(&self, store: &dyn ObjectStore) {
-        self.writes.close();
-        self.writes.wait().await;
-        self.writes.reopen();
+    /// Whether no write is on its way.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Deletes what was created so far, and whatever of it lands later: it waits a moment for writes that are on their
+    /// way, and leaves slower ones to a task of their own. Best effort: what stays is removed by cleanup some days
+    /// later.
+    pub(super) async fn delete_created(&self, store: &Arc<dyn ObjectStore>) {
         let created = std::mem::take(&mut *lock(&self.created));
-        let paths = futures::stream::iter(created.into_iter().map(Ok)).boxed();
-        let mut deletions = store.delete_stream(paths);
-        while let Some(deleted) = deletions.next().await {
-            if let Err(e) = deleted {
-                tracing::debug!(error = %e, "a file of an abandoned rewrite stays behind");
-            }
+        self.writes.close();
+        let landed = timeout(PATIENCE, self.writes.wait()).await.is_ok();
+        delete(store, &created).await;
+        if !landed {
+            let (store, writes) = (store.clone(), self.writes.clone());
+            tokio::spawn(async move {
+                writes.wait().await;
+                delete(&store, &created).await;
+            });
+        } else {
+            self.writes.reopen();
+        }
+    }
+}
+
+async fn delete(store: &Arc<dyn ObjectStore>, created: &BTreeSet<Path>) {
+    let paths = futures::stream::iter(created.clone().into_iter().map(Ok)).boxed();
+    let mut deletions = store.delete_stream(paths);
+    while let Some(deleted) = deletions.next().await {
+        if let Err(e) = deleted {
+            tracing::debug!(error = %e, "a file of an abandoned rewrite stays behind");
         }
     }
 }

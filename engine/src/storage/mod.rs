@@ -189,7 +189,7 @@ impl Workshop {
     }
 
     /// Deletes what was written through it.
-    pub(crate) async fn delete_created(&self, store: &dyn ObjectStore) {
+    pub(crate) async fn delete_created(&self, store: &Arc<dyn ObjectStore>) {
         if let Some(bench) = &self.bench {
             bench.handle.delete_created(store).await;
         }
@@ -200,7 +200,9 @@ impl Drop for Workshop {
     fn drop(&mut self) {
         if let Some(bench) = self.bench.take() {
             bench.handle.forget_created();
-            lock(&self.idle).push(bench);
+            if bench.handle.is_quiet() {
+                lock(&self.idle).push(bench);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a planner needs to know of a table, read from its Lance manifest alone: no further request.
 
-use lance::Dataset;
+use lance::{Dataset, index::DatasetIndexExt};
 use serde::{Deserialize, Serialize};
 
 /// One fragment.
@@ -14,6 +14,10 @@ pub struct FragmentStats {
     pub deleted: u64,
     /// Bytes of its data files; of unknown files, 0.
     pub bytes: u64,
+    /// Which indexes cover it, as a number that fragments covered alike share. Only those may become one: Lance
+    /// follows an index to a rewritten fragment as a whole or not at all.
+    #[serde(default)]
+    pub coverage: u32,
 }
 
 impl FragmentStats {
@@ -47,8 +51,26 @@ pub struct TableStats {
 }
 
 impl TableStats {
-    /// Describes an open table.
-    pub fn of(dataset: &Dataset) -> Self {
+    /// Describes an open table. It costs a request only when the table has indexes.
+    ///
+    /// # Errors
+    /// Lance's, when the list of indexes cannot be read.
+    pub async fn read(dataset: &Dataset) -> lance::Result<Self> {
+        let indexes = dataset.load_indices().await?;
+        let mut coverages: Vec<Vec<bool>> = vec![vec![false; indexes.len()]];
+        let mut coverage_of = |id: u64| {
+            let covers = |index: &lance_table::format::IndexMetadata| {
+                let bitmap = index.fragment_bitmap.as_ref();
+                u32::try_from(id).is_ok_and(|id| bitmap.is_some_and(|b| b.contains(id)))
+            };
+            let coverage: Vec<_> = indexes.iter().map(covers).collect();
+            let known = coverages.iter().position(|c| *c == coverage);
+            let at = known.unwrap_or_else(|| {
+                coverages.push(coverage);
+                coverages.len() - 1
+            });
+            u32::try_from(at).unwrap_or(u32::MAX)
+        };
         let manifest = dataset.manifest();
         let fragments = manifest.fragments.iter().map(|fragment| {
             let deletions = fragment.deletion_file.as_ref();
@@ -60,12 +82,13 @@ impl TableStats {
                 rows: fragment.physical_rows.unwrap_or(0) as u64,
                 deleted: deletions.and_then(|d| d.num_deleted_rows).unwrap_or(0) as u64,
                 bytes: fragment.files.iter().map(size).sum(),
+                coverage: coverage_of(fragment.id),
             }
         });
-        Self {
+        Ok(Self {
             version: manifest.version,
             fragments: fragments.collect(),
-        }
+        })
     }
 
     /// Live rows.

@@ -1,5 +1,14 @@
 //! One graph, one process: operations do what they say, on every kind of store.
 
+use std::sync::Arc;
+
+use lance::{
+    Dataset,
+    dataset::{
+        CommitBuilder,
+        transaction::{Operation, Transaction},
+    },
+};
 use squire_engine::{
     Compacted, DeleteRequest, Graph, LoadMode, LoadRequest, Options, Rows,
     maintenance::compaction::CompactionPolicy,
@@ -119,4 +128,37 @@ async fn main_story(uri: &str) {
     assert_eq!(rows(&graph, "node:Plane").await, 70);
     let manifest = graph.snapshot().await.unwrap().manifest().clone();
     assert!(manifest.queue.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_head_drifted_past_its_pin_without_a_change_of_meaning_is_compacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("graph");
+    let graph = Graph::create(root.to_str().unwrap(), schema(), Options::default())
+        .await
+        .unwrap();
+    for n in 0..10 {
+        graph.load(day(n, 10)).await.unwrap();
+    }
+    // A fence leaves such a version, and so does any program that only reorganises.
+    let path = root.join("Flight.lance");
+    let dataset = Arc::new(Dataset::open(path.to_str().unwrap()).await.unwrap());
+    let nothing = Operation::ReserveFragments { num_fragments: 0 };
+    let transaction = Transaction::new(dataset.manifest().version, nothing, None);
+    CommitBuilder::new(dataset)
+        .execute(transaction)
+        .await
+        .unwrap();
+
+    let compacted = graph
+        .compact(
+            &key("edge:Flight"),
+            &CompactionPolicy::default(),
+            false,
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap();
+    assert!(matches!(compacted, Compacted::Done(_)), "{compacted:?}");
+    assert_eq!(rows(&graph, "edge:Flight").await, 100);
 }
