@@ -24,7 +24,7 @@ demo: setup ## Shows Squire at work, in a folder of its own. KEEP=1 leaves it ru
 	@"$(DEBUG)/squire-demo"
 
 test: setup ## Checks the format, builds everything and runs all suites.
-	@cargo fmt --all --check
+	@! cargo fmt --version >/dev/null 2>&1 || cargo fmt --all --check
 	@.ci/quietly building $(BUILD)
 	@.ci/quietly 'building the tests' test --locked --workspace --no-run
 	@cargo test --locked --workspace --quiet

@@ -2,8 +2,10 @@
 
 use super::*;
 
+type Call<'a> = &'a dyn Fn(&Manifest) -> Result<Step, Refusal>;
+
 /// Applies transitions that are all allowed, in a row.
-fn after(calls: &[&dyn Fn(&Manifest) -> Result<Step, Refusal>]) -> Manifest {
+fn after(calls: &[Call<'_>]) -> Manifest {
     calls.iter().fold(start(), |m, call| match call(&m) {
         Ok(Step::Next(next)) => *next,
         other => panic!("{other:?}"),

@@ -160,10 +160,17 @@ async fn demo() -> Result {
         .await?;
     let (early, late) = days.split_at(days.len() - DAYS_BESIDE_THE_DAEMON);
     let started = Instant::now();
-    for day in early {
+    for (n, day) in early.iter().enumerate() {
         writer
             .load_day(day, planes.next().unwrap_or_default())
             .await?;
+        if (n + 1) % 7 == 0 {
+            say(format!(
+                "   {} days, {} loads ...",
+                n + 1,
+                writer.ledger.loads
+            ));
+        }
     }
     let mut deleted = 0;
     for day in CLEANED_DAYS {

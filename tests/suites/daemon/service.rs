@@ -192,7 +192,10 @@ async fn with_one_place_there_are_never_two_jobs_at_once() {
                 assert_eq!(at_work, Vec::<String>::new(), "{line}");
                 at_work.push(line["table"].to_string());
             }
-            Some("job done") => at_work.retain(|table| *table != line["table"].to_string()),
+            Some("job done") => {
+                let done = line["table"].to_string();
+                at_work.retain(|table| *table != done);
+            }
             _ => {}
         }
     }

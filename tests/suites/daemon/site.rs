@@ -262,16 +262,13 @@ impl Keeping {
 }
 
 /// Asks again and again until it is so.
-#[track_caller]
-pub(crate) fn until(what: &str, mut so: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
-    async move {
-        let waited = timeout(PATIENCE, async {
-            while !so().await {
-                sleep(Duration::from_millis(20)).await;
-            }
-        });
-        assert!(waited.await.is_ok(), "never came true: {what}");
-    }
+pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let waited = timeout(PATIENCE, async {
+        while !so().await {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never came true: {what}");
 }
 
 /// Every file below a folder, by its path in it, with its length.
