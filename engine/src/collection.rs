@@ -3,15 +3,10 @@
 //! Outcomes live as long as the manifests that recorded them, so without collection every manifest would be larger
 //! than the one before.
 
-use chrono::Utc;
-
 use crate::{
     core::Core,
     error::Result,
-    manifest::{
-        Call,
-        transition::{self, By},
-    },
+    manifest::{Call, transition},
     names::OperationId,
 };
 
@@ -29,12 +24,7 @@ pub(crate) async fn collect(core: &Core, keep: u64) -> Result<usize> {
     let collected = core
         .register
         .change(OperationId::fresh(), |m| {
-            let by = By {
-                actor: &core.actor,
-                at: Utc::now(),
-                summary: "",
-            };
-            transition::collect(m, below.max(m.collected_below), &by)
+            transition::collect(m, below.max(m.collected_below), &core.by(""))
         })
         .await?;
     match collected {

@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use lance::dataset::transaction::{Operation, Transaction};
 use tokio::sync::Mutex;
 
 use crate::{
     error::{Error, Result},
     liveness::Liveness,
-    manifest::{Manifest, Refusal, Register, Ticket, TicketState},
+    manifest::{Manifest, Refusal, Register, Ticket, TicketState, transition::By},
     names::{HolderId, OperationId, TableKey},
     operation::queue::TableQueues,
     sidecar::Recovery,
@@ -66,6 +67,15 @@ impl Core {
             poller: Mutex::default(),
             attended: std::sync::Mutex::default(),
             storage,
+        }
+    }
+
+    /// Who asks for a transition, when, and one line for people.
+    pub(crate) fn by<'a>(&'a self, summary: &'a str) -> By<'a> {
+        By {
+            actor: &self.actor,
+            at: Utc::now(),
+            summary,
         }
     }
 

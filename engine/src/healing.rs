@@ -6,15 +6,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::Utc;
-
 use crate::{
     core::Core,
     error::{Error, Result},
-    manifest::{
-        Call, Ending, Refusal, Ticket, TicketState,
-        transition::{self, By},
-    },
+    manifest::{Call, Ending, Refusal, Ticket, TicketState, transition},
     names::TableKey,
     operation::effects::{self, Carried},
     table::staged::{Search, search},
@@ -136,7 +131,7 @@ async fn abort(core: &Core, ticket: &Ticket) -> Result<Option<Ending>> {
     let call = core
         .register
         .change(operation, |m| {
-            transition::abort(m, operation, &by(core, "its holder is dead"))
+            transition::abort(m, operation, &core.by("its holder is dead"))
         })
         .await?;
     match call {
@@ -165,7 +160,7 @@ async fn without_sidecar(
         let reason = "its sidecar is gone or damaged, so nobody can tell what it meant";
         core.register
             .change(operation, |m| {
-                transition::quarantine(m, operation, reason, &by(core, reason))
+                transition::quarantine(m, operation, reason, &core.by(reason))
             })
             .await?;
         tracing::error!(%operation, kind = %ticket.kind, uri = %core.storage.uri, reason, "operation quarantined: see Quarantine in docs/operations.md");
@@ -184,7 +179,7 @@ async fn without_sidecar(
     let call = core
         .register
         .change(operation, |m| {
-            let by = by(core, "its sidecar is gone");
+            let by = core.by("its sidecar is gone");
             if all_stand {
                 transition::publish(m, operation, &pins, None, &by)
             } else {
@@ -228,7 +223,7 @@ async fn remove_orphans(core: &Core) -> Result<usize> {
         let call = core
             .register
             .change(operation, |m| {
-                transition::bar(m, operation, &by(core, "its sidecar was left behind"))
+                transition::bar(m, operation, &core.by("its sidecar was left behind"))
             })
             .await?;
         if let Call::Holds(_) = call {
@@ -237,12 +232,4 @@ async fn remove_orphans(core: &Core) -> Result<usize> {
         }
     }
     Ok(removed)
-}
-
-fn by<'a>(core: &'a Core, summary: &'a str) -> By<'a> {
-    By {
-        actor: &core.actor,
-        at: Utc::now(),
-        summary,
-    }
 }

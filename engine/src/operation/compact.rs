@@ -28,8 +28,7 @@ use crate::{
     error::{Error, Result},
     maintenance::compaction::{self, CompactionPolicy, Group, Reason, Skip, Verdict},
     manifest::{
-        Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched,
-        transition::{self, By},
+        Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched, transition,
     },
     names::{OperationId, TableKey},
     sidecar::{LogicalPlan, Sidecar},
@@ -205,12 +204,7 @@ async fn rewrite(
     groups: &[Group],
     policy: &CompactionPolicy,
 ) -> Result<Vec<RewriteResult>> {
-    let by_id: HashMap<u64, &Fragment> = dataset
-        .manifest()
-        .fragments
-        .iter()
-        .map(|f| (f.id, f))
-        .collect();
+    let by_id = fragments_by_id(dataset);
     let mut results = Vec::new();
     for group in groups {
         let fragments = group.fragments.iter().filter_map(|id| by_id.get(id));
@@ -405,11 +399,7 @@ async fn attempt(
     let entered = core
         .register
         .change(operation, |m| {
-            let by = By {
-                actor: &core.actor,
-                at: Utc::now(),
-                summary: &ready.sidecar.summary,
-            };
+            let by = core.by(&ready.sidecar.summary);
             transition::enqueue_decided(m, &ready.ticket, &pins, &bases, ready.staged_on, &by)
         })
         .await;
@@ -475,14 +465,14 @@ async fn carry_out(
     effects::carry_out(core, &sidecar, Some(decided)).await
 }
 
+fn fragments_by_id(dataset: &Dataset) -> HashMap<u64, &Fragment> {
+    let fragments = dataset.manifest().fragments.iter();
+    fragments.map(|f| (f.id, f)).collect()
+}
+
 /// Whether every source fragment is there as it was read: the same files and the same deletions.
 fn sources_unchanged(dataset: &Dataset, results: &[RewriteResult]) -> bool {
-    let by_id: HashMap<u64, &Fragment> = dataset
-        .manifest()
-        .fragments
-        .iter()
-        .map(|f| (f.id, f))
-        .collect();
+    let by_id = fragments_by_id(dataset);
     let same = |source: &Fragment| {
         by_id.get(&source.id).is_some_and(|now| {
             now.files == source.files

@@ -20,7 +20,7 @@ use crate::{
     liveness::Alive,
     manifest::{
         Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched,
-        transition::{self, By, Structure},
+        transition::{self, Structure},
     },
     names::{OperationId, TableKey},
     sidecar::{Effect, LogicalPlan, Sidecar},
@@ -174,7 +174,7 @@ async fn enter_decided(
     let entered = core
         .register
         .change(operation, |m| {
-            let by = by(&core, &stage.summary);
+            let by = core.by(&stage.summary);
             transition::enqueue_decided(m, &ticket, &expected, &bases, staged_on, &by)
         })
         .await;
@@ -232,9 +232,7 @@ async fn enter(core: Arc<Core>, ticket: Ticket) -> Result<Held> {
     let mut held = Held::new(&core, operation);
     let entered = core
         .register
-        .change(operation, |m| {
-            transition::enqueue(m, &ticket, &by(&core, ""))
-        })
+        .change(operation, |m| transition::enqueue(m, &ticket, &core.by("")))
         .await;
     match entered {
         Ok(Call::Holds(_)) => Ok(held),
@@ -316,7 +314,7 @@ async fn decide(
     let decided = core
         .register
         .change(operation, |m| {
-            transition::decide(m, operation, &expected, &bases, &by(&core, &stage.summary))
+            transition::decide(m, operation, &expected, &bases, &core.by(&stage.summary))
         })
         .await;
     match decided {
@@ -386,14 +384,6 @@ fn nothing_to_do(
         rows_written: 0,
         rows_deleted: 0,
     })
-}
-
-fn by<'a>(core: &'a Core, summary: &'a str) -> By<'a> {
-    By {
-        actor: &core.actor,
-        at: Utc::now(),
-        summary,
-    }
 }
 
 fn expected(stage: &Stage, touched: &Touched, snapshot: &Manifest) -> BTreeMap<TableKey, u64> {
@@ -537,8 +527,8 @@ async fn withdraw(core: &Core, operation: OperationId) -> bool {
         let taken = core
             .register
             .change(operation, |m| match m.ticket(operation) {
-                Some(_) => transition::abort(m, operation, &by(core, "")),
-                None => transition::bar(m, operation, &by(core, "")),
+                Some(_) => transition::abort(m, operation, &core.by("")),
+                None => transition::bar(m, operation, &core.by("")),
             })
             .await;
         match taken {
