@@ -21,10 +21,11 @@ pub(crate) async fn collect(core: &Core, keep: u64) -> Result<usize> {
     if below <= newest.collected_below + keep / 4 {
         return Ok(0);
     }
+    let by = core.by("");
     let collected = core
         .register
-        .change(OperationId::fresh(), |m| {
-            transition::collect(m, below.max(m.collected_below), &core.by(""))
+        .change(OperationId::fresh(), move |m| {
+            transition::collect(m, below.max(m.collected_below), &by)
         })
         .await?;
     match collected {

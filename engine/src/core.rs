@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) storage: Storage,
-    pub(crate) register: Register,
+    pub(crate) register: Arc<Register>,
     pub(crate) recovery: Recovery,
     pub(crate) liveness: Arc<Liveness>,
     pub(crate) queues: TableQueues,
@@ -53,12 +53,12 @@ impl Core {
             lease,
         );
         Self {
-            register: Register::new(
+            register: Arc::new(Register::new(
                 store.clone(),
                 storage.squire_dir("manifest"),
                 uri.clone(),
                 storage.definite,
-            ),
+            )),
             recovery: Recovery::new(store, storage.squire_dir("recovery"), uri),
             liveness: Arc::new(liveness),
             queues: TableQueues::default(),
@@ -71,11 +71,11 @@ impl Core {
     }
 
     /// Who asks for a transition, when, and one line for people.
-    pub(crate) fn by<'a>(&'a self, summary: &'a str) -> By<'a> {
+    pub(crate) fn by(&self, summary: &str) -> By {
         By {
-            actor: &self.actor,
+            actor: self.actor.clone(),
             at: Utc::now(),
-            summary,
+            summary: summary.to_owned(),
         }
     }
 
@@ -188,7 +188,8 @@ impl Core {
             None => None,
         };
         let pins = published.map(|m| {
-            let tables = m.change.tables.iter();
+            let own = m.changes().find(|c| c.operation == Some(operation));
+            let tables = own.iter().flat_map(|change| &change.tables);
             tables.map(|t| (t.clone(), m.pin(t))).collect()
         });
         let newest = seen.map_or(0, |m| m.number);

@@ -285,6 +285,47 @@ impl Error {
         self.advice() == Advice::DoNotRetry
     }
 
+    /// The same failure of the register, for one more of the calls that it concerns.
+    pub(crate) fn retold(&self) -> Self {
+        let told = |text: String| StoreError::Generic {
+            store: "register",
+            source: text.into(),
+        };
+        match self {
+            Self::Store {
+                action,
+                uri,
+                source,
+            } => Self::store(action, uri, told(source.to_string())),
+            Self::Damaged {
+                object,
+                reason,
+                uri,
+            } => Self::Damaged {
+                object: object.clone(),
+                reason: reason.clone(),
+                uri: uri.clone(),
+            },
+            Self::NewerFormat {
+                object,
+                found,
+                known,
+                uri,
+            } => Self::NewerFormat {
+                object: object.clone(),
+                found: *found,
+                known: *known,
+                uri: uri.clone(),
+            },
+            Self::NotAGraph { uri } => Self::NotAGraph { uri: uri.clone() },
+            other => Self::store(
+                "changing the register of",
+                "the graph",
+                told(other.to_string()),
+            ),
+        }
+    }
+
     pub(crate) fn store(action: &'static str, uri: impl Into<String>, source: StoreError) -> Self {
         Self::Store {
             action,

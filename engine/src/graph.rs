@@ -207,10 +207,14 @@ impl Graph {
             Ok::<_, Error>(stream::once(async move { Ok(newest) }).chain(older))
         })
         .try_flatten()
-        .map_ok(|manifest| LogEntry {
-            number: manifest.number,
-            change: manifest.change.clone(),
+        .map_ok(|manifest| {
+            let newest_first = manifest.changes().rev().map(|change| LogEntry {
+                number: manifest.number,
+                change: change.clone(),
+            });
+            stream::iter(newest_first.map(Ok).collect::<Vec<_>>())
         })
+        .try_flatten()
     }
 
     /// Takes this process's leave: removes its heartbeat. Operations under way go on.

@@ -128,11 +128,10 @@ pub(crate) async fn heal_ticket(core: &Core, ticket: &Ticket, who: Heal) -> Resu
 
 async fn abort(core: &Core, ticket: &Ticket) -> Result<Option<Ending>> {
     let operation = ticket.operation;
+    let by = core.by("its holder is dead");
     let call = core
         .register
-        .change(operation, |m| {
-            transition::abort(m, operation, &core.by("its holder is dead"))
-        })
+        .change(operation, move |m| transition::abort(m, operation, &by))
         .await?;
     match call {
         Call::Holds(_) => {
@@ -158,9 +157,10 @@ async fn without_sidecar(
     }
     if !ticket.kind.is_physical() {
         let reason = "its sidecar is gone or damaged, so nobody can tell what it meant";
+        let by = core.by(reason);
         core.register
-            .change(operation, |m| {
-                transition::quarantine(m, operation, reason, &core.by(reason))
+            .change(operation, move |m| {
+                transition::quarantine(m, operation, reason, &by)
             })
             .await?;
         tracing::error!(%operation, kind = %ticket.kind, uri = %core.storage.uri, reason, "operation quarantined: see Quarantine in docs/operations.md");
@@ -176,10 +176,10 @@ async fn without_sidecar(
         }
     }
     let all_stand = pins.len() == bases.len();
+    let by = core.by("its sidecar is gone");
     let call = core
         .register
-        .change(operation, |m| {
-            let by = core.by("its sidecar is gone");
+        .change(operation, move |m| {
             if all_stand {
                 transition::publish(m, operation, &pins, None, &by)
             } else {
@@ -220,11 +220,10 @@ async fn remove_orphans(core: &Core) -> Result<usize> {
         if age < ORPHAN_AGE {
             continue;
         }
+        let by = core.by("its sidecar was left behind");
         let call = core
             .register
-            .change(operation, |m| {
-                transition::bar(m, operation, &core.by("its sidecar was left behind"))
-            })
+            .change(operation, move |m| transition::bar(m, operation, &by))
             .await?;
         if let Call::Holds(_) = call {
             core.recovery.delete(operation).await;

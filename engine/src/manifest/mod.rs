@@ -6,12 +6,16 @@
 //! | [`transition`] | the pure functions from one manifest to the next |
 //! | `refusal` | why a manifest refuses a transition |
 //! | `codec` | a manifest as bytes |
-//! | `register` | compare-and-set over numbered objects: the only place that writes manifests |
+//! | `register` | the numbered objects: the only place that reads and writes manifests |
+//! | `voice` | compare-and-set: how the calls of a process change the register |
+//! | `batch` | several transitions in one manifest |
 
+mod batch;
 mod codec;
 mod refusal;
 mod register;
 pub mod transition;
+mod voice;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,8 +30,9 @@ use crate::{
 
 pub use codec::FORMAT;
 pub use refusal::Refusal;
-pub(crate) use register::{Call, Register};
+pub(crate) use register::Register;
 pub use transition::Step;
+pub(crate) use voice::Call;
 
 /// The whole state of a graph at one number. The newest manifest is the graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +48,9 @@ pub struct Manifest {
     pub collected_below: u64,
     /// What made this manifest out of the one before.
     pub change: Change,
+    /// What the same process changed besides in the same write, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Change>,
     /// The published tables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tables: BTreeMap<TableKey, TableEntry>,
@@ -288,12 +296,18 @@ impl Manifest {
                 summary: String::new(),
                 at,
             },
+            also: Vec::new(),
             tables: BTreeMap::new(),
             retired_paths: BTreeSet::new(),
             queue: Vec::new(),
             outcomes: BTreeMap::new(),
             schema: Schema::default(),
         }
+    }
+
+    /// What made this manifest out of the one before, in the order in which it was done.
+    pub fn changes(&self) -> impl DoubleEndedIterator<Item = &Change> {
+        std::iter::once(&self.change).chain(&self.also)
     }
 
     /// The pin of a table; 0 when there is no such table.

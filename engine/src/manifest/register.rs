@@ -10,7 +10,7 @@
 //!   computed on *M*, either finds its own effect or starts afresh; nobody needs to read slot *k* back.
 //!
 //! While it is open, the transition is computed again on the newest manifest, and a refusal is
-//! [`Error::OutcomeUnknown`].
+//! [`Error::OutcomeUnknown`]. `voice` has that loop.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -21,46 +21,27 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path,
 };
-use tokio::{
-    sync::{Mutex, watch},
-    time::sleep,
-};
+use tokio::sync::watch;
 
-use super::{Manifest, Refusal, Step, codec};
-use crate::{
-    error::{Error, Result},
-    names::OperationId,
-};
+use super::{Manifest, codec, voice::Voice};
+use crate::error::{Error, Result};
 
 const SUFFIX: &str = ".json";
-/// So often a call tries to write before it gives up on the store.
-const MAX_FAILURES: u32 = 4;
-const FAILURE_PAUSE: Duration = Duration::from_millis(100);
 /// A manifest that was seen is worth a try for so long.
 const FRESH: Duration = Duration::from_secs(5);
-
-/// How one call of [`Register::change`] ended.
-pub(crate) enum Call {
-    /// The manifest holds the effect. This is the newest manifest, listed afterwards.
-    Holds(Arc<Manifest>),
-    /// The newest manifest, listed after the call began, refuses.
-    Refused(Refusal),
-}
 
 /// A graph's register on its store.
 #[derive(Debug)]
 pub(crate) struct Register {
     store: Arc<dyn ObjectStore>,
     dir: Path,
-    uri: String,
+    pub(super) uri: String,
     /// Whether a failed put that left no object can no longer land: so on local disk and in memory, not where
     /// a request may still be on its way.
-    definite: bool,
+    pub(super) definite: bool,
     newest: watch::Sender<Option<Arc<Manifest>>>,
     listed_at: std::sync::Mutex<Option<Instant>>,
-    /// A process has one voice: its calls change the register one after another, so that they never lose a
-    /// race against each other.
-    voice: Mutex<()>,
+    pub(super) voice: Voice,
 }
 
 impl Register {
@@ -72,7 +53,7 @@ impl Register {
             definite,
             newest: watch::channel(None).0,
             listed_at: std::sync::Mutex::default(),
-            voice: Mutex::new(()),
+            voice: Voice::default(),
         }
     }
 
@@ -86,7 +67,7 @@ impl Register {
     }
 
     /// What was seen, as long as it is worth a try: an idle process would recreate a number that is collected by now.
-    fn fresh(&self) -> Option<Arc<Manifest>> {
+    pub(super) fn fresh(&self) -> Option<Arc<Manifest>> {
         let at = *self
             .listed_at
             .lock()
@@ -212,7 +193,7 @@ impl Register {
         }
     }
 
-    async fn put(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    pub(super) async fn put(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let bytes = codec::encode(manifest).map_err(|e| StoreError::Generic {
             store: "manifest",
             source: Box::new(e),
@@ -245,97 +226,9 @@ impl Register {
         deleted.await.map_err(failed)
     }
 
-    /// Changes the register by one transition, by compare-and-set.
-    ///
-    /// Uncontended it costs one create and one list: the transition is first computed on the newest manifest
-    /// that this process has seen. That is safe because a create on a stale manifest fails or does not count,
-    /// and a refusal counts only on a manifest that was listed after the call began.
-    ///
-    /// # Errors
-    /// [`Error::OutcomeUnknown`] when a refusal or a failure of the store meets an open outcome;
-    /// [`Error::Store`] and [`Error::Damaged`] when nothing was written.
-    pub(crate) async fn change(
-        &self,
-        operation: OperationId,
-        transition: impl Fn(&Manifest) -> Result<Step, Refusal>,
-    ) -> Result<Call> {
-        let _voice = self.voice.lock().await;
-        let mut open = Open::default();
-        let mut failures = 0;
-        let (mut manifest, mut listed) = match self.fresh() {
-            Some(seen) => (seen, false),
-            None => (self.newest().await?, true),
-        };
-        loop {
-            let next = match transition(&manifest) {
-                Ok(Step::Next(next)) => Arc::new(*next),
-                Ok(Step::Already) if listed => return Ok(Call::Holds(manifest)),
-                Err(refusal) if listed => {
-                    return match open.cause() {
-                        None => Ok(Call::Refused(refusal)),
-                        Some(cause) => Err(self.unknown(operation, cause)),
-                    };
-                }
-                Ok(Step::Already) | Err(_) => {
-                    manifest = self.newest().await?;
-                    listed = true;
-                    continue;
-                }
-            };
-            let number = next.number;
-            let put = self.put(&next).await;
-            let mut failure = None;
-            let created = match put {
-                Ok(()) => true,
-                // A client that retries by itself may be told so of its own object.
-                Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => false,
-                Err(e) if self.refuses(&e) && open.is_closed() => {
-                    return Err(Error::store("writing a manifest of", &self.uri, e));
-                }
-                Err(e) => {
-                    failures += 1;
-                    failure = Some(e);
-                    false
-                }
-            };
-            open.begin(number);
-            let newest = if created {
-                self.newest_after(next).await
-            } else {
-                self.newest().await
-            };
-            manifest = newest.map_err(|e| self.unknown(operation, Some(e)))?;
-            listed = true;
-            if created && manifest.collected_below <= number {
-                return Ok(Call::Holds(manifest));
-            }
-            open.close_by(&manifest);
-            if !created && failure.is_none() && manifest.number < number {
-                // Somebody's create of this number is on its way.
-                sleep(FAILURE_PAUSE).await;
-            }
-            if let Some(e) = failure {
-                let landed_not = self.definite && manifest.number < number;
-                if landed_not && open.only(number) {
-                    open = Open::default();
-                }
-                if failures == MAX_FAILURES {
-                    let e = Error::store("writing a manifest of", &self.uri, e);
-                    return Err(if open.is_closed() {
-                        e
-                    } else {
-                        self.unknown(operation, Some(e))
-                    });
-                }
-                open.blame(Error::store("writing a manifest of", &self.uri, e));
-                sleep(FAILURE_PAUSE * failures).await;
-            }
-        }
-    }
-
     /// The newest manifest after a create of `mine` that succeeded: one list, and no read while mine is the
     /// newest.
-    async fn newest_after(&self, mine: Arc<Manifest>) -> Result<Arc<Manifest>> {
+    pub(super) async fn newest_after(&self, mine: Arc<Manifest>) -> Result<Arc<Manifest>> {
         let at_the_end = self.seen().is_none_or(|seen| seen.number < mine.number);
         if at_the_end && self.list_newest(Some(mine.number)).await?.is_none() {
             return Ok(self.remember(mine));
@@ -345,7 +238,7 @@ impl Register {
 
     /// Whether the store has said no, so that the object cannot have been written. A remote store's word about
     /// permissions may follow an attempt of the client's own that did land.
-    fn refuses(&self, e: &StoreError) -> bool {
+    pub(super) fn refuses(&self, e: &StoreError) -> bool {
         match e {
             StoreError::NotSupported { .. } | StoreError::InvalidPath { .. } => true,
             StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
@@ -354,59 +247,11 @@ impl Register {
             _ => false,
         }
     }
-
-    fn unknown(&self, operation: OperationId, source: Option<Error>) -> Error {
-        Error::OutcomeUnknown {
-            operation,
-            uri: self.uri.clone(),
-            source: source.map(Box::new),
-        }
-    }
 }
 
 /// The number in a manifest object's name.
 fn number_of(object: &Path) -> Option<u64> {
     object.filename()?.strip_suffix(SUFFIX)?.parse().ok()
-}
-
-/// The creates of one call whose outcome is open.
-#[derive(Default)]
-struct Open {
-    /// The lowest open number: a manifest that closes it closes every later one, too.
-    lowest: Option<u64>,
-    highest: u64,
-    cause: Option<Error>,
-}
-
-impl Open {
-    fn begin(&mut self, number: u64) {
-        self.lowest.get_or_insert(number);
-        self.highest = number;
-    }
-
-    fn close_by(&mut self, newest: &Manifest) {
-        let closed = |low: u64| newest.number >= self.highest && newest.collected_below <= low;
-        if self.lowest.is_some_and(closed) {
-            *self = Self::default();
-        }
-    }
-
-    fn only(&self, number: u64) -> bool {
-        self.lowest == Some(number)
-    }
-
-    fn is_closed(&self) -> bool {
-        self.lowest.is_none()
-    }
-
-    fn blame(&mut self, cause: Error) {
-        self.cause = Some(cause);
-    }
-
-    /// `None` when everything is closed; the store's last error, where there was one, when it is not.
-    fn cause(self) -> Option<Option<Error>> {
-        self.lowest.map(|_| self.cause)
-    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! at most once.
 
 use std::{
-    cell::Cell,
     collections::VecDeque,
     fmt,
-    sync::{Mutex as StdMutex, PoisonError},
+    sync::{
+        Mutex as StdMutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use chrono::DateTime;
@@ -18,8 +20,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::manifest::{
-    OperationKind, Ticket, TicketState, Touched,
-    transition::{By, abort, bar, collect, enqueue, enqueue_decided},
+    Call, OperationKind, Refusal, Step, Ticket, TicketState, Touched,
+    transition::{By, abort, bar, collect, discard, enqueue, enqueue_decided},
 };
 
 /// What befalls one put.
@@ -183,16 +185,17 @@ impl ObjectStore for Flaky {
     }
 }
 
-fn register(store: &Arc<Flaky>, definite: bool) -> Register {
+fn register(store: &Arc<Flaky>, definite: bool) -> Arc<Register> {
     let uri = "memory://graph".to_owned();
-    Register::new(store.clone(), Path::from("_squire/manifest"), uri, definite)
+    let dir = Path::from("_squire/manifest");
+    Arc::new(Register::new(store.clone(), dir, uri, definite))
 }
 
-fn by() -> By<'static> {
+fn by() -> By {
     By {
-        actor: "ada@lab",
+        actor: "ada@lab".to_owned(),
         at: DateTime::UNIX_EPOCH,
-        summary: "",
+        summary: String::new(),
     }
 }
 
@@ -212,21 +215,25 @@ fn ticket(n: u128) -> Ticket {
     }
 }
 
-fn enqueueing(ticket: &Ticket) -> impl Fn(&Manifest) -> Result<Step, Refusal> {
-    move |m| enqueue(m, ticket, &by())
+fn enqueueing(ticket: &Ticket) -> impl Fn(&Manifest) -> Result<Step, Refusal> + use<> {
+    let ticket = ticket.clone();
+    move |m| enqueue(m, &ticket, &by())
 }
 
 /// A transition that is allowed on the first manifest it meets and refused on every later one.
-fn allowed_once(ticket: &Ticket) -> impl Fn(&Manifest) -> Result<Step, Refusal> {
-    let met = Cell::new(false);
-    move |m| match met.replace(true) {
-        false => enqueue(m, ticket, &by()),
+fn allowed_once(ticket: &Ticket) -> impl Fn(&Manifest) -> Result<Step, Refusal> + use<> {
+    let (ticket, met) = (ticket.clone(), AtomicBool::new(false));
+    move |m| match met.swap(true, Ordering::SeqCst) {
+        false => enqueue(m, &ticket, &by()),
         true => Err(Refusal::NoTicket),
     }
 }
 
 /// A graph whose next puts fail by this script.
-async fn graph(definite: bool, script: impl IntoIterator<Item = Fault>) -> (Arc<Flaky>, Register) {
+async fn graph(
+    definite: bool,
+    script: impl IntoIterator<Item = Fault>,
+) -> (Arc<Flaky>, Arc<Register>) {
     let store = Arc::new(Flaky::default());
     let register = register(&store, definite);
     register.create(first()).await.unwrap();
@@ -235,7 +242,7 @@ async fn graph(definite: bool, script: impl IntoIterator<Item = Fault>) -> (Arc<
     (store, register)
 }
 
-async fn enter(register: &Register, n: u128) -> Arc<Manifest> {
+async fn enter(register: &Arc<Register>, n: u128) -> Arc<Manifest> {
     let call = register
         .change(ticket(n).operation, enqueueing(&ticket(n)))
         .await;
@@ -263,6 +270,71 @@ async fn an_uncontended_change_costs_one_put_and_one_list() {
     assert_eq!((manifest.number, store.asked()), (2, (1, 1, 0)));
     enter(&register, 8).await;
     assert_eq!(store.asked(), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn calls_that_wait_together_share_one_write() {
+    let (store, register) = graph(true, []).await;
+    let calls = (1..=8).map(|n| enter(&register, n));
+    for manifest in futures::future::join_all(calls).await {
+        assert_eq!((manifest.number, manifest.queue.len()), (2, 8));
+        assert_eq!(manifest.changes().count(), 8);
+    }
+    assert_eq!((store.asked(), found(&store).await), ((1, 1, 0), (2, 8)));
+}
+
+#[tokio::test]
+async fn calls_that_share_a_write_are_each_told_what_became_of_it() {
+    let lost = || [Fault::Lost, Fault::Lost, Fault::Lost, Fault::Lost];
+    for definite in [true, false] {
+        let (store, register) = graph(definite, lost()).await;
+        let calls = (1..=3).map(|n| {
+            let (ticket, register) = (ticket(n), &register);
+            async move {
+                (
+                    n,
+                    register.change(ticket.operation, enqueueing(&ticket)).await,
+                )
+            }
+        });
+        for (n, call) in futures::future::join_all(calls).await {
+            match call {
+                Err(Error::Store { .. }) => assert!(definite),
+                Err(Error::OutcomeUnknown { operation, .. }) => {
+                    assert!(!definite);
+                    assert_eq!(operation, ticket(n).operation);
+                }
+                _ => panic!("nothing was written"),
+            }
+        }
+        assert_eq!(store.asked().0, 4, "they shared each try");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_call_keeps_no_other_from_being_written() {
+    let (store, register) = graph(true, []).await;
+    let unknown = ticket(9).operation;
+    let (one, refused, two) = tokio::join!(
+        enter(&register, 1),
+        register.change(unknown, move |m| discard(m, unknown, &by())),
+        enter(&register, 2),
+    );
+    assert!(matches!(refused, Ok(Call::Refused(Refusal::NoTicket))));
+    assert_eq!((one.number, two.queue.len()), (2, 2));
+    assert_eq!(found(&store).await, (2, 2));
+}
+
+#[tokio::test]
+async fn a_write_goes_on_when_its_caller_goes_away() {
+    let (store, register) = graph(true, []).await;
+    {
+        let ticket = ticket(1);
+        let call = register.change(ticket.operation, enqueueing(&ticket));
+        assert!(futures::FutureExt::now_or_never(call).is_none());
+    }
+    assert_eq!(enter(&register, 2).await.queue.len(), 2);
+    assert_eq!(found(&store).await.1, 2);
 }
 
 #[tokio::test]
@@ -407,7 +479,7 @@ async fn a_no_of_the_store_is_final_only_where_no_earlier_try_can_have_landed() 
 }
 
 /// A register that sleeps at manifest 1 while others go on to 5, collect below 4 and delete.
-async fn asleep() -> (Arc<Flaky>, Register) {
+async fn asleep() -> (Arc<Flaky>, Arc<Register>) {
     let (store, sleeper) = graph(true, []).await;
     let awake = register(&store, true);
     for n in 1..4 {
@@ -434,7 +506,7 @@ async fn what_was_staged_on_a_collected_manifest_is_not_known_to_have_failed() {
     let (store, sleeper) = asleep().await;
     let (ticket, none) = (ticket(7), Default::default());
     let call = sleeper
-        .change(ticket.operation, |m| {
+        .change(ticket.operation, move |m| {
             enqueue_decided(m, &ticket, &none, &none, 1, &by())
         })
         .await;
@@ -450,11 +522,15 @@ async fn a_refusal_counts_only_on_a_manifest_that_was_listed_after_the_call_bega
     let awake = register(&store, true);
     held(
         awake
-            .change(operation, |m| abort(m, operation, &by()))
+            .change(operation, move |m| abort(m, operation, &by()))
             .await,
     );
     // The stale register still sees the ticket, which would refuse the bar.
-    held(stale.change(operation, |m| bar(m, operation, &by())).await);
+    held(
+        stale
+            .change(operation, move |m| bar(m, operation, &by()))
+            .await,
+    );
 }
 
 async fn opened_after(write: impl FnOnce(Manifest) -> Vec<u8>) -> Error {

@@ -42,16 +42,16 @@ pub struct Structure {
 
 /// Who asks for a transition, when, and one line for people: what [`Change`] keeps.
 #[derive(Clone, Debug)]
-pub struct By<'a> {
+pub struct By {
     /// On whose behalf.
-    pub actor: &'a str,
+    pub actor: String,
     /// The writer's clock.
     pub at: DateTime<Utc>,
     /// One line for people.
-    pub summary: &'a str,
+    pub summary: String,
 }
 
-fn next(m: &Manifest, transition: &str, ticket: Option<&Ticket>, by: &By<'_>) -> Box<Manifest> {
+fn next(m: &Manifest, transition: &str, ticket: Option<&Ticket>, by: &By) -> Box<Manifest> {
     let mut next = Box::new(m.clone());
     next.format = super::FORMAT;
     next.number = m.number + 1;
@@ -59,11 +59,12 @@ fn next(m: &Manifest, transition: &str, ticket: Option<&Ticket>, by: &By<'_>) ->
         transition: transition.to_owned(),
         operation: ticket.map(|t| t.operation),
         kind: ticket.map(|t| t.kind),
-        actor: ticket.map_or(by.actor, |t| &t.actor).to_owned(),
+        actor: ticket.map_or(&by.actor, |t| &t.actor).clone(),
         tables: Vec::new(),
-        summary: by.summary.to_owned(),
+        summary: by.summary.clone(),
         at: by.at,
     };
+    next.also.clear();
     next
 }
 
@@ -161,7 +162,7 @@ fn check_pins(
 ///
 /// # Errors
 /// [`Refusal::Quarantined`]; [`Refusal::Ended`] when the operation is over.
-pub fn enqueue(m: &Manifest, ticket: &Ticket, by: &By<'_>) -> Result<Step, Refusal> {
+pub fn enqueue(m: &Manifest, ticket: &Ticket, by: &By) -> Result<Step, Refusal> {
     match standing(m, ticket.operation) {
         Standing::Queued(_) => return Ok(Step::Already),
         Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
@@ -186,7 +187,7 @@ pub fn decide(
     operation: OperationId,
     expected: &BTreeMap<TableKey, u64>,
     bases: &BTreeMap<TableKey, u64>,
-    by: &By<'_>,
+    by: &By,
 ) -> Result<Step, Refusal> {
     let ticket = match standing(m, operation) {
         Standing::Queued(ticket) => ticket,
@@ -229,7 +230,7 @@ pub fn enqueue_decided(
     expected: &BTreeMap<TableKey, u64>,
     bases: &BTreeMap<TableKey, u64>,
     staged_on: u64,
-    by: &By<'_>,
+    by: &By,
 ) -> Result<Step, Refusal> {
     match standing(m, ticket.operation) {
         Standing::Queued(queued) => {
@@ -262,7 +263,7 @@ pub fn enqueue_decided(
 ///
 /// # Errors
 /// [`Refusal::WrongState`] once it is decided.
-pub fn abort(m: &Manifest, operation: OperationId, by: &By<'_>) -> Result<Step, Refusal> {
+pub fn abort(m: &Manifest, operation: OperationId, by: &By) -> Result<Step, Refusal> {
     match standing(m, operation) {
         Standing::Queued(ticket) => match ticket.state {
             TicketState::Waiting => {
@@ -283,7 +284,7 @@ pub fn abort(m: &Manifest, operation: OperationId, by: &By<'_>) -> Result<Step, 
 ///
 /// # Errors
 /// [`Refusal::WrongState`] when it has a ticket after all.
-pub fn bar(m: &Manifest, operation: OperationId, by: &By<'_>) -> Result<Step, Refusal> {
+pub fn bar(m: &Manifest, operation: OperationId, by: &By) -> Result<Step, Refusal> {
     match standing(m, operation) {
         Standing::Queued(_) => Err(Refusal::WrongState("in the queue")),
         Standing::Ended(_) => Ok(Step::Already),
@@ -306,7 +307,7 @@ pub fn publish(
     operation: OperationId,
     pins: &BTreeMap<TableKey, u64>,
     structure: Option<&Structure>,
-    by: &By<'_>,
+    by: &By,
 ) -> Result<Step, Refusal> {
     let ticket = match standing(m, operation) {
         Standing::Queued(ticket) => ticket,
@@ -332,7 +333,7 @@ pub fn publish(
 ///
 /// # Errors
 /// [`Refusal::WrongState`] for a logical ticket or one that is not decided.
-pub fn discard(m: &Manifest, operation: OperationId, by: &By<'_>) -> Result<Step, Refusal> {
+pub fn discard(m: &Manifest, operation: OperationId, by: &By) -> Result<Step, Refusal> {
     match standing(m, operation) {
         Standing::Queued(ticket) => match ticket.state {
             TicketState::Decided { .. } if ticket.kind.is_physical() => {
@@ -359,7 +360,7 @@ pub fn quarantine(
     m: &Manifest,
     operation: OperationId,
     reason: &str,
-    by: &By<'_>,
+    by: &By,
 ) -> Result<Step, Refusal> {
     let ticket = match standing(m, operation) {
         Standing::Queued(ticket) => ticket,
@@ -403,7 +404,7 @@ pub fn resolve(
     m: &Manifest,
     operation: OperationId,
     how: &Resolution,
-    by: &By<'_>,
+    by: &By,
 ) -> Result<Step, Refusal> {
     let ending = match how {
         Resolution::Publish(..) => Ending::Published,
@@ -438,7 +439,7 @@ pub fn adopt(
     table: &TableKey,
     pin: u64,
     head: u64,
-    by: &By<'_>,
+    by: &By,
 ) -> Result<Step, Refusal> {
     let found = m.pin(table);
     if found == head {
@@ -468,7 +469,7 @@ pub fn adopt(
 ///
 /// # Errors
 /// [`Refusal::BadCollection`].
-pub fn collect(m: &Manifest, below: u64, by: &By<'_>) -> Result<Step, Refusal> {
+pub fn collect(m: &Manifest, below: u64, by: &By) -> Result<Step, Refusal> {
     let bad = |reason| Refusal::BadCollection { below, reason };
     if below == m.collected_below {
         return Ok(Step::Already);

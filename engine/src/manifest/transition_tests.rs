@@ -7,11 +7,15 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::manifest::{OperationKind, Touched, codec};
+use crate::manifest::{
+    OperationKind, Touched,
+    batch::{Batch, Place, Transition},
+    codec,
+};
 
 type Pins = BTreeMap<TableKey, u64>;
 /// A transition with all its arguments, to be applied to any manifest.
-type Call = Box<dyn Fn(&Manifest) -> Result<Step, Refusal>>;
+type Call = Box<Transition>;
 
 const KEYS: [&str; 4] = ["node:A", "node:B", "edge:C", "node:D"];
 
@@ -19,11 +23,11 @@ fn key(n: usize) -> TableKey {
     KEYS[n % KEYS.len()].parse().unwrap()
 }
 
-fn by() -> By<'static> {
+fn by() -> By {
     By {
-        actor: "ada@lab",
+        actor: "ada@lab".to_owned(),
         at: DateTime::UNIX_EPOCH,
-        summary: "",
+        summary: String::new(),
     }
 }
 
@@ -410,6 +414,48 @@ proptest! {
                 prop_assert_eq!(call(&next), Ok(Step::Already), "{:?} took place twice", what);
                 manifest = *next;
             }
+        }
+    }
+
+    #[test]
+    fn transitions_in_one_manifest_come_to_what_they_come_to_one_by_one(
+        calls in calls(), together in 2..6_usize,
+    ) {
+        let mut run = Run { cast: cast(), staged: BTreeMap::new() };
+        let mut manifest = start();
+        for some in calls.chunks(together) {
+            // A collection looks at the number, in which the two ways differ.
+            let some = some.iter().filter(|what| !matches!(what, Do::Collect(_)));
+            let prepared: Vec<_> = some.filter_map(|what| run.prepare(what, &manifest)).collect();
+            let mut batch = Batch::on(&manifest);
+            let (mut alone, mut changes) = (manifest.clone(), Vec::new());
+            for call in &prepared {
+                let step = call(&alone);
+                let place = batch.take(&**call);
+                match (&step, &place) {
+                    (Ok(Step::Next(_)), Place::Aboard) | (Ok(Step::Already), Place::Aboard | Place::Holds) => {}
+                    (Err(refusal), Place::Refused(on_start)) => {
+                        let same = refusal == on_start;
+                        prop_assert!(same || call(&manifest).as_ref() == Err(on_start));
+                    }
+                    (Err(_), Place::Later) => prop_assert!(matches!(call(&manifest), Ok(Step::Next(_)))),
+                    (Err(_), Place::Holds) => prop_assert_eq!(call(&manifest), Ok(Step::Already)),
+                    other => prop_assert!(false, "{:?}", other),
+                }
+                if let Ok(Step::Next(next)) = step {
+                    changes.push(next.change.clone());
+                    alone = *next;
+                }
+            }
+            let Some(next) = batch.into_next() else { continue };
+            prop_assert_eq!(next.number, manifest.number + 1);
+            prop_assert_eq!(next.changes().cloned().collect::<Vec<_>>(), changes);
+            let state = |m: &Manifest| {
+                let ended: Vec<_> = m.outcomes.iter().map(|(op, o)| (*op, o.ending)).collect();
+                (m.tables.clone(), m.retired_paths.clone(), m.queue.clone(), ended, m.schema.clone())
+            };
+            prop_assert_eq!(state(&next), state(&alone));
+            manifest = *next;
         }
     }
 }

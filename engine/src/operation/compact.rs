@@ -396,11 +396,12 @@ async fn attempt(
     let pins = BTreeMap::from([(table.key.clone(), pin)]);
     let bases = BTreeMap::from([(table.key.clone(), base)]);
     rewrite.files.kept = true;
+    let by = core.by(&ready.sidecar.summary);
+    let (ticket, staged_on) = (ready.ticket.clone(), ready.staged_on);
     let entered = core
         .register
-        .change(operation, |m| {
-            let by = core.by(&ready.sidecar.summary);
-            transition::enqueue_decided(m, &ready.ticket, &pins, &bases, ready.staged_on, &by)
+        .change(operation, move |m| {
+            transition::enqueue_decided(m, &ticket, &pins, &bases, staged_on, &by)
         })
         .await;
     let decided = match entered {

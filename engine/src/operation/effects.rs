@@ -267,10 +267,11 @@ async fn cannot(core: &Core, sidecar: &Sidecar, effect: &Effect, why: &str) -> R
     }
     let operation = sidecar.operation;
     let reason = format!("its effect on {} cannot be applied: {why}", effect.table);
+    let (by, why) = (by(sidecar), reason.clone());
     let call = core
         .register
-        .change(operation, |m| {
-            transition::quarantine(m, operation, &reason, &by(sidecar))
+        .change(operation, move |m| {
+            transition::quarantine(m, operation, &why, &by)
         })
         .await?;
     match call {
@@ -289,11 +290,10 @@ async fn cannot(core: &Core, sidecar: &Sidecar, effect: &Effect, why: &str) -> R
 /// Gives up a physical operation that came too late: base+1 exists and is not its own.
 async fn discard(core: &Core, sidecar: &Sidecar) -> Result<Carried> {
     let operation = sidecar.operation;
+    let by = by(sidecar);
     let call = core
         .register
-        .change(operation, |m| {
-            transition::discard(m, operation, &by(sidecar))
-        })
+        .change(operation, move |m| transition::discard(m, operation, &by))
         .await?;
     match call {
         Call::Holds(_) => Ok(Carried::Ended(Ending::Discarded)),
@@ -306,16 +306,11 @@ async fn discard(core: &Core, sidecar: &Sidecar) -> Result<Carried> {
 /// Step 9.
 async fn publish(core: &Core, sidecar: &Sidecar, pins: BTreeMap<TableKey, u64>) -> Result<Carried> {
     let operation = sidecar.operation;
+    let (at, structure, by) = (pins.clone(), sidecar.structure.clone(), by(sidecar));
     let call = core
         .register
-        .change(operation, |m| {
-            transition::publish(
-                m,
-                operation,
-                &pins,
-                sidecar.structure.as_ref(),
-                &by(sidecar),
-            )
+        .change(operation, move |m| {
+            transition::publish(m, operation, &at, structure.as_ref(), &by)
         })
         .await?;
     match call {
@@ -380,10 +375,10 @@ async fn restage(
     }
 }
 
-fn by(sidecar: &Sidecar) -> By<'_> {
+fn by(sidecar: &Sidecar) -> By {
     By {
-        actor: &sidecar.actor,
+        actor: sidecar.actor.clone(),
         at: Utc::now(),
-        summary: &sidecar.summary,
+        summary: sidecar.summary.clone(),
     }
 }

@@ -171,10 +171,10 @@ async fn enter_decided(
     }
     let alive = core.liveness.hold();
     let bases = sidecar.bases();
+    let by = core.by(&stage.summary);
     let entered = core
         .register
-        .change(operation, |m| {
-            let by = core.by(&stage.summary);
+        .change(operation, move |m| {
             transition::enqueue_decided(m, &ticket, &expected, &bases, staged_on, &by)
         })
         .await;
@@ -230,9 +230,10 @@ async fn long_form(core: &Arc<Core>, work: &dyn Work, touched: &Touched) -> Resu
 async fn enter(core: Arc<Core>, ticket: Ticket) -> Result<Held> {
     let operation = ticket.operation;
     let mut held = Held::new(&core, operation);
+    let by = core.by("");
     let entered = core
         .register
-        .change(operation, |m| transition::enqueue(m, &ticket, &core.by("")))
+        .change(operation, move |m| transition::enqueue(m, &ticket, &by))
         .await;
     match entered {
         Ok(Call::Holds(_)) => Ok(held),
@@ -310,11 +311,11 @@ async fn decide(
         undo(&core, operation, &stage).await;
         return held.fail(e).await;
     }
-    let bases = sidecar.bases();
+    let (bases, by) = (sidecar.bases(), core.by(&stage.summary));
     let decided = core
         .register
-        .change(operation, |m| {
-            transition::decide(m, operation, &expected, &bases, &core.by(&stage.summary))
+        .change(operation, move |m| {
+            transition::decide(m, operation, &expected, &bases, &by)
         })
         .await;
     match decided {
@@ -524,11 +525,12 @@ async fn withdraw(core: &Core, operation: OperationId) -> bool {
     let mut pause = FIRST_PAUSE;
     let mut withdrawn = false;
     for _ in 0..MAX_WITHDRAWALS {
+        let by = core.by("");
         let taken = core
             .register
-            .change(operation, |m| match m.ticket(operation) {
-                Some(_) => transition::abort(m, operation, &core.by("")),
-                None => transition::bar(m, operation, &core.by("")),
+            .change(operation, move |m| match m.ticket(operation) {
+                Some(_) => transition::abort(m, operation, &by),
+                None => transition::bar(m, operation, &by),
             })
             .await;
         match taken {
