@@ -338,6 +338,16 @@ async fn a_write_goes_on_when_its_caller_goes_away() {
 }
 
 #[tokio::test]
+async fn a_call_that_panics_keeps_no_later_one_from_being_written() {
+    let (store, register) = graph(true, []).await;
+    let operation = ticket(9).operation;
+    let panics = register.change(operation, |_| panic!("a fault of ours"));
+    assert!(matches!(panics.await, Err(Error::OutcomeUnknown { .. })));
+    enter(&register, 1).await;
+    assert_eq!(found(&store).await, (2, 1));
+}
+
+#[tokio::test]
 async fn an_unchanged_register_costs_one_list_to_look_at() {
     let (store, register) = graph(true, []).await;
     for _ in 0..3 {

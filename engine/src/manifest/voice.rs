@@ -81,14 +81,18 @@ impl Voice {
     }
 }
 
-/// Falls silent when its task ends before its time: the calls that wait are told that nobody knows.
-struct Speaker<'a>(&'a Voice);
+/// Whoever writes for all. When its task ends before its time, the calls that wait are told that nobody knows, and
+/// the next one finds the place free.
+struct Speaker<'a> {
+    voice: &'a Voice,
+    /// Nobody waits any more: the place is given up already, and may be somebody else's.
+    silent: bool,
+}
 
 impl Drop for Speaker<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.0.waiting();
-        if waiting.speaking {
-            *waiting = Waiting::default();
+        if !self.silent {
+            *self.voice.waiting() = Waiting::default();
         }
     }
 }
@@ -127,10 +131,14 @@ impl Register {
     }
 
     async fn speak(self: Arc<Self>) {
-        let _speaker = Speaker(&self.voice);
+        let mut speaker = Speaker {
+            voice: &self.voice,
+            silent: false,
+        };
         while let Some(calls) = self.voice.next() {
             self.write(calls).await;
         }
+        speaker.silent = true;
     }
 
     /// Writes until every call is answered.
