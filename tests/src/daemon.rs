@@ -16,27 +16,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::process;
+
 /// The `squire` binary that was built with this program.
 ///
 /// # Errors
 /// When it is not there: build the workspace first.
 pub fn squire() -> io::Result<PathBuf> {
-    let here = std::env::current_exe()?;
-    // A test stands in `deps/`, a program beside `squire`.
-    let beside = here
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|dir| dir.join("squire"));
-    beside
-        .into_iter()
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                "the squire binary is not built: run `cargo build --workspace` first",
-            )
-        })
+    process::built("squire")
 }
 
 /// Runs one `squire` command to its end.
@@ -135,11 +122,7 @@ impl Daemon {
         let Some(id) = self.child.id() else {
             return self.child.wait().await;
         };
-        Command::new("kill")
-            .arg("-TERM")
-            .arg(id.to_string())
-            .status()
-            .await?;
+        process::signal(id, "TERM").await?;
         match timeout(patience, self.child.wait()).await {
             Ok(ended) => ended,
             Err(_) => {
@@ -150,6 +133,14 @@ impl Daemon {
                 ))
             }
         }
+    }
+
+    /// Kills it with SIGKILL: it has no time for anything.
+    ///
+    /// # Errors
+    /// When the machine refuses.
+    pub async fn kill(mut self) -> io::Result<()> {
+        self.child.kill().await
     }
 
     /// Lets it run on after this program has ended.

@@ -1,11 +1,14 @@
 //! What the suites share: a small schema, rows, places for graphs, and stores that count or hold back requests; and
-//! what the demo and the benchmarks share: real data, fingerprints, layouts, the daemon as a child process.
+//! what the demo, the soak and the benchmarks share: real data, fingerprints, layouts, the daemon and other writers as
+//! child processes.
 
+pub mod crew;
 pub mod daemon;
 pub mod fingerprint;
 pub mod flights;
 pub mod layout;
 pub mod nycflights;
 pub mod place;
+pub mod process;
 pub mod show;
 pub mod store;

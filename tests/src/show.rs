@@ -1,4 +1,4 @@
-//! Numbers and tables as a person reads them. The one place of the demo and the benchmarks that prints.
+//! Numbers and tables as a person reads them. The one place of these programs that prints.
 #![allow(clippy::print_stdout)]
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -77,6 +77,8 @@ pub struct Gate {
     part: String,
     moment: Moment,
     hold: Hold,
+    /// So many requests that match are let pass first.
+    passing: AtomicUsize,
     shut: AtomicBool,
     reached: Notify,
     open: Semaphore,
@@ -92,6 +94,11 @@ impl Gate {
         assert!(reached.is_ok(), "no {:?} of {} came", self.verb, self.part);
     }
 
+    /// Waits until a request stands at the gate, however long that takes.
+    pub async fn stands(&self) {
+        self.reached.notified().await;
+    }
+
     /// Lets the waiting requests, and every later one, pass.
     pub fn open(&self) {
         self.open.close();
@@ -102,8 +109,11 @@ impl Gate {
         if self.open.is_closed() {
             return false;
         }
-        let matches =
+        let concerns =
             self.verb == verb && self.moment == moment && path.as_ref().contains(&self.part);
+        let one_less = |n: usize| n.checked_sub(1);
+        let count = || (self.passing).fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        let matches = concerns && count().is_err();
         match self.hold {
             Hold::Every => matches,
             Hold::First => matches && !self.shut.swap(true, Ordering::SeqCst),
@@ -153,30 +163,43 @@ impl Watch {
 
     /// Holds back every request with this verb whose path contains `part`.
     pub fn hold(&self, verb: Verb, part: &str) -> Arc<Gate> {
-        self.gate(verb, part, Moment::Before, Hold::Every)
+        self.gate(verb, part, Moment::Before, Hold::Every, 0)
     }
 
     /// Holds back the first such request alone.
     pub fn hold_first(&self, verb: Verb, part: &str) -> Arc<Gate> {
-        self.gate(verb, part, Moment::Before, Hold::First)
+        self.gate(verb, part, Moment::Before, Hold::First, 0)
     }
 
     /// Holds back the first such request alone, before or after the store has carried it out.
     pub fn hold_at(&self, moment: Moment, verb: Verb, part: &str) -> Arc<Gate> {
-        self.gate(verb, part, moment, Hold::First)
+        self.gate(verb, part, moment, Hold::First, 0)
     }
 
     /// Stalls: from the first such request on, every request is held, as of a process that is stopped.
     pub fn stall(&self, moment: Moment, verb: Verb, part: &str) -> Arc<Gate> {
-        self.gate(verb, part, moment, Hold::Freeze)
+        self.stall_past(0, moment, verb, part)
     }
 
-    fn gate(&self, verb: Verb, part: &str, moment: Moment, hold: Hold) -> Arc<Gate> {
+    /// Stalls as [`Self::stall`] does, once `passing` such requests have passed.
+    pub fn stall_past(&self, passing: usize, moment: Moment, verb: Verb, part: &str) -> Arc<Gate> {
+        self.gate(verb, part, moment, Hold::Freeze, passing)
+    }
+
+    fn gate(
+        &self,
+        verb: Verb,
+        part: &str,
+        moment: Moment,
+        hold: Hold,
+        passing: usize,
+    ) -> Arc<Gate> {
         let gate = Arc::new(Gate {
             verb,
             part: part.to_owned(),
             moment,
             hold,
+            passing: AtomicUsize::new(passing),
             shut: AtomicBool::new(false),
             reached: Notify::new(),
             open: Semaphore::new(0),

@@ -417,7 +417,10 @@ async fn heal(
             tracing::error!(target_name = %target, error = %e, "old manifests could not be collected; it is tried again");
         }
         match graph.heal().await {
-            Ok(healed) => metrics.healed(&target, &healed),
+            Ok(healed) => {
+                metrics.healed(&target, &healed);
+                tracing::debug!(target_name = %target, rolled_forward = healed.rolled_forward, aborted = healed.aborted, discarded = healed.discarded, orphans = healed.orphans, "looked for what the dead left behind");
+            }
             Err(e) => {
                 tracing::error!(target_name = %target, error = %e, "healing failed; it is tried again")
             }

@@ -5,6 +5,7 @@
 mod commands;
 mod config;
 mod crash;
+mod dead_writer;
 mod endpoints;
 mod refusals;
 mod service;
