@@ -7,7 +7,7 @@ BUILD := build --locked --workspace
 DEBUG := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo test lint bench year
+.PHONY: help setup build demo test lint bench soak year
 .DEFAULT_GOAL := help
 
 help: ## Lists the tasks.
@@ -20,7 +20,7 @@ build: setup ## Builds everything. The first time takes a quarter of an hour on 
 	@.ci/quietly building $(BUILD)
 
 demo: setup ## Shows Squire at work, in a folder of its own. KEEP=1 leaves it running to look at.
-	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-demo
+	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-demo --bin squire-crew
 	@"$(DEBUG)/squire-demo"
 
 test: setup ## Checks the format, builds everything and runs all suites.
@@ -35,6 +35,10 @@ lint: setup ## Runs clippy. It compiles all dependencies once more, for itself.
 bench: setup ## Builds with optimisation and measures. ONLY=name measures one thing.
 	@.ci/quietly 'building for speed' $(BUILD) --release --bin squire --bin squire-bench
 	@"$(RELEASE)/squire-bench" $(ONLY)
+
+soak: setup ## Kills writers and daemons of one graph: make soak [MINUTES=60] [SEED=number]
+	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-soak
+	@"$(DEBUG)/squire-soak" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 year: setup ## Loads and maintains a whole year of flights: make year DATA=folder
 	$(if $(DATA),,$(error say where the Parquet files are: make year DATA=folder))

@@ -2,6 +2,7 @@
 //! what the demo, the soak and the benchmarks share: real data, fingerprints, layouts, the daemon and other writers as
 //! child processes.
 
+pub mod bank;
 pub mod crew;
 pub mod daemon;
 pub mod fingerprint;
