@@ -219,10 +219,12 @@ impl Register {
                 Ok(below.then_some(object.location))
             })
             .boxed();
-        let deleted = self
-            .store
-            .delete_stream(old)
-            .try_fold(0, |n, _| async move { Ok(n + 1) });
+        let deleted = self.store.delete_stream(old).filter(|deleted| {
+            // Another process collects at the same time.
+            let by_another = matches!(deleted, Err(StoreError::NotFound { .. }));
+            std::future::ready(!by_another)
+        });
+        let deleted = deleted.try_fold(0, |n, _| async move { Ok(n + 1) });
         deleted.await.map_err(failed)
     }
 

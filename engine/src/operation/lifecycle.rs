@@ -282,6 +282,11 @@ async fn with_ticket(
     }
     let stage = match work.stage(core, &snapshot, operation).await {
         Ok(stage) => stage,
+        // What is past the pin may be the work of whoever went next, after a healer took the ticket away.
+        Err(Error::Drift { .. }) if lost_its_ticket(core, operation).await => {
+            held.abort().await;
+            return Ok(Long::Aborted);
+        }
         Err(e) => return held.fail(e).await,
     };
     if stage.is_empty() {
@@ -296,6 +301,12 @@ async fn with_ticket(
         decide(core.clone(), held, sidecar, stage, expected),
     )
     .await
+}
+
+/// Whether an operation that had a ticket has none any more.
+async fn lost_its_ticket(core: &Core, operation: OperationId) -> bool {
+    let newest = core.register.newest().await;
+    newest.is_ok_and(|manifest| manifest.ticket(operation).is_none())
 }
 
 /// Steps 6 to 10 of the long form.

@@ -124,6 +124,32 @@ async fn story(moment: Moment, part: &str, ahead: u64, decided: bool) {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_lost_its_place_before_it_staged_starts_over_and_sees_no_drift() {
+    let (place, _) = Place::with_graph().await;
+    let (healer, _) = short_lived(&place).await;
+    let (graph, watch) = short_lived(&place).await;
+    let gate = watch.stall(Moment::Before, Verb::List, "Plane.lance/_versions");
+    let upsert = LoadRequest::new().add(
+        key("node:Plane"),
+        LoadMode::Upsert,
+        Rows::Batches(vec![planes(0, 10, 1)]),
+    );
+    let operation = tokio::spawn(async move { graph.load(upsert).await });
+    gate.reached().await;
+    heal(&healer).await;
+    // Somebody goes next, so that its snapshot is old.
+    healer
+        .load(append("node:Plane", planes(100, 105, 2)))
+        .await
+        .unwrap();
+    gate.open();
+    let receipt = operation.await.unwrap().expect("it starts over");
+    assert_eq!(receipt.rows_written, 10);
+    assert_eq!(rows(&healer, "node:Plane").await, 15);
+    until_idle(&healer).await;
+}
+
 macro_rules! stalls {
     ($($name:ident: $moment:ident $part:expr, $ahead:expr, decided $decided:expr;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
