@@ -10,8 +10,12 @@
 //! | [`ledger`] | a writer's file of intents and answers |
 //! | [`holdings`] | what a snapshot holds |
 //! | [`check()`] | the comparison: a pure function |
+//! | [`choice`] | what a writer does next, by a seed and its ledger |
+//! | [`fate`] | when a process is killed, by a seed |
 
 pub mod check;
+pub mod choice;
+pub mod fate;
 pub mod holdings;
 pub mod ledger;
 

@@ -2,4 +2,5 @@
 #![allow(missing_docs)]
 
 mod doctored;
+mod seeds;
 mod storm;

@@ -3,21 +3,18 @@
 //! Writers in processes of their own move money between the graph's tables, two daemons keep the graph, and a reader
 //! checks every snapshot that it gets. Writers and daemons are killed with SIGKILL, or paused past their lease, at
 //! moments that a seed chooses. In the end the daemons heal what is left, and every ledger must agree with the graph.
+//! The bank itself, its ledgers and all choices are in [`squire_tests::bank`].
 //!
 //! | room | what is in it |
 //! |---|---|
 //! | this file | the phases: calm, storm, calm, healing, reckoning |
 //! | [`order`] | the command line |
-//! | [`fate`] | what the seed chooses: whom, when, how |
 //! | [`reaper`] | starts, pauses, kills and restarts |
 //! | [`writer`] | one writer's life |
-//! | [`choice`] | what a writer does next |
 //! | [`perform`] | doing it |
 //! | [`reader`] | checks snapshots as long as the soak runs |
 //! | [`tally`] | what happened, in numbers |
 
-mod choice;
-mod fate;
 mod order;
 mod perform;
 mod reader;
@@ -35,7 +32,7 @@ use std::{
 
 use squire_engine::{Graph, Options, schema::Schema};
 use squire_tests::{
-    bank::{Holdings, Ledger, Shelf, Tag, Told, check, check::check_schema, schema},
+    bank::{Holdings, Ledger, Shelf, Tag, Told, check, check::check_schema, choice, schema},
     daemon::Daemon,
     show::{say, seconds},
 };
@@ -57,6 +54,8 @@ pub(crate) const DAEMONS: usize = 2;
 pub(crate) const LEASE: Duration = Duration::from_millis(400);
 /// Before the storm and after it, to compare.
 const CALM: Duration = Duration::from_secs(5);
+/// Until everybody is at work, and what a storm left is healed.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Nothing waits longer than this: what takes longer will never come.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// The daemons' settings: everything often, and a lease as short as can be set.
@@ -211,6 +210,7 @@ async fn calm_with(
     daemons: Vec<Daemon>,
 ) -> Result<(f64, Vec<Daemon>)> {
     let writers = reaper.writers()?;
+    sleep(SETTLE).await;
     let begun = tally::acknowledged(site)?;
     sleep(CALM).await;
     let done = tally::acknowledged(site)? - begun;

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use squire_tests::store::Moment;
+use squire_tests::{bank::fate::Freeze, store::Moment};
 
-use crate::{Result, fate::Freeze, text};
+use crate::{Result, text};
 
 /// How many kills a soak has when nothing else is said.
 const KILLS: u64 = 240;
@@ -95,7 +95,7 @@ impl Order {
                         ledger: next("the ledger")?.into(),
                         writer: next("the writer")?.parse()?,
                         seed: next("the seed")?.parse()?,
-                        freeze: Freeze::parse(&next("how many writes")?, &next("when")?)?,
+                        freeze: freeze(&next("how many writes")?, &next("when")?)?,
                     }));
                 }
                 "--seed" => soak.seed = next("a number after --seed")?.parse()?,
@@ -111,4 +111,16 @@ impl Order {
         }
         Ok(Self::Soak(soak))
     }
+}
+
+/// Reads where a writer freezes.
+fn freeze(passing: &str, moment: &str) -> Result<Option<Freeze>> {
+    let moment = match moment {
+        "never" => return Ok(None),
+        "before" => Moment::Before,
+        "after" => Moment::After,
+        other => return Err(format!("`{other}` is no moment").into()),
+    };
+    let passing = passing.parse()?;
+    Ok(Some(Freeze { passing, moment }))
 }

@@ -24,7 +24,7 @@ pub(crate) async fn perform(
     match attempt(graph, snapshot.manifest(), tag, intent, of).await {
         Ok(receipt) => Told::Acknowledged(receipt.manifest),
         Err(e) if e.advice() == Advice::DoNotRetry => Told::Unknown(e.to_string()),
-        Err(e) => Told::Failed(e.to_string()),
+        Err(e) => Told::Failed(format!("{:?}: {e}", e.advice())),
     }
 }
 

@@ -8,13 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use squire_tests::{crew::Member, daemon::Daemon, process::signal};
+use squire_tests::{
+    bank::fate::{Fate, Fates, Freeze, When},
+    crew::Member,
+    daemon::Daemon,
+    process::signal,
+};
 use tokio::{process::Command, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     DAEMONS, PATIENCE, Result, Site, WRITERS,
-    fate::{Fate, Fates, When},
     order::{Until, Write},
 };
 
@@ -156,12 +160,7 @@ impl Reaper {
     }
 }
 
-fn start_writer(
-    site: &Site,
-    writer: usize,
-    seed: u64,
-    freeze: Option<crate::fate::Freeze>,
-) -> Result<Member> {
+fn start_writer(site: &Site, writer: usize, seed: u64, freeze: Option<Freeze>) -> Result<Member> {
     let order = Write {
         root: site.uri(),
         ledger: site.ledger(writer),

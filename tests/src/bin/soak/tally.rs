@@ -97,7 +97,7 @@ impl Tally {
                 let orphans = line["orphans"].as_u64().unwrap_or_default();
                 *self
                     .heals
-                    .entry("sidecars of nobody".to_owned())
+                    .entry("sidecars left over".to_owned())
                     .or_default() += orphans;
             }
             "job done" => self.compactions += 1,
@@ -152,10 +152,14 @@ impl Tally {
     /// What no check of the graph shows.
     ///
     /// # Errors
-    /// When a daemon complained of something that a kill cannot explain.
+    /// When a daemon complained, or a writer was told to have the graph repaired: no kill explains that.
     pub(crate) fn verdict(&self) -> Result {
-        match self.errors.keys().next() {
-            Some(error) => Err(format!("a daemon says: {error}").into()),
+        if let Some(error) = self.errors.keys().next() {
+            return Err(format!("a daemon says: {error}").into());
+        }
+        let repair = |reason: &&String| reason.starts_with("failed: Repair");
+        match self.reasons.keys().find(repair) {
+            Some(reason) => Err(format!("a writer was told: {reason}").into()),
             None => Ok(()),
         }
     }

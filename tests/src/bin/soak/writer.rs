@@ -3,12 +3,12 @@
 use rand::{SeedableRng, rngs::StdRng};
 use squire_engine::{Graph, Options};
 use squire_tests::{
-    bank::{Intent, Ledger, Tag},
+    bank::{Intent, Ledger, Tag, choice},
     crew::stand_at,
     store::{Verb, Watch},
 };
 
-use crate::{LEASE, Result, choice, order::Write, perform::perform};
+use crate::{LEASE, Result, order::Write, perform::perform};
 
 /// Writes until it is killed.
 ///

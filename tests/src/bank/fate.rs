@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use squire_tests::store::Moment;
 
-use crate::Result;
+use crate::store::Moment;
 
 /// A life that ends at a write has at most so many writes before.
 const MOST_WRITES: usize = 80;
@@ -19,16 +18,16 @@ const PAUSES: std::ops::Range<u64> = 500..2_000;
 
 /// The write of a process at which it freezes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Freeze {
+pub struct Freeze {
     /// So many writes pass before.
-    pub(crate) passing: usize,
+    pub passing: usize,
     /// Before the write, or once the store has carried it out.
-    pub(crate) moment: Moment,
+    pub moment: Moment,
 }
 
 /// When a process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum When {
+pub enum When {
     /// Exactly at a write: for writers.
     At(Freeze),
     /// At a line of the log: for daemons.
@@ -39,42 +38,25 @@ pub(crate) enum When {
 
 /// One life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fate {
+pub struct Fate {
     /// When it is stopped.
-    pub(crate) when: When,
+    pub when: When,
     /// How long it sleeps then, to go on afterwards for a moment.
-    pub(crate) pause: Option<(Duration, Duration)>,
+    pub pause: Option<(Duration, Duration)>,
     /// What it chooses by, if it is a writer.
-    pub(crate) seed: u64,
+    pub seed: u64,
 }
 
 /// The lives of one process, one after another.
 #[derive(Debug)]
-pub(crate) struct Fates {
+pub struct Fates {
     rng: StdRng,
     is_writer: bool,
 }
 
-impl Freeze {
-    /// Reads what a writer is given.
-    ///
-    /// # Errors
-    /// When it is no moment.
-    pub(crate) fn parse(passing: &str, moment: &str) -> Result<Option<Self>> {
-        let moment = match moment {
-            "never" => return Ok(None),
-            "before" => Moment::Before,
-            "after" => Moment::After,
-            other => return Err(format!("`{other}` is no moment").into()),
-        };
-        let passing = passing.parse()?;
-        Ok(Some(Self { passing, moment }))
-    }
-}
-
 impl Fates {
     /// Those of the process with this number, in a soak with this seed.
-    pub(crate) fn of(seed: u64, process: usize, is_writer: bool) -> Self {
+    pub fn of(seed: u64, process: usize, is_writer: bool) -> Self {
         let own = (process as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         Self {
             rng: StdRng::seed_from_u64(seed ^ own),
@@ -83,7 +65,7 @@ impl Fates {
     }
 
     /// The next life.
-    pub(crate) fn next(&mut self) -> Fate {
+    pub fn next(&mut self) -> Fate {
         let rng = &mut self.rng;
         let at_a_point = rng.random_bool(0.7);
         let when = match (at_a_point, self.is_writer) {

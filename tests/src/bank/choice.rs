@@ -1,7 +1,8 @@
 //! What a writer does next: a pure choice by its seed and its ledger.
 
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
-use squire_tests::bank::{Intent, Ledger, Posting, Till};
+
+use super::{Intent, Ledger, Posting, Till};
 
 /// A writer with more appends than this standing deletes one.
 const MOST_STANDING: usize = 25;
@@ -13,7 +14,7 @@ const ACCOUNTS: [[Till; 2]; 3] = [
 ];
 
 /// The next operation of a writer.
-pub(crate) fn next(rng: &mut StdRng, ledger: &Ledger, writer: usize) -> Intent {
+pub fn next(rng: &mut StdRng, ledger: &Ledger, writer: usize) -> Intent {
     let seq = ledger.next_seq();
     let standing = ledger.standing();
     if standing.len() > MOST_STANDING {
@@ -29,7 +30,7 @@ pub(crate) fn next(rng: &mut StdRng, ledger: &Ledger, writer: usize) -> Intent {
 }
 
 /// A load of every till, and its delete.
-pub(crate) fn farewell() -> [Intent; 2] {
+pub fn farewell() -> [Intent; 2] {
     let others = Till::ALL.len() as i64 - 1;
     let postings = Till::ALL.map(|till| Posting {
         till,
