@@ -10,6 +10,7 @@ use squire_engine::{DeleteRequest, Graph, LoadMode, LoadRequest, Options, Rows, 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
+    sync::mpsc,
 };
 
 use crate::{
@@ -157,11 +158,17 @@ impl Order {
     /// The member's side: does the work, and says how it went.
     ///
     /// # Errors
-    /// The engine's.
-    pub async fn carry_out(self) -> squire_engine::Result<String> {
+    /// The engine's, in words; or its parent is gone.
+    pub async fn carry_out(self) -> Result<String, String> {
         let watch = Watch::new();
         let gates = self.stands.iter().map(|stand| stand.at(&watch)).collect();
-        tokio::spawn(stand_at(gates));
+        tokio::select! {
+            () = stand_at(gates) => Err("its parent is gone".to_owned()),
+            done = self.work_with(&watch) => done.map_err(|e| e.to_string()),
+        }
+    }
+
+    async fn work_with(self, watch: &Watch) -> squire_engine::Result<String> {
         let options = Options {
             actor: self.actor,
             lease: self.lease,
@@ -195,25 +202,35 @@ impl Order {
     }
 }
 
-/// Says at each gate in its turn that this process stands there, and opens it when it is told to go on.
+/// Says at each gate in its turn that this process stands there, and opens it when it is told to go on. Returns when
+/// nobody is left who could tell it anything: the process should end then.
 pub async fn stand_at(gates: Vec<Arc<Gate>>) {
     let mut told = words();
     for gate in gates {
-        gate.stands().await;
-        show::say("stands");
-        let _ = told.recv().await;
+        let word = tokio::select! {
+            () = gate.stands() => {
+                show::say("stands");
+                told.recv().await
+            }
+            word = told.recv() => word,
+        };
+        if word.is_none() {
+            return;
+        }
         gate.open();
     }
+    while told.recv().await.is_some() {}
 }
 
-/// Lines of standard input. A process whose parent is gone ends.
-fn words() -> tokio::sync::mpsc::UnboundedReceiver<String> {
-    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+/// Lines of standard input.
+fn words() -> mpsc::Receiver<String> {
+    let (tell, told) = mpsc::channel(1);
     std::thread::spawn(move || {
         for line in io::stdin().lines().map_while(Result::ok) {
-            let _ = tell.send(line);
+            if tell.blocking_send(line).is_err() {
+                return;
+            }
         }
-        std::process::exit(1)
     });
     told
 }

@@ -65,7 +65,7 @@ impl Fates {
     }
 
     /// The next life.
-    pub fn next(&mut self) -> Fate {
+    pub fn draw(&mut self) -> Fate {
         let rng = &mut self.rng;
         let at_a_point = rng.random_bool(0.7);
         let when = match (at_a_point, self.is_writer) {

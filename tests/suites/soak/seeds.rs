@@ -9,7 +9,7 @@ use squire_tests::bank::{Intent, Ledger, Till, Told, choice, fate::Fates};
 /// The first lives of one process.
 fn lives(seed: u64, process: usize, is_writer: bool) -> Vec<String> {
     let mut fates = Fates::of(seed, process, is_writer);
-    (0..50).map(|_| format!("{:?}", fates.next())).collect()
+    (0..50).map(|_| format!("{:?}", fates.draw())).collect()
 }
 
 /// What one writer chooses when everything is acknowledged.

@@ -74,8 +74,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             say(format!("\nthe soak failed: {e}"));
-            // A thread may still be reading standard input.
-            std::process::exit(1)
+            ExitCode::FAILURE
         }
     }
 }

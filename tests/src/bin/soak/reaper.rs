@@ -186,7 +186,7 @@ async fn haunt_writer(
     over: &CancellationToken,
 ) -> Result {
     while !over.is_cancelled() {
-        let fate = fates.next();
+        let fate = fates.draw();
         let freeze = match fate.when {
             When::At(freeze) => Some(freeze),
             When::AtLine(_) | When::After(_) => None,
@@ -227,7 +227,7 @@ async fn haunt_daemon(
     over: &CancellationToken,
 ) -> Result<Daemon> {
     loop {
-        let fate = fates.next();
+        let fate = fates.draw();
         let mut daemon = start_daemon(site, number, counts).await?;
         let stopped = async {
             match fate.when {

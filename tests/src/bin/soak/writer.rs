@@ -10,7 +10,7 @@ use squire_tests::{
 
 use crate::{LEASE, Result, order::Write, perform::perform};
 
-/// Writes until it is killed.
+/// Writes until it is killed, or its parent is gone.
 ///
 /// # Errors
 /// When the graph or the ledger cannot be opened, or the ledger cannot be written.
@@ -19,7 +19,13 @@ pub(crate) async fn write(order: Write) -> Result {
     let freeze = order
         .freeze
         .map(|at| watch.stall_past(at.passing, at.moment, Verb::Put, ""));
-    tokio::spawn(stand_at(freeze.into_iter().collect()));
+    tokio::select! {
+        () = stand_at(freeze.into_iter().collect()) => Ok(()),
+        failed = go_on(order, &watch) => failed,
+    }
+}
+
+async fn go_on(order: Write, watch: &Watch) -> Result {
     let mut ledger = Ledger::open(&order.ledger)?;
     let options = Options {
         actor: format!("writer {}", order.writer),
