@@ -58,7 +58,10 @@ async fn attempt(
             }
             graph.delete(request).await
         }
-        Intent::Schema { .. } => Err(Error::Cancelled),
+        Intent::Schema { change, .. } => Err(Error::UnsupportedStep {
+            step: change.clone(),
+            uri: graph.uri().to_owned(),
+        }),
     }
 }
 
