@@ -4,6 +4,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # One set of packages and features for all of them, so that nothing is built twice.
 BUILD := build --locked --workspace
+# The same for tests, which have failpoints besides.
+FAILPOINTS := --features squire/failpoints,squire-tests/failpoints
+TEST := test --locked --workspace $(FAILPOINTS)
 DEBUG := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
@@ -25,12 +28,13 @@ demo: setup ## Shows Squire at work, in a folder of its own. KEEP=1 leaves it ru
 
 test: setup ## Checks the format, builds everything and runs all suites.
 	@! cargo fmt --version >/dev/null 2>&1 || cargo fmt --all --check
-	@.ci/quietly building $(BUILD)
-	@.ci/quietly 'building the tests' test --locked --workspace --no-run
-	@cargo test --locked --workspace --quiet
+	@.ci/quietly building $(BUILD) $(FAILPOINTS)
+	@.ci/quietly 'building the tests' $(TEST) --no-run
+	@cargo $(TEST) --quiet
 
 lint: setup ## Runs clippy. It compiles all dependencies once more, for itself.
 	@.ci/quietly checking clippy --locked --workspace --all-targets -- -D warnings
+	@.ci/quietly 'checking the tests' clippy --locked --workspace $(FAILPOINTS) --all-targets -- -D warnings
 
 bench: setup ## Builds with optimisation and measures. ONLY=name measures one thing.
 	@.ci/quietly 'building for speed' $(BUILD) --release --bin squire --bin squire-bench

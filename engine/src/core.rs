@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     error::{Error, Result},
+    failpoint,
     liveness::Liveness,
     manifest::{Manifest, Refusal, Register, Ticket, TicketState, transition::By},
     names::{HolderId, OperationId, TableKey},
@@ -205,7 +206,10 @@ impl Core {
         let nothing =
             Transaction::new(base, Operation::ReserveFragments { num_fragments: 0 }, None);
         let fence = Staged::new(nothing, None, OperationId::fresh());
-        match commit_at(table, &fence, base).await {
+        failpoint::hit!(BEFORE_FENCE);
+        let landing = commit_at(table, &fence, base).await;
+        failpoint::hit!(AFTER_FENCE);
+        match landing {
             Landing::Landed(_) | Landing::Taken => {
                 tracing::info!(table = %table.key, version = base + 1, uri = %self.storage.uri, "fenced");
                 Ok(())

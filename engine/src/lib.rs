@@ -22,6 +22,7 @@
 mod collection;
 mod core;
 mod error;
+pub mod failpoint;
 mod graph;
 mod healing;
 pub mod input;

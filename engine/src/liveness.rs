@@ -17,6 +17,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, path::Path}
 
 use crate::{
     error::{Error, Result},
+    failpoint,
     manifest::Ticket,
     names::{HolderId, OperationId},
 };
@@ -118,10 +119,12 @@ impl Liveness {
 
     async fn beat(&self) -> Result<()> {
         let holder = self.holder.as_str().to_owned();
+        failpoint::hit!(BEFORE_HEARTBEAT);
         let written = self
             .store
             .put(&self.path(&self.holder), holder.into())
             .await;
+        failpoint::hit!(AFTER_HEARTBEAT);
         written
             .map(|_| ())
             .map_err(|e| Error::store("writing a heartbeat of", &self.uri, e))
@@ -130,7 +133,9 @@ impl Liveness {
     /// Removes this process's heartbeat, when it leaves for good.
     pub(crate) async fn leave(&self) {
         if lock(&self.beating).beaten {
+            failpoint::hit!(BEFORE_HEARTBEAT_DELETE);
             let _ = self.store.delete(&self.path(&self.holder)).await;
+            failpoint::hit!(AFTER_HEARTBEAT_DELETE);
         }
     }
 

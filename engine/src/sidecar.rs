@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     error::{Error, Result},
+    failpoint,
     manifest::{OperationKind, transition::Structure},
     names::{HolderId, OperationId, TableKey},
     operation::LoadMode,
@@ -153,7 +154,10 @@ impl Recovery {
         })?;
         let options = PutOptions::from(PutMode::Create);
         let path = self.path(sidecar.operation);
-        match self.store.put_opts(&path, bytes.into(), options).await {
+        failpoint::hit!(BEFORE_SIDECAR_CREATE);
+        let put = self.store.put_opts(&path, bytes.into(), options).await;
+        failpoint::hit!(AFTER_SIDECAR_CREATE);
+        match put {
             // The name is this operation's own: it is there because a retry inside the client wrote it.
             Ok(_) | Err(StoreError::AlreadyExists { .. }) => Ok(()),
             Err(e) => Err(failed(e)),
@@ -192,7 +196,10 @@ impl Recovery {
 
     /// Deletes a sidecar whose operation has ended. Best effort: what stays is deleted by a healer.
     pub(crate) async fn delete(&self, operation: OperationId) {
-        match self.store.delete(&self.path(operation)).await {
+        failpoint::hit!(BEFORE_SIDECAR_DELETE);
+        let deleted = self.store.delete(&self.path(operation)).await;
+        failpoint::hit!(AFTER_SIDECAR_DELETE);
+        match deleted {
             Ok(()) | Err(StoreError::NotFound { .. }) => {}
             Err(e) => {
                 tracing::warn!(%operation, uri = %self.uri, error = %e, "a sidecar could not be deleted; a healer will");

@@ -24,7 +24,10 @@ use object_store::{
 use tokio::sync::watch;
 
 use super::{Manifest, codec, voice::Voice};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    failpoint,
+};
 
 const SUFFIX: &str = ".json";
 /// A manifest that was seen is worth a try for so long.
@@ -199,10 +202,13 @@ impl Register {
             source: Box::new(e),
         })?;
         let options = PutOptions::from(PutMode::Create);
-        self.store
+        failpoint::hit!(BEFORE_MANIFEST_CREATE);
+        let put = self
+            .store
             .put_opts(&self.path(manifest.number), bytes.into(), options)
-            .await
-            .map(|_| ())
+            .await;
+        failpoint::hit!(AFTER_MANIFEST_CREATE);
+        put.map(|_| ())
     }
 
     /// Deletes the objects below a mark that counts; says how many.
@@ -219,13 +225,15 @@ impl Register {
                 Ok(below.then_some(object.location))
             })
             .boxed();
+        failpoint::hit!(BEFORE_MANIFESTS_DELETE);
         let deleted = self.store.delete_stream(old).filter(|deleted| {
             // Another process collects at the same time.
             let by_another = matches!(deleted, Err(StoreError::NotFound { .. }));
             std::future::ready(!by_another)
         });
-        let deleted = deleted.try_fold(0, |n, _| async move { Ok(n + 1) });
-        deleted.await.map_err(failed)
+        let deleted = deleted.try_fold(0, |n, _| async move { Ok(n + 1) }).await;
+        failpoint::hit!(AFTER_MANIFESTS_DELETE);
+        deleted.map_err(failed)
     }
 
     /// The newest manifest after a create of `mine` that succeeded: one list, and no read while mine is the

@@ -26,6 +26,7 @@ use super::effects::{self, Carried};
 use crate::{
     core::Core,
     error::{Error, Result},
+    failpoint,
     maintenance::compaction::{self, CompactionPolicy, Group, Reason, Skip, Verdict},
     manifest::{
         Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched, transition,
@@ -204,6 +205,7 @@ async fn rewrite(
     groups: &[Group],
     policy: &CompactionPolicy,
 ) -> Result<Vec<RewriteResult>> {
+    failpoint::hit!(BEFORE_REWRITE);
     let by_id = fragments_by_id(dataset);
     let mut results = Vec::new();
     for group in groups {
@@ -226,6 +228,7 @@ async fn rewrite(
         let result = task.execute(dataset).await;
         results.push(result.map_err(|e| table.failed("rewriting", e))?);
     }
+    failpoint::hit!(AFTER_REWRITE);
     Ok(results)
 }
 

@@ -11,6 +11,7 @@ use super::load::LoadMode;
 use crate::{
     core::Core,
     error::{Error, Result},
+    failpoint,
     manifest::{
         Call, Ending, Manifest, Refusal, TicketState,
         transition::{self, By},
@@ -196,7 +197,10 @@ async fn land(
         }
         straight = false;
         // (c)
-        match commit_at(&table, &staged, head).await {
+        failpoint::hit!(BEFORE_COMMIT);
+        let landing = commit_at(&table, &staged, head).await;
+        failpoint::hit!(AFTER_COMMIT);
+        match landing {
             Landing::Landed(version) => {
                 if head > effect.base {
                     tracing::info!(table = %effect.table, %operation, base = effect.base, version, uri = %core.storage.uri, "drift that slipped in between is published along");

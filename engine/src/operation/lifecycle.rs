@@ -17,6 +17,7 @@ use super::{
 use crate::{
     core::Core,
     error::{Error, Result},
+    failpoint,
     liveness::Alive,
     manifest::{
         Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched,
@@ -122,6 +123,19 @@ fn ticket(core: &Core, work: &dyn Work, touched: &Touched, operation: OperationI
     }
 }
 
+/// Step 5.
+async fn stage(
+    core: &Core,
+    work: &dyn Work,
+    snapshot: &Manifest,
+    operation: OperationId,
+) -> Result<Stage> {
+    failpoint::hit!(BEFORE_STAGE);
+    let stage = work.stage(core, snapshot, operation).await?;
+    failpoint::hit!(AFTER_STAGE);
+    Ok(stage)
+}
+
 /// The short form; `None` when it does not apply or something moved, with nothing changed.
 async fn short_form(
     core: &Arc<Core>,
@@ -134,7 +148,7 @@ async fn short_form(
     if snapshot.ahead(&ticket).next().is_some() || work.touched_on(&snapshot) != *touched {
         return Ok(None);
     }
-    let stage = match work.stage(core, &snapshot, operation).await {
+    let stage = match stage(core, work, &snapshot, operation).await {
         // What is past the pin may be an operation decided since the snapshot: under a ticket it shows.
         Err(Error::Drift { .. }) => return Ok(None),
         staged => staged?,
@@ -280,7 +294,7 @@ async fn with_ticket(
         held.abort().await;
         return Ok(Long::Grew(grown));
     }
-    let stage = match work.stage(core, &snapshot, operation).await {
+    let stage = match stage(core, work, &snapshot, operation).await {
         Ok(stage) => stage,
         // What is past the pin may be the work of whoever went next, after a healer took the ticket away.
         Err(Error::Drift { .. }) if lost_its_ticket(core, operation).await => {

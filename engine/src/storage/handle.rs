@@ -22,6 +22,8 @@ use object_store::{
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use crate::failpoint;
+
 /// So long an abandoned rewrite waits for its writes that are on their way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -91,12 +93,14 @@ impl Handle {
 
 async fn delete(store: &Arc<dyn ObjectStore>, created: &BTreeSet<Path>) {
     let paths = futures::stream::iter(created.clone().into_iter().map(Ok)).boxed();
+    failpoint::hit!(BEFORE_CREATED_DELETE);
     let mut deletions = store.delete_stream(paths);
     while let Some(deleted) = deletions.next().await {
         if let Err(e) = deleted {
             tracing::debug!(error = %e, "a file of an abandoned rewrite stays behind");
         }
     }
+    failpoint::hit!(AFTER_CREATED_DELETE);
 }
 
 fn is_transaction(path: &Path) -> bool {

@@ -15,6 +15,7 @@ use prost::Message;
 use super::Table;
 use crate::{
     error::{Error, Result},
+    failpoint,
     names::OperationId,
     sidecar::{Blob, Effect},
 };
@@ -120,6 +121,7 @@ impl Staged {
     /// committed. Best effort: what stays is removed by cleanup some days later.
     pub(crate) async fn delete_files(&self, table: &Table) {
         let base = table.storage.table_base(&table.path);
+        failpoint::hit!(BEFORE_STAGED_DELETE);
         for file in self.own_files() {
             let path = file
                 .split('/')
@@ -128,6 +130,7 @@ impl Staged {
                 tracing::debug!(table = %table.key, %path, error = %e, "a staged file stays behind");
             }
         }
+        failpoint::hit!(AFTER_STAGED_DELETE);
     }
 
     /// The files, below the table's folder, that this effect alone brought into the world.
