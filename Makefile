@@ -10,7 +10,7 @@ TEST := test --locked --workspace $(FAILPOINTS)
 DEBUG := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo test lint bench soak year
+.PHONY: help setup build demo test matrix lint bench soak year
 .DEFAULT_GOAL := help
 
 help: ## Lists the tasks.
@@ -31,6 +31,10 @@ test: setup ## Checks the format, builds everything and runs all suites.
 	@.ci/quietly building $(BUILD) $(FAILPOINTS)
 	@.ci/quietly 'building the tests' $(TEST) --no-run
 	@cargo $(TEST) --quiet
+
+matrix: setup ## Runs the crash matrix alone. ONLY=name runs the kinds of operation with that in their names.
+	@.ci/quietly 'building the tests' $(TEST) --no-run
+	@SQUIRE_MATRIX="$(ONLY)" cargo $(TEST) --quiet --test faults matrix
 
 lint: setup ## Runs clippy. It compiles all dependencies once more, for itself.
 	@.ci/quietly checking clippy --locked --workspace --all-targets -- -D warnings

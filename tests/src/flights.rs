@@ -74,6 +74,20 @@ pub fn planes(from: usize, to: usize, seats: i32) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), columns).expect("columns fit")
 }
 
+/// Airports `from..to`, each with this name.
+pub fn airports(from: usize, to: usize, name: &str) -> RecordBatch {
+    let schema = ArrowSchema::new(vec![
+        Field::new("faa", DataType::Utf8, false),
+        Field::new("name", DataType::Utf8, true),
+    ]);
+    let codes: Vec<_> = (from..to).map(|n| format!("D{n:02}")).collect();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(codes)),
+        Arc::new(StringArray::from(vec![name; to - from])),
+    ];
+    RecordBatch::try_new(Arc::new(schema), columns).expect("columns fit")
+}
+
 /// A load of one day's flights.
 pub fn day(day: i32, rows: usize) -> LoadRequest {
     append("edge:Flight", flights(day, rows))

@@ -5,6 +5,7 @@
 pub mod bank;
 pub mod crew;
 pub mod daemon;
+pub mod fault;
 pub mod fingerprint;
 pub mod flights;
 pub mod layout;
@@ -13,3 +14,4 @@ pub mod place;
 pub mod process;
 pub mod show;
 pub mod store;
+pub mod wrapped;

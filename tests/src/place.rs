@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use lance_io::object_store::ObjectStore;
+use object_store::ObjectStoreExt;
 use squire_engine::{Graph, Options, Snapshot};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -76,6 +78,21 @@ impl Place {
         all.into_iter().filter(|path| path.contains(part)).collect()
     }
 
+    /// A copy of everything below the root.
+    pub async fn template(&self) -> Template {
+        let (store, root) = self.store().await;
+        let mut objects = Vec::new();
+        for path in self.objects("").await {
+            let read = store.inner.get(&path.as_str().into()).await;
+            let bytes = read.expect("it was listed").bytes().await;
+            let below = path
+                .strip_prefix(root.as_ref())
+                .expect("it was listed below");
+            objects.push((below.to_owned(), bytes.expect("memory can be read")));
+        }
+        Template { objects }
+    }
+
     /// Every sidecar.
     pub async fn sidecars(&self) -> BTreeSet<String> {
         self.objects("_squire/recovery/").await
@@ -85,6 +102,26 @@ impl Place {
     pub async fn store(&self) -> (std::sync::Arc<ObjectStore>, object_store::path::Path) {
         let store = ObjectStore::from_uri(&self.lance_uri()).await;
         store.expect("memory is there")
+    }
+}
+
+/// The objects of a graph, to make other graphs of.
+#[derive(Clone, Debug)]
+pub struct Template {
+    objects: Vec<(String, Bytes)>,
+}
+
+impl Template {
+    /// One more graph, the same in everything but its root.
+    pub async fn place(&self) -> Place {
+        let place = Place::empty();
+        let (store, root) = place.store().await;
+        for (below, bytes) in &self.objects {
+            let path = format!("{root}{below}").into();
+            let put = store.inner.put(&path, bytes.clone().into()).await;
+            put.expect("memory can be written");
+        }
+        place
     }
 }
 

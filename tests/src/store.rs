@@ -1,7 +1,6 @@
 //! Stores that watch: every request is recorded, and chosen ones can be held back.
 
 use std::{
-    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -9,48 +8,15 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream, stream::BoxStream};
 use lance_io::object_store::WrappingObjectStore;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, list::PaginatedListStore,
-    path::Path,
-};
+use object_store::{Result, path::Path};
 use tokio::{
     sync::{Notify, Semaphore},
     time::timeout,
 };
 
-/// What a request does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verb {
-    /// Reads an object or a part of it.
-    Get,
-    /// Asks for an object's size and time.
-    Head,
-    /// Lists.
-    List,
-    /// Writes an object.
-    Put,
-    /// Deletes an object.
-    Delete,
-}
-
-/// One request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// What it does.
-    pub verb: Verb,
-    /// To which object or prefix.
-    pub path: String,
-}
-
-impl Request {
-    /// Whether it concerns Squire's own objects of this kind: `manifest`, `recovery`, `alive`.
-    pub fn is_squire(&self, folder: &str) -> bool {
-        self.path.contains(&format!("_squire/{folder}"))
-    }
-}
+use crate::wrapped::{self, Hooks};
+pub use crate::wrapped::{Request, Verb};
 
 /// When a gate holds a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,18 +113,12 @@ impl Watch {
 
     /// As the engine takes it.
     pub fn wrapper(&self) -> Option<Arc<dyn WrappingObjectStore>> {
-        Some(Arc::new(self.clone()))
+        wrapped::wrapper(Arc::new(self.clone()))
     }
 
     /// What was asked since the last call.
     pub fn take(&self) -> Vec<Request> {
-        std::mem::take(
-            &mut *self
-                .0
-                .requests
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        std::mem::take(&mut *lock(&self.0.requests))
     }
 
     /// Holds back every request with this verb whose path contains `part`.
@@ -208,22 +168,6 @@ impl Watch {
         gate
     }
 
-    fn note(&self, verb: Verb, path: &str) {
-        lock(&self.0.requests).push(Request {
-            verb,
-            path: path.to_owned(),
-        });
-    }
-
-    async fn before(&self, verb: Verb, path: &Path) {
-        self.note(verb, path.as_ref());
-        self.wait(verb, path, Moment::Before).await;
-    }
-
-    async fn after(&self, verb: Verb, path: &Path) {
-        self.wait(verb, path, Moment::After).await;
-    }
-
     async fn wait(&self, verb: Verb, path: &Path, moment: Moment) {
         let stops = |gate: &&Arc<Gate>| gate.stops(verb, path, moment);
         let gate = lock(&self.0.gates).iter().find(stops).cloned();
@@ -231,135 +175,24 @@ impl Watch {
             gate.pass().await;
         }
     }
-
-    /// A listing that waits at its gate first.
-    fn listing(
-        &self,
-        prefix: Option<&Path>,
-        list: impl FnOnce(Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> + Send + 'static,
-    ) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (watch, prefix) = (self.clone(), prefix.cloned());
-        stream::once(async move {
-            watch
-                .before(Verb::List, prefix.as_ref().unwrap_or(&Path::ROOT))
-                .await;
-            list(prefix.as_ref())
-        })
-        .flatten()
-        .boxed()
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl WrappingObjectStore for Watch {
-    fn wrap(&self, _prefix: &str, inner: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
-        Arc::new(Watched {
-            inner,
-            watch: self.clone(),
-        })
-    }
-
-    fn wrap_paginated(
-        &self,
-        _prefix: &str,
-        _original: Arc<dyn PaginatedListStore>,
-    ) -> Option<Arc<dyn PaginatedListStore>> {
-        None
-    }
-}
-
-#[derive(Debug)]
-struct Watched {
-    inner: Arc<dyn ObjectStore>,
-    watch: Watch,
-}
-
-impl fmt::Display for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Watched({})", self.inner)
-    }
-}
-
 #[async_trait::async_trait]
-impl ObjectStore for Watched {
-    async fn put_opts(&self, to: &Path, payload: PutPayload, o: PutOptions) -> Result<PutResult> {
-        self.watch.before(Verb::Put, to).await;
-        let put = self.inner.put_opts(to, payload, o).await;
-        self.watch.after(Verb::Put, to).await;
-        put
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        to: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.watch.before(Verb::Put, to).await;
-        self.inner.put_multipart_opts(to, options).await
-    }
-
-    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-        let verb = if options.head { Verb::Head } else { Verb::Get };
-        self.watch.before(verb, from).await;
-        self.inner.get_opts(from, options).await
-    }
-
-    async fn get_ranges(
-        &self,
-        from: &Path,
-        ranges: &[std::ops::Range<u64>],
-    ) -> Result<Vec<bytes::Bytes>> {
-        self.watch.before(Verb::Get, from).await;
-        self.inner.get_ranges(from, ranges).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        let watch = self.watch.clone();
-        let seen = locations.then(move |location| {
-            let watch = watch.clone();
-            async move {
-                if let Ok(path) = &location {
-                    watch.before(Verb::Delete, path).await;
-                }
-                location
-            }
+impl Hooks for Watch {
+    async fn before(&self, verb: Verb, path: &Path) {
+        lock(&self.0.requests).push(Request {
+            verb,
+            path: path.to_string(),
         });
-        self.inner.delete_stream(seen.boxed())
+        self.wait(verb, path, Moment::Before).await;
     }
 
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let inner = self.inner.clone();
-        self.watch.listing(prefix, move |prefix| inner.list(prefix))
-    }
-
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        offset: &Path,
-    ) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (inner, offset) = (self.inner.clone(), offset.clone());
-        self.watch.listing(prefix, move |prefix| {
-            inner.list_with_offset(prefix, &offset)
-        })
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.watch
-            .before(Verb::List, prefix.unwrap_or(&Path::ROOT))
-            .await;
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.watch.before(Verb::Put, to).await;
-        let copied = self.inner.copy_opts(from, to, options).await;
-        self.watch.after(Verb::Put, to).await;
-        copied
+    async fn after(&self, verb: Verb, path: &Path) -> Result<()> {
+        self.wait(verb, path, Moment::After).await;
+        Ok(())
     }
 }

@@ -1,0 +1,6 @@
+//! Whatever goes wrong with a process or its store, at any write: what a graph promises all the same.
+#![allow(missing_docs)]
+
+mod kinds;
+mod matrix;
+mod state;

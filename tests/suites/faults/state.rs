@@ -1,0 +1,68 @@
+//! What readers of a graph see, manifest by manifest.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::datatypes::Schema as ArrowSchema;
+use lance::dataset::builder::DatasetBuilder;
+use object_store::ObjectStoreExt;
+use squire_engine::{TableKey, manifest::Manifest};
+use squire_tests::{fingerprint::Fingerprint, place::Place};
+
+/// All tables of one snapshot.
+pub(crate) type State = BTreeMap<TableKey, Seen>;
+
+/// One table, at one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    fields: ArrowSchema,
+    rows: Fingerprint,
+    fragments: usize,
+}
+
+/// Looks at each version of a table once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reader {
+    seen: HashMap<(String, u64), Seen>,
+}
+
+impl Reader {
+    /// What a reader of this manifest sees.
+    pub(crate) async fn look(&mut self, place: &Place, manifest: &Manifest) -> State {
+        let mut state = State::new();
+        for (key, entry) in &manifest.tables {
+            let version = (entry.path.clone(), entry.pin);
+            let seen = match self.seen.get(&version) {
+                Some(seen) => seen.clone(),
+                None => look_at(place, &entry.path, entry.pin).await,
+            };
+            self.seen.insert(version, seen.clone());
+            state.insert(key.clone(), seen);
+        }
+        state
+    }
+}
+
+async fn look_at(place: &Place, path: &str, version: u64) -> Seen {
+    let dataset = DatasetBuilder::from_uri(format!("{}/{path}", place.lance_uri()))
+        .with_version(version)
+        .load()
+        .await
+        .unwrap_or_else(|e| panic!("version {version} of {path} is published: {e}"));
+    Seen {
+        fields: ArrowSchema::from(dataset.schema()),
+        rows: Fingerprint::of(&dataset).await.unwrap(),
+        fragments: dataset.manifest().fragments.len(),
+    }
+}
+
+/// Every manifest that there is, oldest first.
+pub(crate) async fn manifests(place: &Place) -> Vec<Manifest> {
+    let (store, _) = place.store().await;
+    let mut manifests = Vec::new();
+    for path in place.objects("_squire/manifest/").await {
+        let found = store.inner.get(&path.as_str().into()).await.unwrap();
+        let bytes = found.bytes().await.unwrap();
+        manifests.push(serde_json::from_slice(&bytes).expect("a small manifest is plain JSON"));
+    }
+    manifests
+}
