@@ -10,7 +10,7 @@ TEST := test --locked --workspace $(FAILPOINTS)
 DEBUG := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo test matrix lint bench soak year
+.PHONY: help setup build demo test matrix model lint bench soak year
 .DEFAULT_GOAL := help
 
 help: ## Lists the tasks.
@@ -47,6 +47,10 @@ bench: setup ## Builds with optimisation and measures. ONLY=name measures one th
 soak: setup ## Kills writers and daemons of one graph: make soak [MINUTES=60] [SEED=number]
 	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-soak
 	@"$(DEBUG)/squire-soak" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+model: setup ## Explores the large worlds of the protocol's model, for long. ONLY=words picks some.
+	@.ci/quietly 'building the tests' $(TEST) --no-run
+	@ONLY="$(ONLY)" cargo $(TEST) --test model -- --ignored --nocapture
 
 year: setup ## Loads and maintains a whole year of flights: make year DATA=folder
 	$(if $(DATA),,$(error say where the Parquet files are: make year DATA=folder))

@@ -88,7 +88,7 @@ pub enum Refusal {
 impl Refusal {
     /// Whether a refused `decide` proves that the operation never took place and never will, so that what was staged
     /// for it may be deleted. It is asked with every create of the call closed.
-    pub(crate) fn proves_absence(&self) -> bool {
+    pub fn proves_absence(&self) -> bool {
         matches!(
             self,
             Self::NotInFront { .. }

@@ -441,8 +441,11 @@ async fn attempt(
             Ok(Attempt::Lost)
         }
         // Somebody else says so, and knows more than this process: the files stay for cleanup to judge.
-        Ok(Carried::Ended(Ending::Discarded | Ending::Aborted)) => Ok(Attempt::Lost),
-        Ok(Carried::Forgotten | Carried::Quarantined { .. }) => Err(unknown(None)),
+        Ok(Carried::Ended(Ending::Discarded)) => Ok(Attempt::Lost),
+        // What was decided is never aborted: its outcome was trimmed, and its sidecar barred since.
+        Ok(Carried::Ended(Ending::Aborted) | Carried::Forgotten | Carried::Quarantined { .. }) => {
+            Err(unknown(None))
+        }
         Err(e) => Err(unknown(Some(e))),
     }
 }
