@@ -19,7 +19,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::{
-    Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path,
+    Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path,
 };
 use tokio::sync::watch;
 
@@ -86,19 +86,28 @@ impl Register {
 
     /// The newest manifest: one list past the newest that was seen, and one read when there is a newer one.
     ///
+    /// Between the two it may be collected, deleted, and created anew by a writer that slept: an object that never
+    /// counted. So what is read must be what was listed; where entity tags do not show that, a second list does.
+    ///
     /// # Errors
     /// [`Error::NotAGraph`] when there is no manifest at all; [`Error::Damaged`]; [`Error::Store`].
     pub(crate) async fn newest(&self) -> Result<Arc<Manifest>> {
         loop {
             let seen = self.seen();
-            let Some(number) = self.list_newest(seen.as_ref().map(|m| m.number)).await? else {
+            let Some(listed) = self.list_newest(seen.as_ref().map(|m| m.number)).await? else {
                 // Nothing is past the newest seen, and the newest is never collected.
                 return seen.ok_or_else(|| Error::NotAGraph {
                     uri: self.uri.clone(),
                 });
             };
             // Gone between list and read: it was collected, so there is a newer one.
-            if let Some(manifest) = self.read(number).await? {
+            let Some((manifest, read)) = self.read_object(listed.number).await? else {
+                continue;
+            };
+            // The newest is never collected.
+            let same =
+                listed.is_same(&read) || self.list_newest(Some(listed.number)).await?.is_none();
+            if same {
                 return Ok(self.remember(Arc::new(manifest)));
             }
         }
@@ -115,7 +124,7 @@ impl Register {
         manifest
     }
 
-    async fn list_newest(&self, after: Option<u64>) -> Result<Option<u64>> {
+    async fn list_newest(&self, after: Option<u64>) -> Result<Option<Listed>> {
         let asked = Instant::now();
         let objects = match after {
             Some(number) => self
@@ -124,8 +133,16 @@ impl Register {
             None => self.store.list(Some(&self.dir)),
         };
         objects
-            .try_fold(None, |newest: Option<u64>, object| async move {
-                Ok(newest.max(number_of(&object.location)))
+            .try_fold(None, |newest: Option<Listed>, object| async move {
+                let number = number_of(&object.location);
+                let known = newest.as_ref().map(|n| n.number);
+                Ok(match number.filter(|_| number > known) {
+                    Some(number) => Some(Listed {
+                        number,
+                        e_tag: object.e_tag,
+                    }),
+                    None => newest,
+                })
             })
             .await
             .inspect(|_| {
@@ -143,15 +160,23 @@ impl Register {
     /// # Errors
     /// [`Error::Damaged`], [`Error::NewerFormat`], [`Error::Store`].
     pub(crate) async fn read(&self, number: u64) -> Result<Option<Manifest>> {
+        let read = self.read_object(number).await?;
+        Ok(read.map(|(manifest, _)| manifest))
+    }
+
+    async fn read_object(&self, number: u64) -> Result<Option<(Manifest, ObjectMeta)>> {
+        let failed = |e| Error::store("reading a manifest of", &self.uri, e);
         let path = self.path(number);
-        let bytes = match self.store.get(&path).await {
-            Ok(found) => found.bytes().await,
+        let found = match self.store.get(&path).await {
+            Ok(found) => found,
             Err(StoreError::NotFound { .. }) => return Ok(None),
-            Err(e) => Err(e),
+            Err(e) => return Err(failed(e)),
         };
-        let bytes = bytes.map_err(|e| Error::store("reading a manifest of", &self.uri, e))?;
+        let meta = found.meta.clone();
+        let bytes = found.bytes().await.map_err(failed)?;
         let object = path.filename().unwrap_or_default();
-        codec::decode(&bytes, number, object, &self.uri).map(Some)
+        let manifest = codec::decode(&bytes, number, object, &self.uri)?;
+        Ok(Some((manifest, meta)))
     }
 
     /// Creates the first manifest of a graph, twice: the second create must fail, or the store cannot carry
@@ -256,6 +281,21 @@ impl Register {
             }
             _ => false,
         }
+    }
+}
+
+/// A manifest object as a list shows it.
+struct Listed {
+    number: u64,
+    e_tag: Option<String>,
+}
+
+impl Listed {
+    /// Whether an object that was read is the one that was listed, by their entity tags. Some stores quote them in one
+    /// place and not in the other.
+    fn is_same(&self, read: &ObjectMeta) -> bool {
+        let bare = |tag: &Option<String>| tag.as_ref().map(|t| t.trim_matches('"').to_owned());
+        self.e_tag.is_some() && bare(&self.e_tag) == bare(&read.e_tag)
     }
 }
 

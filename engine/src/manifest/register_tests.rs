@@ -13,8 +13,8 @@ use std::{
 use chrono::DateTime;
 use futures::stream::BoxStream;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    PutMultipartOptions, PutPayload, PutResult, memory::InMemory,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, PutMultipartOptions,
+    PutPayload, PutResult, memory::InMemory,
 };
 use uuid::Uuid;
 
@@ -47,6 +47,8 @@ struct Flaky {
     overwrites: bool,
     script: StdMutex<VecDeque<Fault>>,
     late: StdMutex<Option<(Path, PutPayload)>>,
+    /// Objects that take the place of others just before the next read.
+    before_read: StdMutex<Vec<(Path, PutPayload)>>,
     asked: StdMutex<(usize, usize, usize)>,
 }
 
@@ -147,6 +149,10 @@ impl ObjectStore for Flaky {
 
     async fn get_opts(&self, from: &Path, options: GetOptions) -> object_store::Result<GetResult> {
         self.count(|asked| asked.2 += 1);
+        let changed = std::mem::take(&mut *self.before_read.lock().unwrap());
+        for (path, payload) in changed {
+            self.inner.put(&path, payload).await?;
+        }
         self.inner.get_opts(from, options).await
     }
 
@@ -509,6 +515,25 @@ async fn a_create_at_a_collected_number_does_not_count() {
     let manifest = enter(&sleeper, 7).await;
     assert_eq!((manifest.number, manifest.queue.len()), (6, 4));
     assert_eq!(found(&store).await, (6, 4));
+}
+
+#[tokio::test]
+async fn an_object_that_was_created_anew_between_list_and_read_is_not_taken() {
+    let (store, writer) = graph(true, []).await;
+    let second = enter(&writer, 7).await;
+    let sleepers = enqueue(&first(), &ticket(8), &by()).unwrap();
+    let third = collect(&second, 3, &by()).unwrap();
+    let (Step::Next(sleepers), Step::Next(third)) = (sleepers, third) else {
+        panic!("both make a manifest");
+    };
+    for manifest in [sleepers, third] {
+        let object = codec::encode(&manifest).unwrap();
+        let changed = (writer.path(manifest.number), object.into());
+        store.before_read.lock().unwrap().push(changed);
+    }
+    let newest = register(&store, true).newest().await.unwrap();
+    assert_eq!(newest.number, 3);
+    assert!(newest.ticket(ticket(7).operation).is_some());
 }
 
 #[tokio::test]
