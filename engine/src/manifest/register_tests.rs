@@ -407,6 +407,16 @@ async fn a_put_that_landed_unheard_counts_exactly_once() {
 }
 
 #[tokio::test]
+async fn a_last_attempt_that_landed_unheard_counts() {
+    for definite in [true, false] {
+        let script = [Fault::Lost, Fault::Lost, Fault::Lost, Fault::LandedUnheard];
+        let (store, register) = graph(definite, script).await;
+        assert_eq!(enter(&register, 7).await.queue.len(), 1);
+        assert_eq!(found(&store).await, (2, 1));
+    }
+}
+
+#[tokio::test]
 async fn a_put_that_lands_late_counts_exactly_once() {
     let (store, register) = graph(false, [Fault::LandsLate]).await;
     enter(&register, 7).await;

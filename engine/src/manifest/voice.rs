@@ -151,6 +151,7 @@ impl Register {
             },
         };
         let mut failures = 0;
+        let mut last_failure = None;
         while !calls.is_empty() {
             let mut batch = Batch::on(&manifest);
             let mut places = Vec::with_capacity(calls.len());
@@ -170,6 +171,9 @@ impl Register {
             }
             let next = batch.into_next();
             calls = self.answer_settled(calls, places, &manifest);
+            if let Some(e) = last_failure {
+                return self.give_up(calls, e);
+            }
             let Some(next) = next.map(|next| Arc::new(*next)) else {
                 continue;
             };
@@ -227,7 +231,9 @@ impl Register {
                     call.open.blame(e.retold());
                 }
                 if failures == MAX_FAILURES {
-                    return self.give_up(calls, e);
+                    // This attempt, too, may have landed: what the manifest shows is answered first.
+                    last_failure = Some(e);
+                    continue;
                 }
                 sleep(FAILURE_PAUSE * failures).await;
             }
