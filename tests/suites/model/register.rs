@@ -82,6 +82,15 @@ impl Run<'_> {
         }
     }
 
+    /// Whether the manifest that is seen settles the call, so that nothing is left to be written.
+    fn is_settled(&self) -> bool {
+        let outcome = self
+            .protocol
+            .manifests
+            .compute(self.actor.seen, self.call());
+        self.holds(Rule::LookBeforeGivingUp) && !matches!(outcome, Outcome::Next(_))
+    }
+
     fn call(&self) -> Call {
         let actor = &self.actor;
         let operation = actor.operation;
@@ -184,14 +193,14 @@ impl Run<'_> {
             if landed_not && open.lowest == open.highest {
                 self.actor.open = Open::default();
             }
-            if self.actor.failures == MAX_FAILURES {
-                self.end_call(if self.actor.open.is_closed() {
-                    Ended::NotWritten
-                } else {
-                    Ended::Unknown
-                });
-                return;
-            }
+        }
+        if self.actor.failures == MAX_FAILURES && !self.is_settled() {
+            self.end_call(if self.actor.open.is_closed() {
+                Ended::NotWritten
+            } else {
+                Ended::Unknown
+            });
+            return;
         }
         self.compute();
     }

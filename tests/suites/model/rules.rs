@@ -11,6 +11,8 @@ pub(crate) enum Rule {
     CloseOnlyUncollected,
     /// A refusal while a create is open is `OutcomeUnknown`, not a failure.
     OpenIsUnknown,
+    /// A call gives up on the store only when the manifest that was listed last does not settle it.
+    LookBeforeGivingUp,
     /// A refusal counts only on a manifest that was listed after the call began.
     RefuseOnListed,
     /// Manifests are deleted only once the mark counts.

@@ -21,6 +21,11 @@ pub(crate) fn all() -> Vec<Configuration> {
         .with(|b| (b.late, b.collections) = (1, 1)),
         Configuration::new("two short loads of a table", &[short(A), short(A)], 1)
             .with(|b| b.errors = 1),
+        Configuration::new("a load on a store that keeps failing", &[short(A)], 1)
+            .with(|b| (b.errors, b.failures, b.crashes) = (1, 2, 1)),
+        Configuration::new("a load on a disk that keeps failing", &[short(A)], 1)
+            .with(|b| (b.errors, b.failures, b.crashes) = (1, 2, 1))
+            .but(|c| c.definite = true),
         Configuration::new("a load, read as it was listed", &[short(A)], 1)
             .with(|b| b.collections = 2)
             .but(|c| c.split_reads = true),

@@ -25,6 +25,10 @@ pub(crate) fn missed() -> Vec<(Rule, Configuration)> {
         (CloseOnlyUncollected, answer_lost()),
         (OpenIsUnknown, answer_lost()),
         (
+            LookBeforeGivingUp,
+            new(&[short(A)], 1).with(|b| (b.errors, b.failures) = (1, 1)),
+        ),
+        (
             DeleteOnlyCounted,
             new(&[short(A)], 1).with(|b| (b.late, b.collections) = (1, 1)),
         ),
