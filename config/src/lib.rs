@@ -25,4 +25,4 @@ mod units;
 mod values;
 
 pub use error::{ConfigError, Place, Problem};
-pub use settings::{Compaction, Daemon, LogFormat, Settings, Target};
+pub use settings::{Compaction, Daemon, Drift, LogFormat, Settings, Target};

@@ -129,6 +129,7 @@ impl Layers<'_> {
                     Ok(uri) => targets.push(Target {
                         name,
                         uri,
+                        drift: raw.drift.unwrap_or_default(),
                         compaction,
                     }),
                     Err(refusal) => {

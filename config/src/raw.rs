@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::settings::{Compaction, Daemon, LogFormat};
+use crate::settings::{Compaction, Daemon, Drift, LogFormat};
 use crate::units::{self, Bounds};
 use crate::values;
 
@@ -36,6 +36,8 @@ pub(crate) struct RawTarget {
     pub(crate) name: Option<String>,
     #[serde(deserialize_with = "uri")]
     pub(crate) uri: Option<String>,
+    #[serde(deserialize_with = "drift")]
+    pub(crate) drift: Option<Drift>,
     pub(crate) compaction: RawCompaction,
 }
 
@@ -51,6 +53,8 @@ pub(crate) struct RawDaemon {
     tick: Option<Duration>,
     #[serde(deserialize_with = "heal_interval")]
     heal_interval: Option<Duration>,
+    #[serde(deserialize_with = "drift_interval")]
+    drift_interval: Option<Duration>,
     #[serde(deserialize_with = "lease")]
     lease: Option<Duration>,
     #[serde(deserialize_with = "shutdown_grace")]
@@ -69,6 +73,7 @@ impl RawDaemon {
             concurrency: self.concurrency.unwrap_or(default.concurrency),
             tick: self.tick.unwrap_or(default.tick),
             heal_interval: self.heal_interval.unwrap_or(default.heal_interval),
+            drift_interval: self.drift_interval.unwrap_or(default.drift_interval),
             lease: self.lease.unwrap_or(default.lease),
             shutdown_grace: self.shutdown_grace.unwrap_or(default.shutdown_grace),
             log: self.log.unwrap_or(default.log),
@@ -159,6 +164,10 @@ fn uri<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     units::text(d, "a path or a URI, in quotes", values::location)
 }
 
+fn drift<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Drift>, D::Error> {
+    units::text(d, "\"error\" or \"adopt\"", values::drift)
+}
+
 fn listen<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
     units::text(d, "an address such as \"127.0.0.1:9464\"", values::loopback)
 }
@@ -195,6 +204,18 @@ fn heal_interval<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D:
             too_small: "the daemon would do nothing but look, and every look is a request",
             most: HOUR,
             too_large: "what a crashed writer left would be in the way that long",
+        },
+    )
+}
+
+fn drift_interval<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    units::duration(
+        d,
+        &Bounds {
+            least: MOMENT,
+            too_small: "the daemon would do nothing but look, and every look is a request for each table",
+            most: DAY,
+            too_large: "what other programs did to tables would go unseen that long",
         },
     )
 }

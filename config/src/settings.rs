@@ -25,6 +25,8 @@ pub struct Daemon {
     pub tick: Duration,
     /// Time between two searches for what crashed writers left behind.
     pub heal_interval: Duration,
+    /// Time between two searches for tables that other programs changed.
+    pub drift_interval: Duration,
     /// Age at which a heartbeat counts as its holder's death.
     pub lease: Duration,
     /// Time running jobs get to finish when the daemon is told to stop.
@@ -43,6 +45,7 @@ impl Default for Daemon {
             concurrency: 2,
             tick: Duration::from_secs(10),
             heal_interval: Duration::from_secs(30),
+            drift_interval: Duration::from_secs(5 * 60),
             lease: Duration::from_secs(15),
             shutdown_grace: Duration::from_secs(10),
             log: "info".to_owned(),
@@ -72,8 +75,20 @@ pub struct Target {
     /// Where it is: an absolute path, or a URI of the scheme `file`, `memory`, `s3`, `gs` or
     /// `az`, without credentials.
     pub uri: String,
+    /// What happens to a table whose meaning another program changed.
+    pub drift: Drift,
     /// When and how its tables are compacted.
     pub compaction: Compaction,
+}
+
+/// What happens to a table whose meaning a program changed that knows nothing of Squire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Drift {
+    /// Operations on it are refused until an operator has looked.
+    #[default]
+    Error,
+    /// The change is taken along, as long as the table has the columns that the schema declares.
+    Adopt,
 }
 
 /// When and how the tables of one target are compacted.

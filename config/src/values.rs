@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use url::Url;
 
 use crate::error::Refusal;
+use crate::keys;
+use crate::settings::Drift;
 
 /// Longest name of a target, in characters.
 const LONGEST_NAME: usize = 64;
@@ -42,6 +44,21 @@ pub(crate) fn directives(text: &str) -> Result<String, Refusal> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// What happens to a table whose meaning another program changed.
+pub(crate) fn drift(text: &str) -> Result<Drift, Refusal> {
+    match text {
+        "error" => Ok(Drift::Error),
+        "adopt" => Ok(Drift::Adopt),
+        other => Err(Refusal::new(
+            format!("{other:?} is not known"),
+            match keys::nearest(other, ["error", "adopt"].into_iter()) {
+                Some(nearest) => format!("did you mean \"{nearest}\"?"),
+                None => "write \"error\" or \"adopt\"".to_owned(),
+            },
+        )),
+    }
 }
 
 /// The name of a target. It becomes a metric label and a part of file names.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use squire_config::{Compaction, Daemon, LogFormat, Settings};
+use squire_config::{Compaction, Daemon, Drift, LogFormat, Settings};
 use tempfile::TempDir;
 
 const MIB: u64 = 1024 * 1024;
@@ -64,7 +64,7 @@ fn a_target_that_says_nothing_has_the_built_in_policy() {
 #[test]
 fn every_key_of_the_daemon_arrives() {
     let settings = load(
-        "[daemon]\nlisten = '[::1]:0'\nconcurrency = 4\ntick = '1s'\nheal_interval = '2s'\n\
+        "[daemon]\nlisten = '[::1]:0'\nconcurrency = 4\ntick = '1s'\nheal_interval = '2s'\ndrift_interval = '1h'\n\
          lease = '1m 30s'\nshutdown_grace = '500ms'\nlog = 'info,squire=debug'\n\
          log_format = 'json'",
     );
@@ -75,12 +75,23 @@ fn every_key_of_the_daemon_arrives() {
             concurrency: 4,
             tick: Duration::from_secs(1),
             heal_interval: Duration::from_secs(2),
+            drift_interval: Duration::from_secs(3600),
             lease: Duration::from_secs(90),
             shutdown_grace: Duration::from_millis(500),
             log: "info,squire=debug".to_owned(),
             log_format: LogFormat::Json,
         }
     );
+}
+
+#[test]
+fn drift_is_an_error_unless_a_target_says_that_it_is_adopted() {
+    let settings = load(
+        "[[target]]\nname = 'a'\nuri = 'memory://a'\n\
+         [[target]]\nname = 'b'\nuri = 'memory://b'\ndrift = 'adopt'",
+    );
+    let drift: Vec<_> = settings.targets.iter().map(|t| t.drift).collect();
+    assert_eq!(drift, [Drift::Error, Drift::Adopt]);
 }
 
 #[test]

@@ -132,6 +132,11 @@ fn wrong_types_are_refused_with_what_is_expected() {
             "a whole number",
         ),
         (
+            "[[target]]\nname = 'a'\nuri = 'memory://'\ndrift = 'adpot'",
+            "4:9 target[0].drift |",
+            "did you mean \"adopt\"?",
+        ),
+        (
             "[daemon]\nlog_format = 'jsn'",
             "2:14 daemon.log_format |",
             "`json`",
