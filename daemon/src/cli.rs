@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use squire_engine::LoadMode;
+use squire_engine::{DriftPolicy, LoadMode};
 
 /// Background maintenance for Lance tables, and graphs of them under one manifest.
 #[derive(Debug, Parser)]
@@ -60,6 +60,9 @@ pub(crate) enum Command {
         /// Fail unless a table is at this version: TABLE=VERSION. May be given several times.
         #[arg(long, value_name = "TABLE=VERSION", value_parser = table_version)]
         expect: Vec<(String, u64)>,
+        /// What to do about a table that another program changed: error (the default), or adopt.
+        #[arg(long, value_name = "POLICY", default_value_t)]
+        drift: DriftPolicy,
     },
     /// Delete the rows of a table for which a SQL predicate holds.
     #[command(
@@ -75,6 +78,9 @@ pub(crate) enum Command {
         /// Fail unless the table is at this version.
         #[arg(long, value_name = "VERSION")]
         expect: Option<u64>,
+        /// What to do about a table that another program changed: error (the default), or adopt.
+        #[arg(long, value_name = "POLICY", default_value_t)]
+        drift: DriftPolicy,
     },
     /// Compact tables now, whatever the thresholds say; without names, all of them.
     #[command(
@@ -127,6 +133,23 @@ pub(crate) enum Command {
         /// Do not wait for leases: you know that no other writer is at work.
         #[arg(long)]
         now: bool,
+    },
+    /// Show what waits for an operator: quarantined operations, tables that other programs changed, leftovers.
+    #[command(
+        after_help = "Examples:\n  squire repair /var/lib/flights\n  squire repair /var/lib/flights --confirm\n  \
+            squire repair /var/lib/flights Flight --confirm\n  squire repair /var/lib/flights 019aad0e --confirm --publish-partial"
+    )]
+    Repair {
+        #[command(flatten)]
+        graph: GraphArg,
+        /// Only this: a table, or an operation by its id or the first eight digits of it.
+        what: Option<String>,
+        /// Do what the preview says.
+        #[arg(long)]
+        confirm: bool,
+        /// Publish a quarantined operation without the tables that cannot take its effect. Name the operation.
+        #[arg(long, requires = "confirm", requires = "what")]
+        publish_partial: bool,
     },
     /// Run the daemon.
     #[command(after_help = "Example:\n  squire run --config /etc/squire/squire.toml")]

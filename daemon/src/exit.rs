@@ -15,6 +15,9 @@ pub(crate) enum Failure {
     /// The command itself cannot be followed.
     #[error("{0}")]
     Usage(String),
+    /// Something is left that only an operator can mend.
+    #[error("{0}")]
+    Operator(String),
     /// The machine refuses: a port is taken, a file cannot be read.
     #[error("{0}")]
     Machine(String),
@@ -41,6 +44,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::Config(_) | Self::Usage(_) => 2,
             Self::Machine(_) => 1,
+            Self::Operator(_) => 5,
             Self::Engine(e) => match e.advice() {
                 Advice::FixInput => 2,
                 Advice::Retry => match e {

@@ -7,8 +7,16 @@ use std::{
 };
 
 use bytesize::ByteSize;
+use chrono::{DateTime, TimeDelta, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use squire_engine::{Graph, OperationId, Waiting};
+use tokio_util::task::AbortOnDropHandle;
+
+/// So often a wait is looked at while nothing changes: the spinner counts the seconds.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// After so long a wait is worth a line.
+const WORTH_TELLING: TimeDelta = TimeDelta::seconds(2);
 
 /// Prints one line of a result.
 pub(crate) fn say(line: &str) {
@@ -77,35 +85,135 @@ pub(crate) fn duration(d: Duration) -> String {
 }
 
 /// A spinner on standard error while something long is under way; nothing when that is no terminal.
-pub(crate) struct Working(Option<ProgressBar>);
+pub(crate) struct Working {
+    what: String,
+    bar: Option<ProgressBar>,
+    teller: Option<AbortOnDropHandle<()>>,
+}
 
 impl Working {
     /// Starts to spin.
     pub(crate) fn on(what: impl Into<String>) -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self(None);
+        let what = what.into();
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+                bar.set_style(style);
+            }
+            bar.set_message(what.clone());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self {
+            what,
+            bar,
+            teller: None,
         }
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-            bar.set_style(style);
-        }
-        bar.set_message(what.into());
-        bar.enable_steady_tick(Duration::from_millis(120));
-        Self(Some(bar))
+    }
+
+    /// Says whom it waits for: the spinner does so as it changes; where there is none, a line when the wait has
+    /// lasted for a while, and one more each time that another operation is ahead.
+    pub(crate) fn following(mut self, graph: &Graph) -> Self {
+        let (mut waits, what, bar) = (graph.waiting(), self.what.clone(), self.bar.clone());
+        let mut lines = WaitLines::default();
+        let teller = async move {
+            loop {
+                let waiting = waits.borrow_and_update().first().cloned();
+                let now = Utc::now();
+                match (&bar, &waiting) {
+                    (Some(bar), Some(waiting)) => bar.set_message(waiting.told(now)),
+                    (Some(bar), None) => bar.set_message(what.clone()),
+                    (None, waiting) => {
+                        if let Some(line) = lines.next(waiting.as_ref(), now) {
+                            complain(&line);
+                        }
+                    }
+                }
+                let changed = tokio::time::timeout(LOOK_AGAIN, waits.changed()).await;
+                if let Ok(Err(_)) = changed {
+                    return;
+                }
+            }
+        };
+        self.teller = Some(AbortOnDropHandle::new(tokio::spawn(teller)));
+        self
     }
 }
 
 impl Drop for Working {
     fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
+        self.teller = None;
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
 }
 
+/// What a log that is no terminal is told of a wait.
+#[derive(Default)]
+struct WaitLines {
+    began: Option<DateTime<Utc>>,
+    told: Option<OperationId>,
+}
+
+impl WaitLines {
+    /// The next line, when there is one to be told.
+    fn next(&mut self, waiting: Option<&Waiting>, now: DateTime<Utc>) -> Option<String> {
+        let Some(waiting) = waiting else {
+            *self = Self::default();
+            return None;
+        };
+        let began = *self.began.get_or_insert(now);
+        let ahead = waiting.ahead.operation;
+        if now - began < WORTH_TELLING || self.told == Some(ahead) {
+            return None;
+        }
+        self.told = Some(ahead);
+        Some(waiting.told(now))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use squire_engine::{
+        manifest::{OperationKind, Ticket, TicketState, Touched},
+        names::HolderId,
+    };
+
     use super::*;
+
+    fn behind(ahead: OperationId) -> Waiting {
+        Waiting {
+            operation: OperationId::fresh(),
+            ahead: Ticket {
+                operation: ahead,
+                holder: HolderId::fresh(),
+                actor: "ops@host".to_owned(),
+                kind: OperationKind::Load,
+                touched: Touched::default(),
+                state: TicketState::Waiting,
+                at: DateTime::UNIX_EPOCH,
+            },
+            tables: std::collections::BTreeSet::new(),
+            since: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_wait_is_told_when_it_lasts_and_again_when_another_is_ahead() {
+        let (one, two) = (OperationId::fresh(), OperationId::fresh());
+        let mut lines = WaitLines::default();
+        let mut next = |ahead: Option<OperationId>, seconds| {
+            let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+            lines.next(ahead.map(behind).as_ref(), now)
+        };
+        assert_eq!(next(Some(one), 0), None, "most waits are short");
+        assert!(next(Some(one), 2).is_some_and(|line| line.ends_with("by ops@host, 2 s")));
+        assert_eq!(next(Some(one), 9), None, "once is enough");
+        assert!(next(Some(two), 9).is_some());
+        assert_eq!(next(None, 10), None);
+        assert_eq!(next(Some(two), 11), None, "another wait begins anew");
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

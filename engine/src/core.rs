@@ -13,18 +13,23 @@ use tokio::sync::Mutex;
 use crate::{
     error::{Error, Result},
     failpoint,
+    leftovers::Swept,
     liveness::Liveness,
     manifest::{Manifest, Refusal, Register, Ticket, TicketState, transition::By},
     names::{HolderId, OperationId, TableKey},
-    operation::queue::TableQueues,
+    operation::{queue::TableQueues, waiting::Waits},
     sidecar::Recovery,
     storage::Storage,
     table::{
         Table,
         commit::{Landing, commit_at},
+        drift::DriftPolicy,
         staged::Staged,
     },
 };
+
+/// So often a fence is tried at the head.
+const MAX_FENCES: usize = 20;
 
 /// One graph, as this process has it open.
 #[derive(Debug)]
@@ -36,14 +41,23 @@ pub(crate) struct Core {
     pub(crate) queues: TableQueues,
     pub(crate) holder: HolderId,
     pub(crate) actor: String,
+    drift: DriftPolicy,
     /// One poller per process: whoever waits asks through here.
     pub(crate) poller: Mutex<()>,
+    /// Whom the operations of this process wait for.
+    pub(crate) waits: Waits,
+    swept: Swept,
     /// Operations that a call of this process attends to while their tickets wait.
     attended: std::sync::Mutex<HashSet<OperationId>>,
 }
 
 impl Core {
-    pub(crate) fn new(storage: Storage, actor: String, lease: Duration) -> Self {
+    pub(crate) fn new(
+        storage: Storage,
+        actor: String,
+        lease: Duration,
+        drift: DriftPolicy,
+    ) -> Self {
         let holder = HolderId::fresh();
         let (store, uri) = (storage.store.clone(), storage.uri.clone());
         let liveness = Liveness::new(
@@ -65,7 +79,10 @@ impl Core {
             queues: TableQueues::default(),
             holder,
             actor,
+            drift,
             poller: Mutex::default(),
+            waits: Waits::default(),
+            swept: Swept::default(),
             attended: std::sync::Mutex::default(),
             storage,
         }
@@ -94,6 +111,11 @@ impl Core {
         }
     }
 
+    /// Whether it is time to look for what is left over from long ago.
+    pub(crate) fn sweep_is_due(&self, every: Duration) -> bool {
+        self.swept.is_due(every)
+    }
+
     fn attended(&self) -> std::sync::MutexGuard<'_, HashSet<OperationId>> {
         self.attended.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,6 +125,7 @@ impl Core {
             storage: self.storage.clone(),
             key: key.clone(),
             path: path.to_owned(),
+            drift: self.drift,
         }
     }
 
@@ -197,19 +220,39 @@ impl Core {
         (number.unwrap_or(newest), pins.unwrap_or_default())
     }
 
+    /// Fences a table wherever its head is: when it returns, everything up to the version that it returns is there
+    /// for good, and a commit at exactly the version after any of them cannot land any more. 0 when there is no table.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] when others commit so fast that no fence lands.
+    pub(crate) async fn fence_head(&self, table: &Table) -> Result<u64> {
+        for _ in 0..MAX_FENCES {
+            let head = table.head().await?;
+            if head == 0 {
+                return Ok(0);
+            }
+            match commit_fence(table, head).await {
+                Landing::Landed(version) => {
+                    tracing::info!(table = %table.key, version, uri = %self.storage.uri, "fenced");
+                    return Ok(version);
+                }
+                Landing::Taken | Landing::Lost | Landing::Conflict(_) => {}
+                Landing::Unclear(e) => return Err(table.failed("fencing", *e)),
+            }
+        }
+        Err(Error::Contended {
+            table: table.key.clone(),
+            uri: self.storage.uri.clone(),
+        })
+    }
+
     /// Fences a table: commits an empty, content-preserving version at exactly base+1, so that nobody's late
     /// commit can still land there. Somebody else's version there is as good.
     ///
     /// # Errors
     /// When it cannot be told that base+1 is taken.
     pub(crate) async fn fence(&self, table: &Table, base: u64) -> Result<()> {
-        let nothing =
-            Transaction::new(base, Operation::ReserveFragments { num_fragments: 0 }, None);
-        let fence = Staged::new(nothing, None, OperationId::fresh());
-        failpoint::hit!(BEFORE_FENCE);
-        let landing = commit_at(table, &fence, base).await;
-        failpoint::hit!(AFTER_FENCE);
-        match landing {
+        match commit_fence(table, base).await {
             Landing::Landed(_) | Landing::Taken => {
                 tracing::info!(table = %table.key, version = base + 1, uri = %self.storage.uri, "fenced");
                 Ok(())
@@ -231,4 +274,14 @@ impl Core {
             Landing::Unclear(e) => Err(table.failed("fencing", *e)),
         }
     }
+}
+
+/// Commits an empty, content-preserving version at exactly `base` + 1.
+async fn commit_fence(table: &Table, base: u64) -> Landing {
+    let nothing = Transaction::new(base, Operation::ReserveFragments { num_fragments: 0 }, None);
+    let fence = Staged::new(nothing, None, OperationId::fresh());
+    failpoint::hit!(BEFORE_FENCE);
+    let landing = commit_at(table, &fence, base).await;
+    failpoint::hit!(AFTER_FENCE);
+    landing
 }

@@ -73,7 +73,7 @@ pub enum Error {
     },
     /// A quarantined operation blocks logical operations on one of the tables.
     #[error(
-        "operation {blocked_by} is quarantined and blocks {table} of {uri}: {reason}; see \"Quarantine\" in docs/operations.md"
+        "operation {blocked_by} is quarantined and blocks {table} of {uri}: {reason}; run `squire repair` to see what can be done"
     )]
     Quarantined {
         /// A table that both operations touch.
@@ -87,7 +87,7 @@ pub enum Error {
     },
     /// A program that knows nothing of Squire changed the meaning of a table (semantic drift).
     #[error(
-        "{table} of {uri} was changed outside of Squire: version {head} ({what}) is past the pin {pin}; see \"Drift\" in docs/operations.md"
+        "{table} of {uri} was changed outside of Squire: version {head} ({what}) is past the pin {pin}; run `squire repair` to see and adopt it"
     )]
     Drift {
         /// The table.

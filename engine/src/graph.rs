@@ -6,6 +6,7 @@ use chrono::Utc;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use lance::Dataset;
 use lance_io::object_store::WrappingObjectStore;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -21,10 +22,12 @@ use crate::{
         DeleteRequest, LoadRequest, Receipt,
         compact::{self, Compacted},
         create_types, delete_rows, load_rows,
+        waiting::Waiting,
     },
+    repair::{self, DriftLook, Drifted, Finding, Repaired},
     schema::Schema,
     storage::Storage,
-    table::stats::TableStats,
+    table::{drift::DriftPolicy, stats::TableStats},
 };
 
 /// How a graph is opened.
@@ -34,6 +37,8 @@ pub struct Options {
     pub actor: String,
     /// How long a holder may be silent before it can be taken for dead.
     pub lease: Duration,
+    /// What to do about a table whose meaning another program changed.
+    pub drift: DriftPolicy,
     /// Sees every request to the store, for tests and for counting.
     pub wrapper: Option<Arc<dyn WrappingObjectStore>>,
 }
@@ -52,6 +57,7 @@ impl Default for Options {
         Self {
             actor: format!("{user}@{}", host.to_string_lossy()),
             lease: Duration::from_secs(15),
+            drift: DriftPolicy::default(),
             wrapper: None,
         }
     }
@@ -112,6 +118,26 @@ impl Graph {
         Ok(Self(Arc::new(core)))
     }
 
+    /// Opens a graph to change it, and heals what is in the way as far as it is due. That somebody else's operation
+    /// cannot be healed is no failure: whoever comes behind it waits, and goes on healing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_for_writing(uri: &str, options: Options) -> Result<Self> {
+        let graph = Self::open(uri, options).await?;
+        if !graph.snapshot().await?.manifest().queue.is_empty() {
+            let healed = healing::round(&graph.0, Heal::WaitingFor).await;
+            let failed = match &healed {
+                Ok(healed) => healed.failed.first(),
+                Err(e) => Some(e),
+            };
+            if let Some(e) = failed {
+                tracing::warn!(uri = graph.uri(), error = %e, "not everything that is in the way could be healed");
+            }
+        }
+        Ok(graph)
+    }
+
     /// The graph's root, without secrets.
     pub fn uri(&self) -> &str {
         &self.0.storage.uri
@@ -165,7 +191,8 @@ impl Graph {
     /// Heals what crashed writers left behind, as far as it is due (design §3, Healing).
     ///
     /// # Errors
-    /// The first failure of the store; what was healed before stays healed.
+    /// When the manifest cannot be read. Every other failure is in [`Healed::failed`] and keeps nothing else from being
+    /// healed.
     pub async fn heal(&self) -> Result<Healed> {
         healing::round(&self.0, Heal::Passing).await
     }
@@ -177,6 +204,48 @@ impl Graph {
     /// As [`Self::heal`].
     pub async fn heal_now(&self) -> Result<Healed> {
         healing::round(&self.0, Heal::ByHand).await
+    }
+
+    /// Everything that waits for an operator: quarantined operations, drift, sidecars that nobody names. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read; what cannot be looked at otherwise is a finding.
+    pub async fn findings(&self) -> Result<Vec<Finding>> {
+        repair::findings(&self.0).await
+    }
+
+    /// Acts on a finding, by an operator's word. A quarantined operation is looked at again, with every touched table
+    /// fenced, before it is resolved; `partial` publishes one without the tables that cannot take its effect.
+    ///
+    /// A repair that was killed anywhere can be run again.
+    ///
+    /// # Errors
+    /// [`Error::Contended`], [`Error::Unfinished`], [`Error::Store`], [`Error::Lance`].
+    pub async fn repair(&self, finding: &Finding, partial: bool) -> Result<Repaired> {
+        repair::repair(&self.0, finding, partial).await
+    }
+
+    /// Looks for tables that other programs moved past their pins: one list for each table.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read; a table that cannot be looked at is in [`DriftLook::failed`].
+    pub async fn drift(&self) -> Result<DriftLook> {
+        repair::look_for_drift(&self.0).await
+    }
+
+    /// Makes the head of a drifted table its pin (rule `adopt`); says whether it is so now. It is not while an operation
+    /// is under way on the table, or when the table has moved on.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::OutcomeUnknown`].
+    pub async fn adopt(&self, drifted: &Drifted) -> Result<bool> {
+        repair::adopt(&self.0, drifted).await
+    }
+
+    /// Whom the operations of this graph handle wait for, to be followed: a program can tell its user.
+    pub fn waiting(&self) -> watch::Receiver<Vec<Waiting>> {
+        self.0.waits.follow()
     }
 
     /// Collects old manifests: about `keep` of them stay, and with them the log. Returns how many were deleted.
@@ -225,7 +294,12 @@ impl Graph {
 
 async fn connect(uri: &str, options: Options) -> Result<Core> {
     let storage = Storage::connect(uri, options.wrapper).await?;
-    Ok(Core::new(storage, options.actor, options.lease))
+    Ok(Core::new(
+        storage,
+        options.actor,
+        options.lease,
+        options.drift,
+    ))
 }
 
 impl Snapshot {

@@ -1,27 +1,28 @@
 //! Healing: what crashed, stalled or paused writers left behind is carried to its end, in any process.
 //!
-//! It is steps 8 to 10 for a decided ticket, `abort` for a waiting one, and the removal of sidecars that no
-//! manifest names. Any number of healers may work at once and beside a live owner; they take no lock. Healing
-//! only rolls forward.
+//! It is steps 8 to 10 for a decided ticket, `abort` for a waiting one, and the removal of what nobody names any
+//! more. Any number of healers may work at once and beside a live owner; they take no lock. Healing only rolls
+//! forward.
 
 use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+use futures::future::join_all;
 
 use crate::{
     core::Core,
     error::{Error, Result},
+    leftovers,
     manifest::{Call, Ending, Refusal, Ticket, TicketState, transition},
     names::TableKey,
     operation::effects::{self, Carried},
     table::staged::{Search, search},
 };
 
-/// A sidecar that no manifest names is an orphan after this long, by the store's clock.
-const ORPHAN_AGE: Duration = Duration::from_secs(600);
-
 /// Who heals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heal {
-    /// An operation that the ticket stands in the way of.
+    /// An operation that the ticket stands in the way of, or a program that is about to write.
     WaitingFor,
     /// The daemon, on its interval.
     Passing,
@@ -29,8 +30,8 @@ pub(crate) enum Heal {
     ByHand,
 }
 
-/// What a round of healing did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a round of healing did, and what it left.
+#[derive(Debug, Default)]
 pub struct Healed {
     /// Decided operations that were carried out.
     pub rolled_forward: usize,
@@ -40,44 +41,128 @@ pub struct Healed {
     pub discarded: usize,
     /// Operations that cannot be applied: an operator has to resolve them.
     pub quarantined: usize,
-    /// Sidecars that no manifest named.
+    /// Sidecars that no ticket named.
     pub orphans: usize,
+    /// Old heartbeats and half-written files.
+    pub leftovers: usize,
+    /// The operations that it brought to their end, one by one.
+    pub operations: Vec<(Ticket, Ending)>,
+    /// Tickets that stay in the queue, and why.
+    pub left: Vec<(Ticket, Left)>,
+    /// What failed. It kept nothing else from being healed, and is tried again by the next round.
+    pub failed: Vec<Error>,
+}
+
+/// Why a round of healing left a ticket in the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Its holder is not known to be dead, and not overdue.
+    NotDue {
+        /// Its last sign of life, by the store's clock; `None` when it has shown none.
+        seen: Option<DateTime<Utc>>,
+        /// After so long without one it counts as dead.
+        lease: Duration,
+    },
+    /// A call of this very process is at work on it.
+    AtWork,
+    /// It waits for an operator.
+    Quarantined,
+    /// Healing it failed, with this error.
+    Failed(String),
+    /// It changed while it was looked at.
+    Moved,
+}
+
+impl Left {
+    /// The reason in words.
+    pub fn told(&self, now: DateTime<Utc>) -> String {
+        match self {
+            Self::NotDue {
+                seen: Some(seen), ..
+            } => format!(
+                "not due yet: its holder was seen alive {} s ago",
+                (now - seen).num_seconds().max(0)
+            ),
+            Self::NotDue { seen: None, lease } => format!(
+                "not due yet: its holder has shown no sign of life, and counts as dead after {} s of watching",
+                lease.as_secs_f64().ceil()
+            ),
+            Self::AtWork => "this process is at work on it".to_owned(),
+            Self::Quarantined => "quarantined: run `squire repair`".to_owned(),
+            Self::Failed(error) => format!("could not be healed: {error}"),
+            Self::Moved => "it moved on by itself".to_owned(),
+        }
+    }
 }
 
 impl Healed {
     /// Whether there was nothing to do.
     pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
+        let done = [
+            self.rolled_forward,
+            self.aborted,
+            self.discarded,
+            self.quarantined,
+            self.orphans,
+            self.leftovers,
+        ];
+        done == [0; 6] && self.failed.is_empty()
+    }
+
+    fn ended(&mut self, ticket: &Ticket, ending: Ending) {
+        match ending {
+            Ending::Published => self.rolled_forward += 1,
+            Ending::Aborted => self.aborted += 1,
+            Ending::Discarded => self.discarded += 1,
+        }
+        self.operations.push((ticket.clone(), ending));
     }
 }
 
-/// One round over the whole queue and the sidecars.
+/// One round over the whole queue and over what nobody names. Tickets are healed all at once: one that takes long, or
+/// cannot be healed, keeps no other from it.
 ///
 /// # Errors
-/// The first failure of the store; what was healed before stays healed.
+/// When the manifest cannot be read; every other failure is in [`Healed::failed`].
 pub(crate) async fn round(core: &Core, who: Heal) -> Result<Healed> {
     let mut healed = Healed::default();
     let manifest = core.register.newest().await?;
     let operations: Vec<_> = manifest.queue.iter().map(|t| t.operation).collect();
     core.liveness.forget_except(&operations);
-    // One ticket that cannot be healed now must not keep the others from being healed.
-    let mut failed = None;
-    for ticket in &manifest.queue {
-        match heal_ticket(core, ticket, who).await {
+    let tickets = manifest.queue.iter().map(async |ticket| {
+        let ended = heal_ticket(core, ticket, who).await;
+        (ticket, ended)
+    });
+    let mut why = BTreeMap::new();
+    for (ticket, ended) in join_all(tickets).await {
+        match ended {
             Ok(None) => {}
-            Ok(Some(Ending::Published)) => healed.rolled_forward += 1,
-            Ok(Some(Ending::Aborted)) => healed.aborted += 1,
-            Ok(Some(Ending::Discarded)) => healed.discarded += 1,
+            Ok(Some(ending)) => healed.ended(ticket, ending),
             Err(e) => {
-                failed.get_or_insert(e);
+                why.insert(ticket.operation, Left::Failed(e.to_string()));
+                healed.failed.push(e);
             }
         }
     }
     let newest = core.register.newest().await?;
-    let quarantined = |t: &&Ticket| matches!(t.state, TicketState::Quarantined { .. });
-    healed.quarantined = newest.queue.iter().filter(quarantined).count();
-    healed.orphans = remove_orphans(core).await?;
-    failed.map_or(Ok(healed), Err)
+    for ticket in &newest.queue {
+        let left = match (&ticket.state, why.remove(&ticket.operation)) {
+            (TicketState::Quarantined { .. }, _) => {
+                healed.quarantined += 1;
+                Left::Quarantined
+            }
+            (_, Some(failed)) => failed,
+            _ if ticket.holder == core.holder => Left::AtWork,
+            _ if who == Heal::ByHand => Left::Moved,
+            _ => Left::NotDue {
+                seen: core.liveness.last_beat(ticket.operation),
+                lease: core.liveness.lease(),
+            },
+        };
+        healed.left.push((ticket.clone(), left));
+    }
+    leftovers::remove(core, &mut healed).await;
+    Ok(healed)
 }
 
 /// Heals one ticket if it is due; says how it ended.
@@ -163,7 +248,7 @@ async fn without_sidecar(
                 transition::quarantine(m, operation, reason, &by)
             })
             .await?;
-        tracing::error!(%operation, kind = %ticket.kind, uri = %core.storage.uri, reason, "operation quarantined: see Quarantine in docs/operations.md");
+        tracing::error!(%operation, kind = %ticket.kind, uri = %core.storage.uri, reason, "operation quarantined: run `squire repair`");
         return Ok(None);
     }
     let mut pins = BTreeMap::new();
@@ -192,43 +277,4 @@ async fn without_sidecar(
         Call::Refused(Refusal::Ended(ending)) => Some(ending),
         Call::Refused(_) => None,
     })
-}
-
-/// Deletes sidecars of operations that have ended, and those that no manifest names and that are older than the
-/// grace period. The latter are barred first: their author may be asleep between writing one and deciding.
-async fn remove_orphans(core: &Core) -> Result<usize> {
-    let listed = core.recovery.list().await?;
-    if listed.is_empty() {
-        return Ok(0);
-    }
-    let manifest = core.register.newest().await?;
-    let (ended, unnamed): (Vec<_>, Vec<_>) = listed
-        .into_iter()
-        .filter(|sidecar| manifest.ticket(sidecar.operation).is_none())
-        .partition(|sidecar| manifest.outcomes.contains_key(&sidecar.operation));
-    let mut removed = ended.len();
-    for sidecar in ended {
-        core.recovery.delete(sidecar.operation).await;
-    }
-    if unnamed.is_empty() {
-        return Ok(removed);
-    }
-    let now = core.liveness.store_clock().await?;
-    for sidecar in unnamed {
-        let operation = sidecar.operation;
-        let age = (now - sidecar.written).to_std().unwrap_or_default();
-        if age < ORPHAN_AGE {
-            continue;
-        }
-        let by = core.by("its sidecar was left behind");
-        let call = core
-            .register
-            .change(operation, move |m| transition::bar(m, operation, &by))
-            .await?;
-        if let Call::Holds(_) = call {
-            core.recovery.delete(operation).await;
-            removed += 1;
-        }
-    }
-    Ok(removed)
 }

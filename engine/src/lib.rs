@@ -13,7 +13,9 @@
 //! graph ─► operation ─► manifest (register ─► transition)
 //!   │          │    └─► sidecar
 //!   │          └──────► table (staged effects, the exact-version commit, drift, statistics) ─► Lance
-//!   └─► healing ─► operation::effects
+//!   ├─► healing ─► operation::effects
+//!   │          └─► leftovers
+//!   └─► repair ──► healing, drift
 //! maintenance, schema and manifest::transition decide; they are pure and ask no store.
 //! ```
 //!
@@ -26,11 +28,13 @@ pub mod failpoint;
 mod graph;
 mod healing;
 pub mod input;
+mod leftovers;
 mod liveness;
 pub mod maintenance;
 pub mod manifest;
 pub mod names;
 mod operation;
+mod repair;
 pub mod schema;
 mod sidecar;
 mod storage;
@@ -38,10 +42,16 @@ mod table;
 
 pub use error::{Advice, Error, Result};
 pub use graph::{Graph, LogEntry, Options, Snapshot};
-pub use healing::Healed;
+pub use healing::{Healed, Left};
+pub use leftovers::Orphan;
 pub use names::{OperationId, TableKey};
 pub use operation::{
     DeleteRequest, LoadMode, LoadRequest, Receipt, Rows,
     compact::{CompactReceipt, Compacted},
+    waiting::Waiting,
 };
-pub use table::stats::{FragmentStats, TableStats};
+pub use repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
+pub use table::{
+    drift::{DriftPolicy, DriftVersion},
+    stats::{FragmentStats, TableStats},
+};

@@ -13,6 +13,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, path::Path};
 
 use crate::{
@@ -207,6 +208,47 @@ impl Liveness {
             *seen.decided.get_or_insert_with(Instant::now)
         };
         Ok(decided.elapsed() > self.lease || self.is_dead(ticket).await?)
+    }
+
+    /// How long a holder may be silent.
+    pub(crate) fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// The last sign of life of a ticket's holder, as far as this process has asked for it.
+    pub(crate) fn last_beat(&self, operation: OperationId) -> Option<DateTime<Utc>> {
+        lock(&self.watched).get(&operation)?.beat
+    }
+
+    /// The heartbeats of others, and when the store says that each was written last.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn others(&self) -> Result<Vec<(HolderId, DateTime<Utc>)>> {
+        let beats = self.store.list(Some(&self.dir));
+        let beats = beats.try_filter_map(|object| async move {
+            let holder = object.location.filename().map(HolderId::from);
+            Ok(holder.map(|holder| (holder, object.last_modified)))
+        });
+        let beats: Vec<_> = beats
+            .try_collect()
+            .await
+            .map_err(|e| Error::store("listing the heartbeats of", &self.uri, e))?;
+        Ok(beats
+            .into_iter()
+            .filter(|(holder, _)| *holder != self.holder)
+            .collect())
+    }
+
+    /// Removes the heartbeat of a holder that is long dead. Should it live after all, its next beat is a new one.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn remove(&self, holder: &HolderId) -> Result<()> {
+        match self.store.delete(&self.path(holder)).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(e) => Err(Error::store("removing a heartbeat of", &self.uri, e)),
+        }
     }
 
     /// Forgets operations that are not in the queue any more.

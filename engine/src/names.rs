@@ -131,6 +131,13 @@ impl OperationId {
         Self(Uuid::now_v7())
     }
 
+    /// The first eight digits, for people. Ids of one minute can share them.
+    pub fn short(self) -> String {
+        let mut digits = self.0.simple().to_string();
+        digits.truncate(8);
+        digits
+    }
+
     /// The id as a uuid: the `uuid` of the operation's Lance transactions.
     pub const fn uuid(self) -> Uuid {
         self.0

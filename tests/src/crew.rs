@@ -173,6 +173,7 @@ impl Order {
             actor: self.actor,
             lease: self.lease,
             wrapper: watch.wrapper(),
+            ..Options::default()
         };
         let graph = Graph::open(&self.root, options).await?;
         let receipt = match self.work {

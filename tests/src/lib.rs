@@ -14,4 +14,5 @@ pub mod place;
 pub mod process;
 pub mod show;
 pub mod store;
+pub mod stranger;
 pub mod wrapped;

@@ -29,7 +29,7 @@ pub(super) async fn run(
         service::cancel_on_signal(stop.clone());
         let mut rows = Vec::new();
         for key in named(&graph.snapshot().await?, &tables)? {
-            let _working = output::Working::on(format!("compacting {key}"));
+            let _working = output::Working::on(format!("compacting {key}")).following(graph);
             let compacted = graph.compact(&key, &policy, true, &stop).await?;
             rows.push([vec![key.to_string()], did(&compacted)].concat());
         }

@@ -1,8 +1,8 @@
 //! `squire delete`.
 
-use squire_engine::DeleteRequest;
+use squire_engine::{DeleteRequest, DriftPolicy, Options};
 
-use super::{Done, changing, say_done};
+use super::{Done, changing_with, options, say_done};
 use crate::{cli::GraphArg, output};
 
 pub(super) async fn run(
@@ -10,15 +10,20 @@ pub(super) async fn run(
     table: &str,
     predicate: &str,
     expect: Option<u64>,
+    drift: DriftPolicy,
 ) -> Done {
-    changing(graph, async |graph| {
+    let options = Options {
+        drift,
+        ..options(graph)
+    };
+    changing_with(graph, options, async |graph| {
         let key = graph.snapshot().await?.resolve(table)?;
         let mut request = DeleteRequest::new().add(key.clone(), predicate);
         if let Some(version) = expect {
             request = request.expect(key.clone(), version);
         }
         let receipt = {
-            let _working = output::Working::on(format!("deleting from {key}"));
+            let _working = output::Working::on(format!("deleting from {key}")).following(graph);
             graph.delete(request).await?
         };
         if receipt.rows_deleted == 0 {

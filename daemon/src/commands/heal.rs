@@ -1,5 +1,8 @@
 //! `squire heal`.
 
+use chrono::Utc;
+use squire_engine::{Healed, manifest::Ending};
+
 use super::{Done, working};
 use crate::{cli::GraphArg, output};
 
@@ -13,27 +16,48 @@ pub(super) async fn run(graph: &GraphArg, now: bool) -> Done {
                 graph.heal().await?
             }
         };
-        if healed.is_nothing() {
-            let left = graph.snapshot().await?.manifest().queue.len();
-            output::say(&match left {
-                0 => "nothing to heal".to_owned(),
-                n => format!(
-                    "nothing is due; {n} operations are under way, or their holders not known to be dead yet"
-                ),
-            });
-        } else {
-            output::say(&format!(
-                "{} rolled forward, {} aborted, {} discarded, {} orphaned sidecars removed",
-                healed.rolled_forward, healed.aborted, healed.discarded, healed.orphans
-            ));
-        }
-        if healed.quarantined > 0 {
-            output::say(&format!(
-                "{} quarantined: see `squire status`",
-                healed.quarantined
-            ));
-        }
-        Ok(())
+        say(&healed);
+        // What could be healed is healed; the first failure is the command's.
+        healed
+            .failed
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |e| Err(e.into()))
     })
     .await
+}
+
+/// Says what was done, operation by operation, and what is left and why.
+fn say(healed: &Healed) {
+    for (ticket, ending) in &healed.operations {
+        let became = match ending {
+            Ending::Published => "rolled forward",
+            Ending::Aborted => "aborted",
+            Ending::Discarded => "discarded",
+        };
+        output::say(&format!(
+            "{became}: {} {} by {}",
+            ticket.kind, ticket.operation, ticket.actor
+        ));
+    }
+    for (n, what) in [
+        (healed.orphans, "sidecars that no ticket named"),
+        (healed.leftovers, "old heartbeats and half-written files"),
+    ] {
+        if n > 0 {
+            output::say(&format!("removed: {n} {what}"));
+        }
+    }
+    for (ticket, why) in &healed.left {
+        output::say(&format!(
+            "left: {} {} by {}: {}",
+            ticket.kind,
+            ticket.operation,
+            ticket.actor,
+            why.told(Utc::now())
+        ));
+    }
+    if healed.is_nothing() && healed.left.is_empty() {
+        output::say("nothing to heal");
+    }
 }

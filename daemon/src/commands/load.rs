@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use squire_engine::{LoadMode, LoadRequest, Rows, input::Input};
+use squire_engine::{DriftPolicy, LoadMode, LoadRequest, Options, Rows, input::Input};
 
-use super::{Done, changing, say_done};
+use super::{Done, changing_with, options, say_done};
 use crate::{cli::GraphArg, output};
 
 pub(super) async fn run(
@@ -13,8 +13,13 @@ pub(super) async fn run(
     mode: LoadMode,
     null: Vec<String>,
     expect: Vec<(String, u64)>,
+    drift: DriftPolicy,
 ) -> Done {
-    changing(graph, async |graph| {
+    let options = Options {
+        drift,
+        ..options(graph)
+    };
+    changing_with(graph, options, async |graph| {
         let snapshot = graph.snapshot().await?;
         let mut request = LoadRequest::new();
         let mut rows = 0;
@@ -33,7 +38,7 @@ pub(super) async fn run(
             "loading".to_owned()
         };
         let receipt = {
-            let _working = output::Working::on(what);
+            let _working = output::Working::on(what).following(graph);
             graph.load(request).await?
         };
         let tables = receipt.pins.len();

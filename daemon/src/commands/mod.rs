@@ -7,6 +7,7 @@ mod heal;
 mod init;
 mod load;
 mod log;
+mod repair;
 mod schema;
 mod status;
 
@@ -36,13 +37,15 @@ pub(crate) async fn dispatch(command: Command) -> Done {
             mode,
             null,
             expect,
-        } => load::run(&graph, inputs, mode, null, expect).await,
+            drift,
+        } => load::run(&graph, inputs, mode, null, expect, drift).await,
         Command::Delete {
             graph,
             table,
             predicate,
             expect,
-        } => delete::run(&graph, &table, &predicate, expect).await,
+            drift,
+        } => delete::run(&graph, &table, &predicate, expect, drift).await,
         Command::Compact {
             graph,
             tables,
@@ -57,6 +60,12 @@ pub(crate) async fn dispatch(command: Command) -> Done {
             json,
         } => log::run(&graph, limit, all, json).await,
         Command::Heal { graph, now } => heal::run(&graph, now).await,
+        Command::Repair {
+            graph,
+            what,
+            confirm,
+            publish_partial,
+        } => repair::run(&graph, what.as_deref(), confirm, publish_partial).await,
         Command::Run(config) => service::run(&config.config).await,
         Command::Check(config) => check::run(&config.config),
     }
@@ -84,14 +93,19 @@ async fn working(graph: &GraphArg, work: impl AsyncFnOnce(&Graph) -> Done) -> Do
 
 /// Works on a graph to change it; heals what is in the way first.
 async fn changing(graph: &GraphArg, work: impl AsyncFnOnce(&Graph) -> Done) -> Done {
-    working(graph, async |graph| {
-        if !graph.snapshot().await?.manifest().queue.is_empty() {
-            // That somebody else's operation cannot be healed is no failure of this command's.
-            let _ = graph.heal().await;
-        }
-        work(graph).await
-    })
-    .await
+    changing_with(graph, options(graph), work).await
+}
+
+/// The same, with options of its own.
+async fn changing_with(
+    graph: &GraphArg,
+    options: Options,
+    work: impl AsyncFnOnce(&Graph) -> Done,
+) -> Done {
+    let graph = Graph::open_for_writing(&graph.graph, options).await?;
+    let done = work(&graph).await;
+    graph.close().await;
+    done
 }
 
 fn read_schema(file: &Path) -> Result<Schema, Failure> {

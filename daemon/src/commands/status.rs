@@ -4,9 +4,8 @@ use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use squire_engine::{
-    Snapshot, TableKey, TableStats,
-    maintenance::compaction::CompactionPolicy,
-    manifest::{Ticket, TicketState},
+    Snapshot, TableKey, TableStats, Waiting, maintenance::compaction::CompactionPolicy,
+    manifest::TicketState,
 };
 
 use super::{Done, open};
@@ -47,14 +46,6 @@ fn small_fragments(stats: &TableStats) -> usize {
         .count()
 }
 
-fn state(ticket: &Ticket) -> &'static str {
-    match ticket.state {
-        TicketState::Waiting => "waiting",
-        TicketState::Decided { .. } => "decided",
-        TicketState::Quarantined { .. } => "quarantined",
-    }
-}
-
 fn say_table(uri: &str, snapshot: &Snapshot, tables: &[(TableKey, TableStats)]) {
     let manifest = snapshot.manifest();
     let name = manifest.schema.name.as_deref().unwrap_or("graph");
@@ -89,20 +80,22 @@ fn say_table(uri: &str, snapshot: &Snapshot, tables: &[(TableKey, TableStats)]) 
     for ticket in &manifest.queue {
         let tables: Vec<_> = ticket.touched.all().map(ToString::to_string).collect();
         let age = (now - ticket.at).to_std().unwrap_or_default();
-        let ahead = manifest.ahead(ticket).next();
-        let waits = ahead.map(|t| format!(", behind {} {}", t.kind, t.operation));
+        let how = match (Waiting::of(manifest, ticket), &ticket.state) {
+            (Some(waiting), _) => waiting.told(now),
+            (None, TicketState::Waiting) => {
+                format!("waiting in front for {}", output::duration(age))
+            }
+            (None, state) => format!("{} for {}", state.as_str(), output::duration(age)),
+        };
         output::say(&format!(
-            "  {} {} by {} on {}, {} for {}{}",
+            "  {} {} by {} on {}, {how}",
             ticket.kind,
             ticket.operation,
             ticket.actor,
             tables.join(", "),
-            state(ticket),
-            output::duration(age),
-            waits.unwrap_or_default(),
         ));
         if let TicketState::Quarantined { reason, .. } = &ticket.state {
-            output::say(&format!("    {reason}"));
+            output::say(&format!("    {reason}; run `squire repair`"));
         }
     }
 }
@@ -120,6 +113,7 @@ fn say_json(uri: &str, snapshot: &Snapshot, tables: &[(TableKey, TableStats)]) -
         });
         (key.to_string(), table)
     });
+    let now = Utc::now();
     let queue = manifest.queue.iter().map(|ticket| {
         json!({
             "operation": ticket.operation,
@@ -127,9 +121,10 @@ fn say_json(uri: &str, snapshot: &Snapshot, tables: &[(TableKey, TableStats)]) -
             "actor": ticket.actor,
             "holder": ticket.holder,
             "tables": ticket.touched.all().collect::<Vec<_>>(),
-            "state": state(ticket),
+            "state": ticket.state.as_str(),
             "at": ticket.at,
             "behind": manifest.ahead(ticket).map(|t| t.operation).collect::<Vec<_>>(),
+            "waiting": Waiting::of(manifest, ticket).map(|w| w.told(now)),
         })
     });
     let status = json!({

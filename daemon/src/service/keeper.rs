@@ -1,4 +1,4 @@
-//! A keeper: looks at one target on every tick, lets the planner decide, runs the jobs, and heals.
+//! A keeper: looks at one target on every tick, lets the planner decide, and runs the jobs.
 //!
 //! An unchanged graph costs one request a tick: statistics are kept by pin, and only tables whose pin moved are
 //! read again.
@@ -12,9 +12,9 @@ use std::{
 
 use chrono::Utc;
 use futures::{FutureExt, StreamExt, stream};
-use squire_config::{Daemon, Target};
+use squire_config::{Daemon, Drift, Target};
 use squire_engine::{
-    Compacted, Error, Graph, Options, Snapshot, TableKey, TableStats,
+    Compacted, DriftPolicy, Error, Graph, Options, Snapshot, TableKey, TableStats,
     maintenance::{
         Decision, History, Policy, Skip,
         compaction::{self, CompactionPolicy, Reason},
@@ -28,13 +28,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{http::Pulse, metrics::Metrics};
+use super::{http::Pulse, metrics::Metrics, upkeep::Upkeep};
 
 /// The duty's name in logs and metrics.
 const COMPACTION: &str = "compaction";
 const READ_AT_ONCE: usize = 8;
-/// So many manifests stay, and with them the log.
-const KEPT_MANIFESTS: u64 = 1_000;
 
 /// Keeps one target.
 pub(super) struct Keeper {
@@ -118,13 +116,16 @@ impl Keeper {
         let Some(graph) = self.open(&stop).await else {
             return;
         };
-        let healer = tokio::spawn(heal(
-            graph.clone(),
-            self.target.name.clone(),
-            self.daemon.heal_interval,
-            self.metrics.clone(),
-            stop.clone(),
-        ));
+        let mut upkeep = JoinSet::new();
+        let upkeeper = Upkeep {
+            graph: graph.clone(),
+            target: self.target.clone(),
+            daemon: self.daemon.clone(),
+            metrics: self.metrics.clone(),
+            stop: stop.clone(),
+        };
+        upkeep.spawn(upkeeper.clone().heal());
+        upkeep.spawn(upkeeper.adopt_drift());
         let mut ticks = interval(self.daemon.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A keeper with a backlog stands in line for the next free place, behind the other targets' keepers.
@@ -168,7 +169,7 @@ impl Keeper {
             }
         }
         // A round of healing that has begun is finished, or its heartbeat would come after the leave.
-        let _ = healer.await;
+        upkeep.join_all().await;
         graph.close().await;
     }
 
@@ -177,6 +178,10 @@ impl Keeper {
         let options = Options {
             actor: format!("squire@{}", host()),
             lease: self.daemon.lease,
+            drift: match self.target.drift {
+                Drift::Error => DriftPolicy::Error,
+                Drift::Adopt => DriftPolicy::Adopt,
+            },
             ..Options::default()
         };
         loop {
@@ -393,37 +398,6 @@ impl Keeper {
                 losses: if lost { kept.history.losses + 1 } else { 0 },
                 running: false,
             };
-        }
-    }
-}
-
-/// Heals a graph on its interval, beside the keeper's looks: a slow heal delays no tick.
-async fn heal(
-    graph: Graph,
-    target: String,
-    every: Duration,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        // Neither waits for the other to succeed.
-        if let Err(e) = graph.collect(KEPT_MANIFESTS).await {
-            tracing::error!(target_name = %target, error = %e, "old manifests could not be collected; it is tried again");
-        }
-        match graph.heal().await {
-            Ok(healed) => {
-                metrics.healed(&target, &healed);
-                tracing::debug!(target_name = %target, rolled_forward = healed.rolled_forward, aborted = healed.aborted, discarded = healed.discarded, orphans = healed.orphans, "looked for what the dead left behind");
-            }
-            Err(e) => {
-                tracing::error!(target_name = %target, error = %e, "healing failed; it is tried again")
-            }
         }
     }
 }

@@ -4,7 +4,7 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
     Result, TextEncoder,
 };
-use squire_engine::{CompactReceipt, Healed, TableStats, manifest::TicketState};
+use squire_engine::{CompactReceipt, Healed, TableStats};
 
 /// The daemon's metrics.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Metrics {
     healed: IntCounterVec,
     manifest: IntGaugeVec,
     tickets: IntGaugeVec,
+    drifted: IntGaugeVec,
+    adopted: IntCounterVec,
     backlog: IntGaugeVec,
     rows: IntGaugeVec,
     deleted_rows: IntGaugeVec,
@@ -33,6 +35,7 @@ pub(super) struct Metrics {
 const TARGET: &[&str] = &["target"];
 const TABLE: &[&str] = &["target", "table"];
 const DUTY: &[&str] = &["target", "duty"];
+const DRIFT: &[&str] = &["target", "kind"];
 const HOLD_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 const REWRITE_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
 
@@ -108,7 +111,7 @@ impl Metrics {
             )?,
             healed: counter(
                 "squire_healed_total",
-                "What healing did: rolled_forward, aborted, discarded, or orphan sidecars removed.",
+                "What healing did: rolled_forward, aborted, discarded, orphan sidecars or other leftovers removed.",
                 &["target", "how"],
             )?,
             manifest: gauge(
@@ -120,6 +123,16 @@ impl Metrics {
                 "squire_queue_tickets",
                 "Tickets in the queue, by state: waiting, decided or quarantined.",
                 &["target", "state"],
+            )?,
+            drifted: gauge(
+                "squire_drift_tables",
+                "Tables that other programs moved past their pins, by kind: benign or semantic.",
+                DRIFT,
+            )?,
+            adopted: counter(
+                "squire_drift_adopted_total",
+                "Times that the daemon made such a table's head its pin, by kind: benign or semantic.",
+                DRIFT,
             )?,
             backlog: gauge(
                 "squire_backlog_tables",
@@ -165,16 +178,9 @@ impl Metrics {
     pub(super) fn manifest(&self, target: &str, manifest: &squire_engine::manifest::Manifest) {
         let number = i64::try_from(manifest.number).unwrap_or(i64::MAX);
         self.manifest.with_label_values(&[target]).set(number);
-        let mut states = [("waiting", 0), ("decided", 0), ("quarantined", 0)];
-        for ticket in &manifest.queue {
-            states[match ticket.state {
-                TicketState::Waiting => 0,
-                TicketState::Decided { .. } => 1,
-                TicketState::Quarantined { .. } => 2,
-            }]
-            .1 += 1;
-        }
-        for (state, n) in states {
+        for state in ["waiting", "decided", "quarantined"] {
+            let of = manifest.queue.iter().filter(|t| t.state.as_str() == state);
+            let n = i64::try_from(of.count()).unwrap_or(i64::MAX);
             self.tickets.with_label_values(&[target, state]).set(n);
         }
     }
@@ -262,10 +268,23 @@ impl Metrics {
             ("aborted", healed.aborted),
             ("discarded", healed.discarded),
             ("orphans", healed.orphans),
+            ("leftovers", healed.leftovers),
         ] {
             self.healed
                 .with_label_values(&[target, how])
                 .inc_by(n as u64);
         }
+    }
+    /// So many tables have drift of a kind.
+    pub(super) fn drifted(&self, target: &str, kind: &str, tables: usize) {
+        let tables = i64::try_from(tables).unwrap_or(i64::MAX);
+        self.drifted.with_label_values(&[target, kind]).set(tables);
+        // It counts from zero, also where nothing was adopted yet.
+        self.adopted.with_label_values(&[target, kind]);
+    }
+
+    /// Drift of a kind was adopted.
+    pub(super) fn adopted(&self, target: &str, kind: &str) {
+        self.adopted.with_label_values(&[target, kind]).inc();
     }
 }

@@ -3,7 +3,8 @@
 //! | room | what is in it |
 //! |---|---|
 //! | this file | start, and an orderly stop |
-//! | [`keeper`] | one per target: looks, decides, runs jobs, heals |
+//! | [`keeper`] | one per target: looks, decides, runs jobs |
+//! | [`upkeep`] | beside each keeper: heals, adopts drift |
 //! | [`schedule`] | cron schedules that force a look |
 //! | [`metrics`] | what Prometheus sees |
 //! | [`http`] | `/metrics` and `/healthz` |
@@ -12,6 +13,7 @@ mod http;
 mod keeper;
 mod metrics;
 mod schedule;
+mod upkeep;
 
 use std::{path::Path, sync::Arc, time::Instant};
 

@@ -231,7 +231,21 @@ pub enum TicketState {
         bases: BTreeMap<TableKey, u64>,
         /// Why, for the operator.
         reason: String,
+        /// The manifest that says so first.
+        #[serde(default)]
+        since: u64,
     },
+}
+
+impl TicketState {
+    /// The state's name in manifests, metrics and the status.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Decided { .. } => "decided",
+            Self::Quarantined { .. } => "quarantined",
+        }
+    }
 }
 
 /// How an operation ended.

@@ -193,7 +193,7 @@ fn nothing_is_decided_or_published_for_an_operation_that_never_came_in() {
     assert_eq!(refusal(deciding(1)(&start())), Refusal::NoTicket);
     assert_eq!(refusal(publishing(1)(&start())), Refusal::NoTicket);
     assert_eq!(refusal(quarantining(1)(&start())), Refusal::NoTicket);
-    let resolved = resolve(&start(), operation(1), &Resolution::Discard, &by());
+    let resolved = resolve(&start(), operation(1), 1, &Resolution::Discard, &by());
     assert_eq!(refusal(resolved), Refusal::NoTicket);
 }
 
@@ -225,7 +225,13 @@ fn a_ticket_goes_only_the_ways_that_its_state_allows() {
         refusal(discard(&decided, operation(1), &by())),
         Refusal::WrongState("logical")
     );
-    let resolved = resolve(&decided, operation(1), &Resolution::Discard, &by());
+    let resolved = resolve(
+        &decided,
+        operation(1),
+        decided.number,
+        &Resolution::Discard,
+        &by(),
+    );
     assert_eq!(refusal(resolved), Refusal::WrongState("not quarantined"));
     let physical = after(&[&entering(3), &deciding(3)]);
     assert_eq!(
@@ -243,6 +249,47 @@ fn a_ticket_goes_only_the_ways_that_its_state_allows() {
 }
 
 #[test]
+fn a_resolution_counts_only_for_the_quarantine_that_it_looked_at() {
+    let redeciding =
+        |m: &Manifest| resolve(m, operation(1), m.number, &Resolution::Redecide, &by());
+    let once = after(&[&entering(1), &deciding(1), &quarantining(1)]);
+    let again = after(&[
+        &entering(1),
+        &deciding(1),
+        &quarantining(1),
+        &redeciding,
+        &quarantining(1),
+    ]);
+    for how in [
+        Resolution::Discard,
+        Resolution::Publish(pins(&[(1, 5)]), None),
+    ] {
+        assert!(resolve(&once, operation(1), once.number, &how, &by()).is_ok());
+        let late = resolve(&again, operation(1), once.number, &how, &by());
+        assert!(matches!(refusal(late), Refusal::WrongState(_)));
+    }
+}
+
+#[test]
+fn the_path_of_a_table_that_a_discarded_operation_would_have_added_is_never_used() {
+    let added: TableKey = "node:Added".parse().unwrap();
+    let ticket = Ticket {
+        kind: OperationKind::SchemaApply,
+        touched: Touched::writing([added.clone()]),
+        ..cast()[1].clone()
+    };
+    let none = BTreeMap::from([(added.clone(), 0)]);
+    let m = after(&[
+        &|m| enqueue(m, &ticket, &by()),
+        &|m| decide(m, operation(1), &none, &none, &by()),
+        &quarantining(1),
+        &|m| resolve(m, operation(1), m.number, &Resolution::Discard, &by()),
+    ]);
+    assert!(m.retired_paths.contains("Added.lance"));
+    assert_ne!(m.fresh_path(&added, operation(2)), "Added.lance");
+}
+
+#[test]
 fn neither_a_publish_nor_a_resolution_nor_an_adoption_takes_a_pin_back() {
     let back = Refusal::PinBackwards {
         table: key(1),
@@ -254,7 +301,10 @@ fn neither_a_publish_nor_a_resolution_nor_an_adoption_takes_a_pin_back() {
     assert_eq!(refusal(step), back);
     let m = after(&[&entering(1), &deciding(1), &quarantining(1)]);
     let how = Resolution::Publish(pins(&[(1, 4)]), None);
-    assert_eq!(refusal(resolve(&m, operation(1), &how, &by())), back);
+    assert_eq!(
+        refusal(resolve(&m, operation(1), m.number, &how, &by())),
+        back
+    );
     assert_eq!(refusal(adopt(&start(), &key(1), 5, 4, &by())), back);
 }
 
@@ -269,7 +319,7 @@ fn a_publish_says_where_every_effect_stands_and_a_resolution_likewise() {
     let m = after(&[&entering(0), &deciding(0), &quarantining(0)]);
     let how = Resolution::Publish(some, None);
     assert_eq!(
-        refusal(resolve(&m, operation(0), &how, &by())),
+        refusal(resolve(&m, operation(0), m.number, &how, &by())),
         Refusal::MissingPin(key(1))
     );
 }

@@ -374,11 +374,12 @@ pub fn quarantine(
             Err(Refusal::WrongState("physical"))
         }
         TicketState::Decided { bases } => {
+            let mut next = next(m, "quarantine", Some(ticket), by);
             let state = TicketState::Quarantined {
                 bases: bases.clone(),
                 reason: reason.to_owned(),
+                since: next.number,
             };
-            let mut next = next(m, "quarantine", Some(ticket), by);
             reason.clone_into(&mut next.change.summary);
             set_state(&mut next, operation, state);
             Ok(Step::Next(next))
@@ -389,25 +390,31 @@ pub fn quarantine(
 /// How an operator resolves a quarantined operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resolution {
-    /// Publish it: every table holds the effect, at these pins.
+    /// Publish it with these pins: every table holds the effect there, or the operator lets go of the rest.
     Publish(BTreeMap<TableKey, u64>, Option<Structure>),
     /// Discard it: no table holds the effect, and every touched table is fenced.
     Discard,
+    /// Decide it anew: what hindered it is gone, so that anybody can carry it out.
+    Redecide,
 }
 
-/// `resolve`: ends a quarantine. The caller has fenced every touched table before; [`Resolution::Discard`]
-/// is right only when no table holds the effect.
+/// `resolve`: ends a quarantine. The caller has seen it quarantined in manifest `seen`, and has fenced every touched
+/// table since. Only then it has looked for the effect; [`Resolution::Discard`] is right only when no table holds it.
+///
+/// What was seen of an operation that was decided anew and quarantined again since is worth nothing: it is refused.
 ///
 /// # Errors
-/// [`Refusal::WrongState`] for a ticket that is not quarantined; for the pins, as [`publish`].
+/// [`Refusal::WrongState`] for a ticket that is not quarantined, or was quarantined after `seen`; for the pins, as
+/// [`publish`].
 pub fn resolve(
     m: &Manifest,
     operation: OperationId,
+    seen: u64,
     how: &Resolution,
     by: &By,
 ) -> Result<Step, Refusal> {
     let ending = match how {
-        Resolution::Publish(..) => Ending::Published,
+        Resolution::Publish(..) | Resolution::Redecide => Ending::Published,
         Resolution::Discard => Ending::Discarded,
     };
     let ticket = match standing(m, operation) {
@@ -416,16 +423,38 @@ pub fn resolve(
         Standing::Ended(ended) => return Err(Refusal::Ended(ended)),
         Standing::Unknown => return Err(Refusal::NoTicket),
     };
-    let TicketState::Quarantined { bases, .. } = &ticket.state else {
-        return Err(Refusal::WrongState("not quarantined"));
+    let (bases, since) = match &ticket.state {
+        TicketState::Quarantined { bases, since, .. } => (bases, *since),
+        TicketState::Decided { .. } if *how == Resolution::Redecide => return Ok(Step::Already),
+        _ => return Err(Refusal::WrongState("not quarantined")),
     };
-    let mut next = next(m, "resolve", Some(ticket), by);
-    if let Resolution::Publish(pins, structure) = how {
-        check_pins(bases, pins)?;
-        next.change.tables = ticket.touched.writes.iter().cloned().collect();
-        apply_pins(&mut next, pins, structure.as_ref())?;
+    if since > seen {
+        return Err(Refusal::WrongState(
+            "quarantined again since it was looked at",
+        ));
     }
-    end(&mut next, operation, ending);
+    let mut next = next(m, "resolve", Some(ticket), by);
+    match how {
+        Resolution::Publish(pins, structure) => {
+            check_pins(bases, pins)?;
+            next.change.tables = ticket.touched.writes.iter().cloned().collect();
+            apply_pins(&mut next, pins, structure.as_ref())?;
+            end(&mut next, operation, ending);
+        }
+        Resolution::Discard => {
+            // A late commit may still bring a new table into being; nobody will ever look at its path.
+            let unborn = bases.iter().filter(|(_, base)| **base == 0);
+            let paths: Vec<_> = unborn
+                .map(|(table, _)| m.fresh_path(table, operation))
+                .collect();
+            next.retired_paths.extend(paths);
+            end(&mut next, operation, ending);
+        }
+        Resolution::Redecide => {
+            let bases = bases.clone();
+            set_state(&mut next, operation, TicketState::Decided { bases });
+        }
+    }
     Ok(Step::Next(next))
 }
 

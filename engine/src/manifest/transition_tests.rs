@@ -122,6 +122,7 @@ enum Do {
     Discard(usize),
     Quarantine(usize),
     Resolve(usize, Option<u64>),
+    Redecide(usize),
     Adopt(usize, u64, u64),
     Collect(u64),
     Bar(usize),
@@ -140,6 +141,7 @@ fn calls() -> impl Strategy<Value = Vec<Do>> {
         1 => op.clone().prop_map(Do::Discard),
         3 => op.clone().prop_map(Do::Quarantine),
         6 => (op.clone(), prop::option::of(off())).prop_map(|(n, p)| Do::Resolve(n, p)),
+        2 => op.clone().prop_map(Do::Redecide),
         1 => (0..4_usize, off(), 0..3_u64).prop_map(|(t, p, h)| Do::Adopt(t, p, h)),
         1 => (0..6_u64).prop_map(Do::Collect),
         1 => op.prop_map(Do::Bar),
@@ -208,7 +210,12 @@ impl Run {
                 let how = how.map_or(Resolution::Discard, |off| {
                     Resolution::Publish(landed(n, off), self.staged.get(&n).cloned())
                 });
-                Box::new(move |m| resolve(m, operation(n), &how, &by()))
+                let seen = m.number;
+                Box::new(move |m| resolve(m, operation(n), seen, &how, &by()))
+            }
+            Do::Redecide(n) => {
+                let seen = m.number;
+                Box::new(move |m| resolve(m, operation(n), seen, &Resolution::Redecide, &by()))
             }
             Do::Adopt(t, pin, head) => {
                 let (pin, head) = (shifted(m.pin(&key(t)), pin), shifted(m.pin(&key(t)), head));
@@ -312,17 +319,21 @@ mod promise {
         Ok(())
     }
 
-    /// What is decided happens: it leaves by a publish alone, or, when it is physical, by a discard; and from
-    /// quarantine only by `resolve`.
+    /// What is decided happens: it leaves by a publish alone, or, when it is physical, by a discard; and it leaves
+    /// quarantine, for an outcome or to be decided anew, only by `resolve`.
     pub(super) fn what_is_decided_happens(old: &Manifest, new: &Manifest) -> Check {
         for ticket in old.queue.iter().filter(|t| t.state != TicketState::Waiting) {
             let quarantined = matches!(ticket.state, TicketState::Quarantined { .. });
             let ending = new.outcomes.get(&ticket.operation).map(|o| o.ending);
             match (new.ticket(ticket.operation), ending) {
                 (Some(now), _) if now.state == ticket.state => {}
+                (Some(now), _) if quarantined => {
+                    let decided = matches!(now.state, TicketState::Decided { .. });
+                    prop_assert!(decided && new.change.transition == "resolve");
+                }
                 (Some(now), _) => {
                     let quarantined_now = matches!(now.state, TicketState::Quarantined { .. });
-                    prop_assert!(quarantined_now && !quarantined);
+                    prop_assert!(quarantined_now);
                 }
                 (None, Some(_)) if quarantined => {
                     prop_assert_eq!(&new.change.transition, "resolve")
@@ -452,7 +463,13 @@ proptest! {
             prop_assert_eq!(next.changes().cloned().collect::<Vec<_>>(), changes);
             let state = |m: &Manifest| {
                 let ended: Vec<_> = m.outcomes.iter().map(|(op, o)| (*op, o.ending)).collect();
-                (m.tables.clone(), m.retired_paths.clone(), m.queue.clone(), ended, m.schema.clone())
+                let mut queue = m.queue.clone();
+                for ticket in &mut queue {
+                    if let TicketState::Quarantined { since, .. } = &mut ticket.state {
+                        *since = 0;
+                    }
+                }
+                (m.tables.clone(), m.retired_paths.clone(), queue, ended, m.schema.clone())
             };
             prop_assert_eq!(state(&next), state(&alone));
             manifest = *next;

@@ -34,7 +34,12 @@ use crate::{
     names::{OperationId, TableKey},
     sidecar::{LogicalPlan, Sidecar},
     storage::Workshop,
-    table::{Table, drift, staged::Staged, stats::TableStats},
+    table::{
+        Table,
+        drift::{self, DriftPolicy},
+        staged::Staged,
+        stats::TableStats,
+    },
 };
 
 /// So often a finished rewrite asks for its turn before it is thrown away.
@@ -130,7 +135,11 @@ pub(crate) async fn compact(
     stop: &CancellationToken,
 ) -> Result<Compacted> {
     let snapshot = core.register.newest().await?;
-    let table = core.table_in(&snapshot, key)?;
+    let table = Table {
+        // A physical operation never publishes what somebody else's change means.
+        drift: DriftPolicy::Error,
+        ..core.table_in(&snapshot, key)?
+    };
     let workshop = table.storage.workshop().await?;
     let open = |version| {
         let params = workshop.params();

@@ -4,10 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::Utc;
-use lance::dataset::DeleteBuilder;
 use tokio::time::sleep;
 
-use super::load::LoadMode;
+use super::restage;
 use crate::{
     core::Core,
     error::{Error, Result},
@@ -168,26 +167,28 @@ async fn land(
                     }));
                 }
                 // A new table is created at version 1 or not at all.
-                Search::Absent if effect.base == 0 && head > 0 => {
-                    return still_decided_then(core, sidecar, effect, async || {
-                        cannot(
-                            core,
-                            sidecar,
-                            effect,
-                            "somebody else's table is at its path",
-                        )
-                        .await
-                    })
-                    .await;
+                Search::Absent if head > effect.base => {
+                    if let Some(why) = restage::hindrance(sidecar, effect, &table, head).await? {
+                        return still_decided_then(core, sidecar, effect, async || {
+                            cannot(core, sidecar, effect, why).await
+                        })
+                        .await;
+                    }
                 }
                 Search::Absent => {}
             }
-            if let Some((at, reason)) = &conflict_at
-                && *at == head
-            {
-                match restage(sidecar, effect, &table, &staged, head).await? {
+            let conflict = conflict_at.as_ref().filter(|(at, _)| *at == head);
+            let stale = staged.transaction.read_version != head
+                && restage::depends_on_all_rows(sidecar, effect);
+            if stale || conflict.is_some() {
+                // Boxed, because it is rare and large.
+                match Box::pin(restage(core, sidecar, effect, &table, head)).await? {
                     Some(again) => staged = again,
-                    None => return cannot(core, sidecar, effect, reason).await,
+                    None => {
+                        let changed = format!("version {head} is not what it was staged for");
+                        let reason = conflict.map_or(&changed, |(_, reason)| reason);
+                        return cannot(core, sidecar, effect, reason).await;
+                    }
                 }
             }
             // (b)
@@ -280,7 +281,7 @@ async fn cannot(core: &Core, sidecar: &Sidecar, effect: &Effect, why: &str) -> R
         .await?;
     match call {
         Call::Holds(_) => {
-            tracing::error!(table = %effect.table, %operation, kind = %sidecar.kind, reason, uri = %core.storage.uri, "operation quarantined: see Quarantine in docs/operations.md");
+            tracing::error!(table = %effect.table, %operation, kind = %sidecar.kind, reason, uri = %core.storage.uri, "operation quarantined: run `squire repair`");
             Ok(Landed::Stop(Carried::Quarantined {
                 table: effect.table.clone(),
                 reason,
@@ -345,37 +346,16 @@ async fn clear(core: &Core, sidecar: &Sidecar, carried: &Carried) {
 
 /// Stages an effect again, at another version, with the same uuid; `None` when that is impossible.
 async fn restage(
+    core: &Core,
     sidecar: &Sidecar,
     effect: &Effect,
     table: &Table,
-    staged: &Staged,
     head: u64,
 ) -> Result<Option<Staged>> {
     match &sidecar.plan {
-        LogicalPlan::Load { modes } if modes.get(&effect.table) == Some(&LoadMode::Append) => {
-            // The files are written for the fields of the base.
-            let same = match table.at(effect.base).await {
-                Ok(base) => base.schema() == table.at(head).await?.schema(),
-                Err(_) => false,
-            };
-            Ok(staged.moved_to(head).filter(|_| same))
-        }
-        LogicalPlan::Delete { predicates } => {
-            let Some(predicate) = predicates.get(&effect.table) else {
-                return Ok(None);
-            };
-            let dataset = Arc::new(table.at(head).await?);
-            let again = DeleteBuilder::new(dataset, predicate.as_str())
-                .execute_uncommitted()
-                .await
-                .map_err(|e| table.failed("deleting from", e))?;
-            Ok(Some(Staged::new(
-                again.transaction,
-                again.affected_rows,
-                sidecar.operation,
-            )))
-        }
-        _ => Ok(None),
+        LogicalPlan::Load { .. } => restage::load(core, sidecar, effect, table, head).await,
+        LogicalPlan::Delete { .. } => restage::delete(sidecar, effect, table, head).await,
+        LogicalPlan::SchemaApply { .. } | LogicalPlan::Compact => Ok(None),
     }
 }
 

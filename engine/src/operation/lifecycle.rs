@@ -523,7 +523,10 @@ impl Held {
     async fn abort(&mut self) -> bool {
         let withdrawn = withdraw(&self.core, self.operation).await;
         self.alive = None;
-        withdrawn
+        if withdrawn.is_none() {
+            settle_later(self.core.clone(), self.operation);
+        }
+        withdrawn.unwrap_or(false)
     }
 }
 
@@ -536,19 +539,35 @@ impl Drop for Held {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (core, operation) = (self.core.clone(), self.operation);
             runtime.spawn(async move {
-                withdraw(&core, operation).await;
+                let withdrawn = withdraw(&core, operation).await;
                 drop(alive);
+                if withdrawn.is_none() {
+                    settle_later(core, operation);
+                }
             });
         }
     }
 }
 
+/// Goes on taking a ticket back until the store answers: as long as this process lives, for other tickets' sake, nobody
+/// else may do it.
+fn settle_later(core: Arc<Core>, operation: OperationId) {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(core.liveness.lease()).await;
+            if withdraw(&core, operation).await.is_some() {
+                return;
+            }
+        }
+    });
+}
+
 /// Takes a ticket back, wherever it stands: one that is on its way yet is barred, one that turns out to be decided is
 /// carried out. Gives it out of this process's care in the end, so that a healer of this process may go on if the
-/// store fails for long. Says whether the operation did not and will not happen.
-async fn withdraw(core: &Core, operation: OperationId) -> bool {
+/// store fails for long. Says whether the operation did not and will not happen; `None` when the store did not answer.
+async fn withdraw(core: &Core, operation: OperationId) -> Option<bool> {
     let mut pause = FIRST_PAUSE;
-    let mut withdrawn = false;
+    let mut withdrawn = None;
     for _ in 0..MAX_WITHDRAWALS {
         let by = core.by("");
         let taken = core
@@ -561,7 +580,7 @@ async fn withdraw(core: &Core, operation: OperationId) -> bool {
         match taken {
             Ok(Call::Holds(newest)) => {
                 let ending = newest.outcomes.get(&operation).map(|o| o.ending);
-                withdrawn = ending == Some(Ending::Aborted);
+                withdrawn = Some(ending == Some(Ending::Aborted));
                 break;
             }
             Ok(Call::Refused(_)) => {
@@ -570,6 +589,7 @@ async fn withdraw(core: &Core, operation: OperationId) -> bool {
                     Ok(None) => Ok(()),
                     Err(e) => Err(e),
                 };
+                withdrawn = Some(false);
                 if let Err(e) = carried {
                     tracing::warn!(%operation, uri = %core.storage.uri, error = %e, "a decided operation could not be finished; a healer will");
                 }

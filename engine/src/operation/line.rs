@@ -2,8 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::Utc;
+use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 
+use super::waiting::Waiting;
 use crate::{
     core::Core,
     error::{Error, Result},
@@ -24,7 +27,7 @@ impl Core {
     /// [`Error::Aborted`] when a healer took the ticket away; [`Error::Quarantined`] when an operation ahead
     /// cannot be applied.
     pub(crate) async fn wait_in_line(&self, operation: OperationId) -> Result<Arc<Manifest>> {
-        let mut patience = Patience::new();
+        let mut wait = Wait::new(self, operation);
         // The manifest that the ticket came in with was listed just now.
         let mut manifest = match self.register.seen() {
             Some(seen) if seen.ticket(operation).is_some() => seen,
@@ -33,12 +36,8 @@ impl Core {
         loop {
             let Some(mine) = manifest.ticket(operation) else {
                 return Err(match manifest.outcomes.get(&operation).map(|o| o.ending) {
-                    Some(Ending::Aborted) => Error::Aborted {
-                        operation,
-                        uri: self.storage.uri.clone(),
-                    },
-                    // A ticket that nobody else can decide has gone: it was taken back, long ago.
-                    None => Error::Aborted {
+                    // Without an outcome it was taken back long ago: nobody else can decide it.
+                    Some(Ending::Aborted) | None => Error::Aborted {
                         operation,
                         uri: self.storage.uri.clone(),
                     },
@@ -50,12 +49,12 @@ impl Core {
                 });
             };
             let ahead: Vec<_> = manifest.ahead(mine).cloned().collect();
-            let Some(first) = ahead.first() else {
+            if ahead.is_empty() {
                 return Ok(manifest);
-            };
-            self.tell(&mut patience, first, mine.kind);
+            }
+            wait.tell(&manifest, mine);
             self.check_quarantine(&ahead, mine)?;
-            manifest = self.look_again(&manifest, &mut patience).await?;
+            manifest = wait.look_again(&manifest).await?;
             self.help(&manifest, ahead.iter()).await;
         }
     }
@@ -66,16 +65,16 @@ impl Core {
     /// # Errors
     /// [`Error::Quarantined`]: that can take days.
     pub(crate) async fn wait_for_no_conflict(&self, probe: &Ticket) -> Result<Arc<Manifest>> {
-        let mut patience = Patience::new();
+        let mut wait = Wait::new(self, probe.operation);
         let mut manifest = self.register.newest().await?;
         loop {
             let ahead: Vec<_> = manifest.ahead(probe).cloned().collect();
-            let Some(first) = ahead.first() else {
+            if ahead.is_empty() {
                 return Ok(manifest);
-            };
-            self.tell(&mut patience, first, probe.kind);
+            }
+            wait.tell(&manifest, probe);
             self.check_quarantine(&ahead, probe)?;
-            manifest = self.look_again(&manifest, &mut patience).await?;
+            manifest = wait.look_again(&manifest).await?;
             let physical = ahead.iter().filter(|t| t.kind.is_physical());
             self.help(&manifest, physical).await;
         }
@@ -101,34 +100,66 @@ impl Core {
         Ok(())
     }
 
-    /// Heals whoever is ahead, as far as it is due. That it fails is not the waiter's failure.
+    /// Heals whoever is ahead, as far as it is due, all at once: one that takes long, or cannot be healed, keeps no
+    /// other from it. That it fails is not the waiter's failure.
     async fn help(&self, manifest: &Manifest, ahead: impl Iterator<Item = &Ticket>) {
-        for ticket in ahead {
-            if manifest.ticket(ticket.operation).is_none() {
-                continue;
-            }
+        let still = ahead.filter(|t| manifest.ticket(t.operation).is_some());
+        let healed = still.map(async |ticket| {
             if let Err(e) = healing::heal_ticket(self, ticket, Heal::WaitingFor).await {
                 tracing::warn!(operation = %ticket.operation, kind = %ticket.kind, uri = %self.storage.uri, error = %e, "an operation ahead could not be healed; it is tried again");
             }
+        });
+        join_all(healed).await;
+    }
+}
+
+/// One wait: for whom, and how patiently.
+struct Wait<'c> {
+    core: &'c Core,
+    operation: OperationId,
+    since: Instant,
+    pause: Duration,
+    logged: bool,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.core.waits.set(self.operation, None);
+    }
+}
+
+impl<'c> Wait<'c> {
+    fn new(core: &'c Core, operation: OperationId) -> Self {
+        Self {
+            core,
+            operation,
+            since: Instant::now(),
+            pause: FIRST_PAUSE,
+            logged: false,
         }
     }
 
-    fn tell(&self, patience: &mut Patience, ahead: &Ticket, kind: OperationKind) {
-        if !patience.told && patience.since.elapsed() >= WORTH_TELLING {
-            patience.told = true;
-            tracing::info!(%kind, waiting_for = %ahead.operation, its_kind = %ahead.kind, actor = %ahead.actor, holder = %ahead.holder, uri = %self.storage.uri, "waiting for an operation ahead");
+    /// Says whom it waits for: at once to whoever follows, and in the log once, when it is worth a line.
+    fn tell(&mut self, manifest: &Manifest, mine: &Ticket) {
+        let waiting = Waiting::of(manifest, mine);
+        if let Some(waiting) = &waiting
+            && !self.logged
+            && self.since.elapsed() >= WORTH_TELLING
+        {
+            self.logged = true;
+            let (ahead, kind): (_, OperationKind) = (&waiting.ahead, mine.kind);
+            tracing::info!(operation = %self.operation, %kind, waiting_for = %ahead.operation, its_kind = %ahead.kind, actor = %ahead.actor, holder = %ahead.holder, uri = %self.core.storage.uri, "{}", waiting.told(Utc::now()));
         }
+        self.core.waits.set(self.operation, waiting);
     }
 
     /// The newest manifest after a pause: one request for all that wait in this process.
-    async fn look_again(
-        &self,
-        last: &Arc<Manifest>,
-        patience: &mut Patience,
-    ) -> Result<Arc<Manifest>> {
-        let mut changes = self.register.follow();
+    async fn look_again(&mut self, last: &Arc<Manifest>) -> Result<Arc<Manifest>> {
+        let register = &self.core.register;
+        let mut changes = register.follow();
         // This process may have moved the register itself meanwhile.
-        let pause = patience.next();
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
         let changed = async {
             let newer =
                 |m: &Option<Arc<Manifest>>| m.as_ref().is_some_and(|m| m.number > last.number);
@@ -138,32 +169,13 @@ impl Core {
             () = changed => {}
             () = sleep(pause) => {}
         }
-        let _one_poller = self.poller.lock().await;
-        match self.register.seen() {
-            Some(seen) if seen.number > last.number => Ok(seen),
-            _ => self.register.newest().await,
-        }
-    }
-}
-
-struct Patience {
-    since: Instant,
-    pause: Duration,
-    told: bool,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            pause: FIRST_PAUSE,
-            told: false,
-        }
-    }
-
-    fn next(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        pause
+        let _one_poller = self.core.poller.lock().await;
+        let newest = match register.seen() {
+            Some(seen) if seen.number > last.number => seen,
+            _ => register.newest().await?,
+        };
+        let queue: Vec<_> = newest.queue.iter().map(|t| t.operation).collect();
+        self.core.liveness.forget_except(&queue);
+        Ok(newest)
     }
 }

@@ -16,8 +16,8 @@ use arrow::{
 use lance::{
     Dataset,
     dataset::{
-        InsertBuilder, MergeInsertBuilder, WhenMatched, WhenNotMatched, WriteMode, WriteParams,
-        transaction::Operation,
+        InsertBuilder, MergeInsertBuilder, MergeInsertJob, WhenMatched, WhenNotMatched, WriteMode,
+        WriteParams, transaction::Operation,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -255,6 +255,15 @@ pub(super) async fn open_to_stage(
     Ok((Arc::new(dataset), base, workshop))
 }
 
+/// How rows are merged into a table by its key: those that are there are replaced, others are added.
+pub(super) fn merge_by_key(dataset: Arc<Dataset>, key: &[String]) -> lance::Result<MergeInsertJob> {
+    MergeInsertBuilder::try_new(dataset, key.to_vec())?
+        .when_matched(WhenMatched::UpdateAll)
+        .when_not_matched(WhenNotMatched::InsertAll)
+        .conflict_retries(0)
+        .try_build()
+}
+
 type Written = (
     lance::dataset::transaction::Transaction,
     Option<lance_select::RowAddrTreeMap>,
@@ -283,12 +292,7 @@ async fn write(
                 reason: "it has no key to upsert by: declare one, or append".to_owned(),
             });
         }
-        let merged = MergeInsertBuilder::try_new(dataset, declared.key.clone())
-            .map_err(failed)?
-            .when_matched(WhenMatched::UpdateAll)
-            .when_not_matched(WhenNotMatched::InsertAll)
-            .conflict_retries(0)
-            .try_build()
+        let merged = merge_by_key(dataset, &declared.key)
             .map_err(failed)?
             .execute_uncommitted(reader)
             .await

@@ -6,8 +6,10 @@
 //! | [`compact`] | the physical operation that rewrites fragments |
 //! | `lifecycle` | enqueue, wait, snapshot, stage, sidecar, decide (steps 1 to 7) |
 //! | `effects` | take effect, publish, clear (steps 8 to 10), for owners and healers alike |
+//! | `restage` | staging an effect again, where others came in between |
 //! | `queue` | the fair queue of this process |
 //! | `line` | waiting in the manifest's queue, and helping whoever is ahead |
+//! | `waiting` | who waits for whom, for programs and in words |
 
 pub(crate) mod compact;
 mod delete;
@@ -16,7 +18,9 @@ pub(crate) mod lifecycle;
 pub(crate) mod line;
 mod load;
 pub(crate) mod queue;
+pub(crate) mod restage;
 mod schema_apply;
+pub(crate) mod waiting;
 
 use std::collections::BTreeMap;
 

@@ -55,6 +55,8 @@ pub(crate) struct Storage {
     pub(crate) store: Arc<dyn ObjectStore>,
     params: ObjectStoreParams,
     commit_params: ObjectStoreParams,
+    /// The root's folder, on a local disk.
+    disk: Option<PathBuf>,
     /// Whether a failed write that left no object can no longer land.
     pub(crate) definite: bool,
     workshops: Arc<Mutex<Vec<Bench>>>,
@@ -95,6 +97,7 @@ impl Storage {
         Ok(Self {
             uri: root.shown,
             lance_root: root.lance,
+            disk: root.disk,
             base,
             store: store.inner.clone(),
             definite: !store.is_cloud() || root.local,
@@ -118,6 +121,14 @@ impl Storage {
     /// A folder of Squire's own.
     pub(crate) fn squire_dir(&self, name: &str) -> Path {
         self.base.clone().join(SQUIRE_DIR).join(name)
+    }
+
+    /// The folders with objects of Squire's own, when they are on a local disk.
+    pub(crate) fn squire_folders_on_disk(&self) -> Vec<PathBuf> {
+        let folder = |disk: &PathBuf| {
+            ["manifest", "recovery", "alive"].map(|name| disk.join(SQUIRE_DIR).join(name))
+        };
+        self.disk.iter().flat_map(folder).collect()
     }
 
     /// The process's one session with Lance.
@@ -228,6 +239,7 @@ struct Root {
     shown: String,
     lance: String,
     local: bool,
+    disk: Option<PathBuf>,
 }
 
 impl Root {
@@ -261,11 +273,13 @@ impl Root {
                 shown: trimmed.to_owned(),
                 lance: format!("shared-{trimmed}"),
                 local: true,
+                disk: None,
             }),
             "s3" => Ok(Self {
                 shown: trimmed.to_owned(),
                 lance: trimmed.to_owned(),
                 local: false,
+                disk: None,
             }),
             _ => Err(bad(
                 "the scheme is not known; use a path, file://, memory:// or s3://",
@@ -291,6 +305,7 @@ impl Root {
             shown: clean.to_string_lossy().into_owned(),
             lance: format!("{}://{}", local::SCHEME, url.path().trim_end_matches('/')),
             local: true,
+            disk: Some(clean),
         })
     }
 }

@@ -12,6 +12,8 @@ use lance::{Dataset, dataset::builder::DatasetBuilder};
 use lance_io::object_store::ObjectStoreParams;
 use lance_table::io::commit::CommitHandler;
 
+use drift::DriftPolicy;
+
 use crate::{
     error::{Error, Result},
     names::TableKey,
@@ -24,6 +26,8 @@ pub(crate) struct Table {
     pub(crate) storage: Storage,
     pub(crate) key: TableKey,
     pub(crate) path: String,
+    /// What to do about semantic drift.
+    pub(crate) drift: DriftPolicy,
 }
 
 impl Table {

@@ -104,11 +104,11 @@ impl Staged {
         })
     }
 
-    /// The same effect, moved to another base: only for an append, whose files do not depend on what the table
-    /// holds.
+    /// The same effect, moved to another base: only for an append or an overwrite, whose files do not depend on what
+    /// the table holds.
     pub(crate) fn moved_to(&self, base: u64) -> Option<Self> {
         match self.transaction.operation {
-            Operation::Append { .. } => {
+            Operation::Append { .. } | Operation::Overwrite { .. } => {
                 let mut moved = self.clone();
                 moved.transaction.read_version = base;
                 Some(moved)

@@ -162,6 +162,70 @@ async fn whenever_writers_are_killed_the_daemon_brings_their_graph_back_into_ord
     daemon.stop().await;
 }
 
+/// Sends a signal to a process of this test's own.
+async fn signal(name: &str, process: u32) {
+    let sent = Command::new("kill")
+        .args([name, &process.to_string()])
+        .status()
+        .await;
+    assert!(sent.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_is_stopped_until_others_have_healed_it_and_then_goes_on_is_there_once() {
+    let site = Site::new();
+    let mut writers = Vec::new();
+    for (n, part) in ["/_squire/recovery/", "/_versions/"]
+        .into_iter()
+        .enumerate()
+    {
+        let name = format!("graph-{n}");
+        let uri = site.init_real(&name).await;
+        let root = site.path(&name);
+        let count = || {
+            let files = files(&root).into_keys().map(|path| format!("/{path}"));
+            files.filter(|path| path.contains(part)).count()
+        };
+        let before = count();
+        let mut writer = Command::new(daemon::squire().unwrap())
+            .args(append(&uri))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        while count() == before && writer.try_wait().unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        if let Some(process) = writer.id() {
+            signal("-STOP", process).await;
+        }
+        writers.push((name, uri, writer));
+    }
+    let quiet = "enabled = false\n";
+    let targets: Vec<_> = writers
+        .iter()
+        .map(|(n, uri, _)| (&**n, &**uri, quiet))
+        .collect();
+    let daemon = site.daemon(&site.config(QUICK, &targets), "log").await;
+    for (_, uri, writer) in writers {
+        let graph = Graph::open(&uri, Options::default()).await.unwrap();
+        until_idle(&graph).await;
+        if let Some(process) = writer.id() {
+            signal("-CONT", process).await;
+        }
+        let ended = writer.wait_with_output().await.unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        let loads = published_loads(&uri).await;
+        // It may have been taken back while it waited, and have started over; it is not left in doubt.
+        assert!(ended.status.success() && loads == 1, "{loads}: {told}");
+        assert_eq!(rows(&graph, "edge:Flight").await, FLIGHTS);
+        assert_eq!(rows(&graph, "node:Plane").await, PLANES);
+    }
+    daemon.stop().await;
+}
+
 /// An atomic load of many flights and of planes.
 fn append(uri: &str) -> Vec<String> {
     let flights = format!("Flight={}", real("flights_january.parquet"));

@@ -8,6 +8,7 @@ mod crash;
 mod dead_writer;
 mod endpoints;
 mod refusals;
+mod repair;
 mod service;
 mod site;
 mod stopping;

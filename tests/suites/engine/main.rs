@@ -3,7 +3,11 @@
 
 mod bad_input;
 mod concurrency;
+mod drift;
 mod gates;
 mod healing;
 mod lifecycle;
+mod repair;
 mod requests;
+mod restage;
+mod waiting;

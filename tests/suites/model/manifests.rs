@@ -372,10 +372,10 @@ impl Manifests {
             Call::Quarantine(o) => transition::quarantine(m, id(o as usize), "", by),
             Call::ResolveByPublish(o, pins) => {
                 let how = Resolution::Publish(self.of_writes(o, pins), self.structure(o));
-                transition::resolve(m, id(o as usize), &how, by)
+                transition::resolve(m, id(o as usize), m.number, &how, by)
             }
             Call::ResolveByDiscard(o) => {
-                transition::resolve(m, id(o as usize), &Resolution::Discard, by)
+                transition::resolve(m, id(o as usize), m.number, &Resolution::Discard, by)
             }
             Call::Adopt { table, pin, head } => {
                 let mut without_queue = m.clone();

@@ -31,6 +31,7 @@ async fn go_on(order: Write, watch: &Watch) -> Result {
         actor: format!("writer {}", order.writer),
         lease: LEASE,
         wrapper: watch.wrapper(),
+        ..Options::default()
     };
     let graph = Graph::open(&order.root, options).await?;
     let mut rng = StdRng::seed_from_u64(order.seed);

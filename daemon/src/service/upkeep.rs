@@ -1,0 +1,159 @@
+//! What is done for a target beside its keeper's looks, so that it delays no tick: healing, the collection of old
+//! manifests, and the adoption of drift.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use squire_config::{Daemon, Drift, Target};
+use squire_engine::{Drifted, Graph, TableKey};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+
+/// So many manifests stay, and with them the log.
+const KEPT_MANIFESTS: u64 = 1_000;
+
+/// The upkeep of one target.
+#[derive(Clone)]
+pub(super) struct Upkeep {
+    pub(super) graph: Graph,
+    pub(super) target: Target,
+    pub(super) daemon: Daemon,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Upkeep {
+    /// Heals on its interval. As long as a ticket is left that may become due, it looks again after a third of a
+    /// lease: a holder is known to be dead only after it was watched for a lease.
+    pub(super) async fn heal(self) {
+        let mut pause = Duration::ZERO;
+        let daemon = &self.daemon;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = sleep(pause) => {}
+            }
+            let name = &self.target.name;
+            // Neither waits for the other to succeed.
+            if let Err(e) = self.graph.collect(KEPT_MANIFESTS).await {
+                tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
+            }
+            pause = daemon.heal_interval;
+            match self.graph.heal().await {
+                Ok(healed) => {
+                    self.metrics.healed(name, &healed);
+                    tracing::debug!(target_name = %name, rolled_forward = healed.rolled_forward, aborted = healed.aborted, discarded = healed.discarded, orphans = healed.orphans, "looked for what the dead left behind");
+                    for e in &healed.failed {
+                        tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
+                    }
+                    let waits_for_time = healed.left.len() > healed.quarantined;
+                    pause = next_look(waits_for_time, daemon.heal_interval, daemon.lease);
+                }
+                Err(e) => {
+                    tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
+                }
+            }
+        }
+    }
+
+    /// Looks for drift on its interval, adopts what may be adopted, and says what stays, once for each change.
+    pub(super) async fn adopt_drift(self) {
+        let mut ticks = interval(self.daemon.drift_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = BTreeMap::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            self.look_for_drift(&mut told).await;
+        }
+    }
+
+    /// `told` is what was said of each table, as pin and head, and is kept up to date.
+    async fn look_for_drift(&self, told: &mut BTreeMap<TableKey, (u64, u64)>) {
+        let name = &self.target.name;
+        let look = match self.graph.drift().await {
+            Ok(look) => look,
+            Err(e) => {
+                tracing::error!(target_name = %name, error = %e, "the look for drift failed; it is tried again");
+                return;
+            }
+        };
+        for e in &look.failed {
+            tracing::error!(target_name = %name, error = %e, "a table could not be looked at for drift; it is tried again");
+        }
+        let mut left = Vec::new();
+        for drifted in look.drifted {
+            if self.may_adopt(&drifted) {
+                match self.graph.adopt(&drifted).await {
+                    Ok(true) => {
+                        self.metrics.adopted(name, kind(&drifted));
+                        continue;
+                    }
+                    Ok(false) => {}
+                    Err(e) => {
+                        tracing::error!(target_name = %name, table = %drifted.table, error = %e, "drift could not be adopted; it is tried again");
+                    }
+                }
+            }
+            left.push(drifted);
+        }
+        for of in ["benign", "semantic"] {
+            let tables = left.iter().filter(|d| kind(d) == of).count();
+            self.metrics.drifted(name, of, tables);
+        }
+        told.retain(|table, _| left.iter().any(|d| d.table == *table));
+        for drifted in left {
+            let now = (drifted.pin, drifted.head);
+            if told.insert(drifted.table.clone(), now) != Some(now) {
+                tracing::warn!(target_name = %name, table = %drifted.table, kind = kind(&drifted), pin = drifted.pin, head = drifted.head, what = drifted.told(), misfit = drifted.misfit, "a table was changed outside of Squire; `squire repair` shows what can be done");
+            }
+        }
+    }
+
+    /// Whether the daemon may adopt it by itself.
+    fn may_adopt(&self, drifted: &Drifted) -> bool {
+        let by_setting = self.target.drift == Drift::Adopt && drifted.misfit.is_none();
+        drifted.is_benign() || by_setting
+    }
+}
+
+fn kind(drifted: &Drifted) -> &'static str {
+    if drifted.is_benign() {
+        "benign"
+    } else {
+        "semantic"
+    }
+}
+
+/// When to heal again. What waits for time alone, because a holder is not known to be dead yet, must not wait for the
+/// next interval as well.
+fn next_look(waits_for_time: bool, interval: Duration, lease: Duration) -> Duration {
+    if waits_for_time {
+        interval.min(lease / 3)
+    } else {
+        interval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_healed_within_an_interval_a_lease_and_a_beat_however_long_the_interval_is() {
+        let (interval, lease) = (Duration::from_secs(600), Duration::from_secs(15));
+        // Seen at the end of an interval, watched until the lease is over.
+        let mut watched = Duration::ZERO;
+        while watched < lease {
+            watched += next_look(true, interval, lease);
+        }
+        assert!(watched <= lease + lease / 3);
+        assert_eq!(next_look(false, interval, lease), interval);
+        assert_eq!(next_look(true, lease / 30, lease), lease / 30);
+    }
+}

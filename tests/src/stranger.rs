@@ -1,0 +1,81 @@
+//! A program that knows nothing of Squire and works on a graph's table with Lance alone.
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema as ArrowSchema},
+    record_batch::RecordBatchIterator,
+};
+use lance::{
+    Dataset,
+    dataset::{
+        InsertBuilder, NewColumnTransform, WriteMode, WriteParams,
+        builder::DatasetBuilder,
+        optimize::{CompactionOptions, compact_files},
+    },
+};
+use std::sync::Arc;
+
+/// A stranger with a table open, at its newest version.
+pub struct Stranger(Dataset);
+
+impl Stranger {
+    /// Opens the table in this folder below a root, as Lance is given the root.
+    pub async fn at(root: &str, folder: &str) -> Self {
+        let table = DatasetBuilder::from_uri(format!("{root}/{folder}")).load();
+        Self(table.await.expect("the table can be opened"))
+    }
+
+    /// The newest version.
+    pub fn version(&self) -> u64 {
+        self.0.manifest().version
+    }
+
+    /// Adds rows.
+    pub async fn append(&mut self, batch: RecordBatch) {
+        let rows = RecordBatchIterator::new([Ok(batch.clone())], batch.schema());
+        self.0.append(rows, None).await.expect("rows can be added");
+    }
+
+    /// Replaces all rows.
+    pub async fn overwrite(&mut self, batch: RecordBatch) {
+        let params = WriteParams {
+            mode: WriteMode::Overwrite,
+            enable_stable_row_ids: true,
+            ..WriteParams::default()
+        };
+        let table = InsertBuilder::new(Arc::new(self.0.clone()))
+            .with_params(&params)
+            .execute(vec![batch])
+            .await;
+        self.0 = table.expect("rows can be replaced");
+    }
+
+    /// Deletes rows.
+    pub async fn delete(&mut self, predicate: &str) {
+        self.0.delete(predicate).await.expect("rows can be deleted");
+    }
+
+    /// Merges all fragments into one.
+    pub async fn compact(&mut self) {
+        let options = CompactionOptions::default();
+        let done = compact_files(&mut self.0, options, None).await;
+        assert!(
+            done.expect("the table can be compacted").fragments_removed > 0,
+            "there was something to compact"
+        );
+    }
+
+    /// Adds a column of nulls.
+    pub async fn add_column(&mut self, name: &str) {
+        let field = Field::new(name, DataType::Int32, true);
+        let column = NewColumnTransform::AllNulls(Arc::new(ArrowSchema::new(vec![field])));
+        let added = self.0.add_columns(column, None, None).await;
+        added.expect("a column can be added");
+    }
+
+    /// Takes a column away.
+    pub async fn drop_column(&mut self, name: &str) {
+        let dropped = self.0.drop_columns(&[name]).await;
+        dropped.expect("a column can be dropped");
+    }
+}
