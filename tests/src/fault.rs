@@ -20,16 +20,23 @@ pub enum Fault {
     /// The store carries it out, and the answer is an error.
     Unknown,
     /// Its process stalls before the store hears of it, until it is resumed.
-    Stall,
+    StallBefore,
+    /// Its process stalls when the store has carried it out, before it hears the answer, until it is resumed.
+    StallAfter,
 }
 
 impl Fault {
+    fn is_before(self) -> bool {
+        matches!(self, Self::CrashBefore | Self::StallBefore)
+    }
+
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::Unknown,
-        Self::Stall,
+        Self::StallBefore,
+        Self::StallAfter,
     ];
 }
 
@@ -133,12 +140,12 @@ impl Faulty {
         };
         let n = state.writes.len();
         state.writes.push(request.clone());
-        match self.0.at {
-            Some((at, Fault::CrashBefore | Fault::Stall)) if at == n => {
-                self.strike(&mut state, true)
+        if let Some((_, fault)) = self.0.at.filter(|(at, _)| *at == n) {
+            if fault.is_before() {
+                self.strike(&mut state, true);
+            } else {
+                state.aim = Some(request);
             }
-            Some((at, Fault::CrashAfter | Fault::Unknown)) if at == n => state.aim = Some(request),
-            _ => {}
         }
         state.down
     }
@@ -155,7 +162,7 @@ impl Faulty {
         let hit = |aim: &mut Request| aim.verb == verb && aim.path == path.as_ref();
         state.aim.take_if(hit)?;
         let (_, fault) = self.0.at?;
-        self.strike(&mut state, fault == Fault::CrashAfter);
+        self.strike(&mut state, fault != Fault::Unknown);
         Some(fault)
     }
 

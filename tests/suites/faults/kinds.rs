@@ -46,6 +46,8 @@ pub(crate) struct Kind {
     pub(crate) counts: Counts,
     /// More writes than these are not looked at.
     pub(crate) writes: usize,
+    /// Whether it begins with nothing at all.
+    pub(crate) is_first: bool,
     /// Whether it carries out what is decided already.
     pub(crate) is_decided: bool,
     prepare: Option<Box<dyn Fn(Place) -> BoxFuture<'static, ()> + Send + Sync>>,
@@ -61,6 +63,7 @@ impl Kind {
             name,
             counts: Counts::Operations,
             writes: usize::MAX,
+            is_first: false,
             is_decided: false,
             prepare: None,
             operate: Box::new(move |place, options| operate(place, options).boxed()),
@@ -105,14 +108,7 @@ impl Kind {
     pub(crate) fn operate(&self, place: &Place, options: Options) -> BoxFuture<'static, Answer> {
         (self.operate)(place.clone(), options)
     }
-
-    /// Whether it begins with nothing at all.
-    pub(crate) fn creates(&self) -> bool {
-        self.name == CREATE
-    }
 }
-
-const CREATE: &str = "create";
 
 /// The graph that all kinds but `create` begin with.
 pub(crate) async fn common() -> Place {
@@ -139,9 +135,14 @@ pub(crate) fn all() -> Vec<Kind> {
 
 fn logical() -> Vec<Kind> {
     vec![
-        Kind::new(CREATE, |place, options| async move {
-            answer(Graph::create(place.uri(), schema(), options).await)
-        }),
+        Kind {
+            is_first: true,
+            ..create("create")
+        },
+        Kind {
+            is_first: true,
+            ..create("create, cut short before").after(cut_short)
+        },
         Kind::on("load, short form", |graph| async move {
             answer(graph.load(both(LoadMode::Append, 10)).await)
         }),
@@ -153,6 +154,15 @@ fn logical() -> Vec<Kind> {
         }),
         Kind::on("load, overwrite", |graph| async move {
             answer(graph.load(both(LoadMode::Overwrite, 4)).await)
+        }),
+        Kind::on("load, bad rows", |graph| async move {
+            let good = append("node:Plane", planes(100, 110, 2));
+            let bad = planes(100, 110, 2);
+            answer(
+                graph
+                    .load(rows("edge:Flight", bad, LoadMode::Append, good))
+                    .await,
+            )
         }),
         Kind::on("load, refused", |graph| async move {
             let stale = both(LoadMode::Append, 10).expect(key("node:Plane"), 1);
@@ -226,6 +236,25 @@ where
         }
     });
     heal.after(prepare)
+}
+
+fn create(name: &'static str) -> Kind {
+    Kind::new(name, |place, options| async move {
+        answer(Graph::create(place.uri(), schema(), options).await)
+    })
+}
+
+/// A graph whose creator died before it had any tables.
+async fn cut_short(place: Place) {
+    let (watch, uri) = (Watch::new(), place.uri().to_owned());
+    let options = Options {
+        wrapper: watch.wrapper(),
+        ..Options::default()
+    };
+    let dies = watch.stall(Moment::After, Verb::Put, "_squire/manifest/");
+    let creates = tokio::spawn(async move { Graph::create(&uri, schema(), options).await });
+    dies.reached().await;
+    creates.abort();
 }
 
 /// The first heartbeats of a load that waits behind a dead writer. Later ones are the same write again.

@@ -42,7 +42,7 @@ struct Clean {
 
 impl Clean {
     async fn run(kind: Kind, common: &Template) -> Self {
-        let place = if kind.creates() {
+        let place = if kind.is_first {
             Place::empty()
         } else {
             common.place().await
@@ -94,7 +94,7 @@ impl Clean {
         match fault {
             Fault::CrashBefore => Some(n > decides),
             Fault::CrashAfter => Some(n >= decides),
-            Fault::Unknown | Fault::Stall => None,
+            Fault::Unknown | Fault::StallBefore | Fault::StallAfter => None,
         }
     }
 
@@ -111,7 +111,7 @@ impl Clean {
                     None
                 }
                 Fault::Unknown => Some(operation.await.unwrap()),
-                Fault::Stall => {
+                Fault::StallBefore | Fault::StallAfter => {
                     heal(&place, false).await;
                     faulty.resume();
                     Some(operation.await.unwrap())
@@ -133,7 +133,7 @@ impl Clean {
             Some(Answer::Not) => assert_eq!(found, self.before, "it was said to have failed"),
             Some(Answer::Unclear) | None => {}
         }
-        if fault == Fault::Stall {
+        if matches!(fault, Fault::StallBefore | Fault::StallAfter) {
             assert_eq!(told, Some(self.answer), "it goes on as if nothing had been");
         }
         next_operation(&place).await;
@@ -240,7 +240,8 @@ async fn next_operation(place: &Place) {
 
 /// Says it whether the test passes or not.
 fn say(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let mut out = std::io::stderr();
+    writeln!(out, "{line}").unwrap();
 }
 
 /// The kinds whose names contain `SQUIRE_MATRIX`; all of them without it.
@@ -261,6 +262,7 @@ async fn whatever_goes_wrong_at_any_write_an_operation_is_whole_or_absent_and_no
     for kind in chosen() {
         let clean = std::sync::Arc::new(Clean::run(kind, &common).await);
         let writes = 0..clean.writes.len();
+        assert!(!writes.is_empty(), "{} writes something", clean.kind.name);
         let cases = writes.flat_map(|n| Fault::ALL.map(|fault| (n, fault)));
         let outcomes: Vec<_> = stream::iter(cases)
             .map(|(n, fault)| {
