@@ -161,13 +161,33 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchemaCommand {
-    /// Show the steps from the graph's schema to the file's, and what each costs.
+    /// Show the steps from the graph's schema to the file's, what each costs and what it takes away.
     #[command(after_help = "Example:\n  squire schema plan /var/lib/flights flights.toml")]
     Plan {
         #[command(flatten)]
         graph: GraphArg,
         /// The schema to go to, as TOML.
         schema: PathBuf,
+        /// As if it were applied with --hard.
+        #[arg(long)]
+        hard: bool,
+    },
+    /// Bring the graph to the file's schema: all steps at once, or none.
+    #[command(
+        after_help = "Examples:\n  squire schema apply /var/lib/flights flights.toml\n  \
+            squire schema apply /var/lib/flights flights.toml --hard --yes"
+    )]
+    Apply {
+        #[command(flatten)]
+        graph: GraphArg,
+        /// The schema to go to, as TOML.
+        schema: PathBuf,
+        /// Make what is dropped unreachable at once; otherwise earlier versions have it until cleanup.
+        #[arg(long)]
+        hard: bool,
+        /// Do not ask before a hard drop.
+        #[arg(long)]
+        yes: bool,
     },
     /// Print the graph's schema as TOML.
     #[command(after_help = "Example:\n  squire schema show /var/lib/flights > flights.toml")]

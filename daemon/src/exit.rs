@@ -48,7 +48,9 @@ impl Failure {
             Self::Engine(e) => match e.advice() {
                 Advice::FixInput => 2,
                 Advice::Retry => match e {
-                    Error::ExpectedVersionMismatch { .. } | Error::Aborted { .. } => 3,
+                    Error::ExpectedVersionMismatch { .. }
+                    | Error::SchemaMoved { .. }
+                    | Error::Aborted { .. } => 3,
                     _ => 1,
                 },
                 Advice::DoNotRetry => 4,

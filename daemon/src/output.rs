@@ -29,6 +29,19 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "squire: {text}");
 }
 
+/// Whether there is somebody to ask.
+pub(crate) fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Asks a question at the terminal; everything but a yes is a no.
+pub(crate) fn ask(question: &str) -> bool {
+    let _ = write!(std::io::stderr(), "{question} [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
 /// A table; columns of numbers align right.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let number = |cell: &String| cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit());

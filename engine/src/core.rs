@@ -214,7 +214,9 @@ impl Core {
         let pins = published.map(|m| {
             let own = m.changes().find(|c| c.operation == Some(operation));
             let tables = own.iter().flat_map(|change| &change.tables);
-            tables.map(|t| (t.clone(), m.pin(t))).collect()
+            // An apply names tables that it took away, too.
+            let there = tables.filter(|t| m.tables.contains_key(*t));
+            there.map(|t| (t.clone(), m.pin(t))).collect()
         });
         let newest = seen.map_or(0, |m| m.number);
         (number.unwrap_or(newest), pins.unwrap_or_default())

@@ -4,9 +4,9 @@ use object_store::Error as StoreError;
 
 use crate::{
     input::InputError,
-    manifest::Refusal,
+    manifest::{Contested, Refusal},
     names::{NameError, OperationId, TableKey},
-    schema::{PlanError, SchemaError},
+    schema::{Misfit, PlanError, SchemaError},
 };
 
 /// The result of an engine call.
@@ -76,8 +76,8 @@ pub enum Error {
         "operation {blocked_by} is quarantined and blocks {table} of {uri}: {reason}; run `squire repair` to see what can be done"
     )]
     Quarantined {
-        /// A table that both operations touch.
-        table: TableKey,
+        /// What both operations want.
+        table: Contested,
         /// The quarantined operation.
         blocked_by: OperationId,
         /// Why it could not be applied.
@@ -129,11 +129,21 @@ pub enum Error {
         /// What is wrong and how to mend it.
         reason: String,
     },
-    /// A step of a schema apply that this release plans but does not perform.
-    #[error("`{step}` on {uri} cannot be performed by this release of Squire; nothing was changed")]
-    UnsupportedStep {
-        /// The step.
-        step: String,
+    /// The rows that a table has do not allow a step of a schema apply.
+    #[error("{table} of {uri}: {obstacle}; nothing was changed")]
+    RowsForbid {
+        /// The table.
+        table: TableKey,
+        /// What is in the way, and how to clear it.
+        obstacle: Obstacle,
+        /// The graph.
+        uri: String,
+    },
+    /// The schema has changed since the steps of an apply were planned.
+    #[error(
+        "the schema of {uri} has changed since the steps were planned: nothing was changed; plan again and repeat"
+    )]
+    SchemaMoved {
         /// The graph.
         uri: String,
     },
@@ -242,6 +252,9 @@ pub enum Error {
     /// The new schema cannot follow the old one.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A step does not fit the table or the schema it was planned for.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// The input of a load cannot be used.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -250,17 +263,46 @@ pub enum Error {
     Name(#[from] NameError),
 }
 
+/// What rows have in the way of a step of a schema apply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// A property would be required.
+    #[error(
+        "property `{property}` cannot be required, because {rows} rows have no value for it: load values for them or delete them, then apply again"
+    )]
+    MissingValues {
+        /// The property, by its new name.
+        property: String,
+        /// Rows without a value.
+        rows: u64,
+    },
+    /// A type would get a key.
+    #[error(
+        "({}) cannot be the key, because {rows} rows repeat the key of another, for example {example}: delete them, then apply again", .key.join(", ")
+    )]
+    RepeatedKeys {
+        /// The properties of the key, by their new names.
+        key: Vec<String>,
+        /// Rows whose key an earlier row has.
+        rows: u64,
+        /// One of the keys.
+        example: String,
+    },
+}
+
 impl Error {
     /// What the caller should do about it.
     pub fn advice(&self) -> Advice {
         match self {
-            Self::ExpectedVersionMismatch { .. } | Self::Aborted { .. } | Self::Cancelled => {
-                Advice::Retry
-            }
+            Self::ExpectedVersionMismatch { .. }
+            | Self::SchemaMoved { .. }
+            | Self::Aborted { .. }
+            | Self::Cancelled => Advice::Retry,
             Self::Store { .. }
             | Self::Lance { .. }
             | Self::Refused { .. }
             | Self::Contended { .. } => Advice::Retry,
+            Self::Misfit(_) => Advice::Repair,
             Self::OutcomeUnknown { .. } | Self::Unfinished { .. } => Advice::DoNotRetry,
             Self::Quarantined { .. }
             | Self::Drift { .. }
@@ -269,7 +311,7 @@ impl Error {
             | Self::UnfitStore { .. } => Advice::Repair,
             Self::UnknownTable { .. }
             | Self::BadRequest { .. }
-            | Self::UnsupportedStep { .. }
+            | Self::RowsForbid { .. }
             | Self::NotAGraph { .. }
             | Self::AlreadyAGraph { .. }
             | Self::BadUri { .. }

@@ -19,7 +19,7 @@ use crate::{
     manifest::{Change, Manifest},
     names::TableKey,
     operation::{
-        DeleteRequest, LoadRequest, Receipt,
+        DeleteRequest, LoadRequest, Receipt, SchemaRequest, apply_schema,
         compact::{self, Compacted},
         create_types, delete_rows, load_rows,
         waiting::Waiting,
@@ -169,6 +169,16 @@ impl Graph {
     /// As [`Self::load`].
     pub async fn delete(&self, request: DeleteRequest) -> Result<Receipt> {
         delete_rows(&self.0, request).await
+    }
+
+    /// Brings the graph to another schema, atomically over all tables. All steps but a widening cast are metadata only:
+    /// their cost does not depend on the number of rows. [`crate::schema::plan()`] tells the steps beforehand.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] for changes that are refused, [`Error::RowsForbid`] when the rows of a table do not allow one;
+    /// else as [`Self::load`].
+    pub async fn apply_schema(&self, request: SchemaRequest) -> Result<Receipt> {
+        apply_schema(&self.0, request).await
     }
 
     /// Compacts one table once, if its statistics say that it is due; `forced` leaves the thresholds aside.

@@ -16,6 +16,7 @@ use crate::{
     manifest::{Call, Ending, Refusal, Ticket, TicketState, transition},
     names::TableKey,
     operation::effects::{self, Carried},
+    purge,
     table::staged::{Search, search},
 };
 
@@ -43,6 +44,8 @@ pub struct Healed {
     pub quarantined: usize,
     /// Sidecars that no ticket named.
     pub orphans: usize,
+    /// Hard drops whose data was made unreachable.
+    pub purged: usize,
     /// Old heartbeats and half-written files.
     pub leftovers: usize,
     /// The operations that it brought to their end, one by one.
@@ -162,6 +165,10 @@ pub(crate) async fn round(core: &Core, who: Heal) -> Result<Healed> {
         healed.left.push((ticket.clone(), left));
     }
     leftovers::remove(core, &mut healed).await;
+    match purge::round(core, &newest).await {
+        Ok(purged) => healed.purged = purged,
+        Err(e) => healed.failed.push(e),
+    }
     Ok(healed)
 }
 

@@ -34,19 +34,20 @@ pub mod maintenance;
 pub mod manifest;
 pub mod names;
 mod operation;
+mod purge;
 mod repair;
 pub mod schema;
 mod sidecar;
 mod storage;
 mod table;
 
-pub use error::{Advice, Error, Result};
+pub use error::{Advice, Error, Obstacle, Result};
 pub use graph::{Graph, LogEntry, Options, Snapshot};
 pub use healing::{Healed, Left};
 pub use leftovers::Orphan;
 pub use names::{OperationId, TableKey};
 pub use operation::{
-    DeleteRequest, LoadMode, LoadRequest, Receipt, Rows,
+    DeleteRequest, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest,
     compact::{CompactReceipt, Compacted},
     waiting::Waiting,
 };

@@ -20,6 +20,7 @@ use crate::{
     manifest::{OperationKind, transition::Structure},
     names::{HolderId, OperationId, TableKey},
     operation::LoadMode,
+    schema::Step,
 };
 
 /// The format that this program writes, and the newest that it reads.
@@ -41,7 +42,11 @@ pub(crate) enum LogicalPlan {
         predicates: BTreeMap<TableKey, String>,
     },
     /// The structure changes.
-    SchemaApply,
+    SchemaApply {
+        /// How: all steps, those of tables without effects, too.
+        #[serde(default)]
+        steps: Vec<Step>,
+    },
     /// Layout only: never staged again, the work is planned anew.
     Compact,
 }

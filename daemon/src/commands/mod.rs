@@ -27,9 +27,17 @@ type Done = Result<(), Failure>;
 pub(crate) async fn dispatch(command: Command) -> Done {
     match command {
         Command::Init { graph, schema } => init::run(&graph, &schema).await,
-        Command::Schema(SchemaCommand::Plan { graph, schema }) => {
-            schema::plan(&graph, &schema).await
-        }
+        Command::Schema(SchemaCommand::Plan {
+            graph,
+            schema,
+            hard,
+        }) => schema::plan(&graph, &schema, hard).await,
+        Command::Schema(SchemaCommand::Apply {
+            graph,
+            schema,
+            hard,
+            yes,
+        }) => schema::apply(&graph, &schema, hard, yes).await,
         Command::Schema(SchemaCommand::Show { graph }) => schema::show(&graph).await,
         Command::Load {
             graph,

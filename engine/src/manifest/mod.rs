@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this file | the state that one manifest object holds |
 //! | [`transition`] | the pure functions from one manifest to the next |
+//! | `structure` | what a schema apply changes besides pins |
 //! | `refusal` | why a manifest refuses a transition |
 //! | `codec` | a manifest as bytes |
 //! | `register` | the numbered objects: the only place that reads and writes manifests |
@@ -14,6 +15,7 @@ mod batch;
 mod codec;
 mod refusal;
 mod register;
+mod structure;
 pub mod transition;
 mod voice;
 
@@ -57,6 +59,9 @@ pub struct Manifest {
     /// Paths that tables once had. A path is never used twice.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub retired_paths: BTreeSet<String>,
+    /// What hard drops took away and somebody has yet to make unreachable, by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub purges: BTreeMap<String, Purge>,
     /// Tickets, first come first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queue: Vec<Ticket>,
@@ -80,6 +85,32 @@ pub struct TableEntry {
     pub path: String,
     /// The Lance version that readers open.
     pub pin: u64,
+    /// The manifest that gave the key to the dataset at this path; 0 in manifests of the first release. A key that was
+    /// given up and given again can be at the same pin as before, so pins alone do not tell the two tables apart.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub since: u64,
+}
+
+/// What a hard drop asks to be made unreachable at one path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purge {
+    /// The table's key when it was noted. For people.
+    pub table: TableKey,
+    /// Every Lance version before this one, a pin; the whole folder when there is none, because the table was
+    /// dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<u64>,
+}
+
+impl Purge {
+    /// Whether nothing of `other` is left to do after this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self.below, other.below) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(below), Some(others)) => below >= others,
+        }
+    }
 }
 
 /// What an operation does, and so whether it is logical or physical.
@@ -164,6 +195,13 @@ impl Touched {
         self.writes.union(&self.reads)
     }
 
+    /// Whether a ticket for these tables does for `other`, too.
+    pub fn covers(&self, other: &Self) -> bool {
+        let reads = &mut other.reads.iter();
+        self.writes.is_superset(&other.writes)
+            && reads.all(|t| self.writes.contains(t) || self.reads.contains(t))
+    }
+
     /// A table for which the two conflict: one writes what the other reads or writes.
     pub fn conflict<'a>(&'a self, other: &'a Self) -> Option<&'a TableKey> {
         let writes_touched = |a: &'a Self, b: &'a Self| {
@@ -195,22 +233,45 @@ pub struct Ticket {
     pub at: DateTime<Utc>,
 }
 
+/// What two tickets conflict over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contested {
+    /// A table that both touch, and one of them writes.
+    Table(TableKey),
+    /// The schema.
+    Schema,
+}
+
+impl From<TableKey> for Contested {
+    fn from(table: TableKey) -> Self {
+        Self::Table(table)
+    }
+}
+
+impl PartialEq<TableKey> for Contested {
+    fn eq(&self, table: &TableKey) -> bool {
+        matches!(self, Self::Table(contested) if contested == table)
+    }
+}
+
+impl std::fmt::Display for Contested {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Table(table) => table.fmt(f),
+            Self::Schema => f.write_str("the schema"),
+        }
+    }
+}
+
 impl Ticket {
-    /// A table for which two tickets conflict. Schema applies always conflict with each other: each
-    /// publishes the whole schema. (They are given their first written table.)
-    pub fn conflict<'a>(&'a self, other: &'a Self) -> Option<&'a TableKey> {
-        let both_schema =
-            self.kind == OperationKind::SchemaApply && other.kind == OperationKind::SchemaApply;
-        self.touched.conflict(&other.touched).or_else(|| {
-            both_schema
-                .then(|| {
-                    self.touched
-                        .all()
-                        .next()
-                        .or_else(|| other.touched.all().next())
-                })
-                .flatten()
-        })
+    /// What two tickets conflict over. Schema applies always conflict with each other: each publishes the whole
+    /// schema.
+    pub fn conflict(&self, other: &Self) -> Option<Contested> {
+        let schema = |t: &Self| t.kind == OperationKind::SchemaApply;
+        let table = self.touched.conflict(&other.touched).cloned();
+        table
+            .map(Contested::Table)
+            .or_else(|| (schema(self) && schema(other)).then_some(Contested::Schema))
     }
 }
 
@@ -313,6 +374,7 @@ impl Manifest {
             also: Vec::new(),
             tables: BTreeMap::new(),
             retired_paths: BTreeSet::new(),
+            purges: BTreeMap::new(),
             queue: Vec::new(),
             outcomes: BTreeMap::new(),
             schema: Schema::default(),

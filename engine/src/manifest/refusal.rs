@@ -1,6 +1,6 @@
 //! Why a manifest refuses a transition: one reason per rule.
 
-use super::Ending;
+use super::{Contested, Ending};
 use crate::names::{OperationId, TableKey};
 
 /// Why a manifest refuses a transition.
@@ -9,8 +9,8 @@ pub enum Refusal {
     /// A quarantined operation conflicts.
     #[error("operation {by} is quarantined and blocks {table}: {reason}")]
     Quarantined {
-        /// A table that both touch.
-        table: TableKey,
+        /// What both want.
+        table: Contested,
         /// The quarantined operation.
         by: OperationId,
         /// Why it is quarantined.
@@ -19,8 +19,8 @@ pub enum Refusal {
     /// A conflicting ticket is ahead.
     #[error("operation {by} is ahead on {table}")]
     NotInFront {
-        /// A table that both touch.
-        table: TableKey,
+        /// What both want.
+        table: Contested,
         /// The operation ahead.
         by: OperationId,
     },
@@ -33,6 +33,12 @@ pub enum Refusal {
         expected: u64,
         /// As published.
         found: u64,
+    },
+    /// A touched key was given to another table since the operation was staged.
+    #[error("{table} is another table by now")]
+    AnotherTable {
+        /// The key.
+        table: TableKey,
     },
     /// The manifest that the operation was staged on is collected, so its outcome may be trimmed.
     #[error("manifest {staged_on}, on which the operation was staged, is collected")]
@@ -94,6 +100,7 @@ impl Refusal {
             Self::NotInFront { .. }
                 | Self::ExpectedVersionMismatch { .. }
                 | Self::BaseBehindPin { .. }
+                | Self::AnotherTable { .. }
                 | Self::Stale { .. }
                 | Self::Quarantined { .. }
                 | Self::Ended(Ending::Aborted)

@@ -57,7 +57,7 @@ fn refusal(step: Result<Step, Refusal>) -> Refusal {
 fn a_quarantined_operation_blocks_operations_on_its_tables_and_no_others() {
     let m = after(&[&entering(0), &deciding(0), &quarantining(0)]);
     let expected = Refusal::Quarantined {
-        table: key(1),
+        table: key(1).into(),
         by: operation(0),
         reason: "a version is missing".to_owned(),
     };
@@ -74,7 +74,7 @@ fn a_quarantined_operation_blocks_operations_on_its_tables_and_no_others() {
 fn nobody_is_decided_past_a_conflicting_ticket_ahead() {
     let m = after(&[&entering(0), &entering(1), &entering(4)]);
     let blocked = Refusal::NotInFront {
-        table: key(1),
+        table: key(1).into(),
         by: operation(0),
     };
     assert_eq!(refusal(deciding(1)(&m)), blocked);
@@ -97,6 +97,80 @@ fn two_schema_applies_conflict_though_they_touch_different_tables() {
         refusal(deciding(6)(&m)),
         Refusal::NotInFront { .. }
     ));
+}
+
+#[test]
+fn two_schema_applies_that_touch_no_table_conflict_over_the_schema() {
+    let naming = |n| ticket(n, OperationKind::SchemaApply, &[], &[]);
+    let m = after(&[&|m| enqueue(m, &naming(20), &by()), &|m| {
+        enqueue(m, &naming(21), &by())
+    }]);
+    let blocked = Refusal::NotInFront {
+        table: Contested::Schema,
+        by: operation(20),
+    };
+    let second = decide(&m, operation(21), &pins(&[]), &pins(&[]), &by());
+    assert_eq!(refusal(second), blocked);
+    let lost = after(&[
+        &|m| enqueue(m, &naming(20), &by()),
+        &|m| decide(m, operation(20), &pins(&[]), &pins(&[]), &by()),
+        &quarantining(20),
+    ]);
+    let second = enqueue(&lost, &naming(21), &by());
+    assert!(
+        matches!(refusal(second), Refusal::Quarantined { table, .. } if table == Contested::Schema)
+    );
+}
+
+/// Takes the steps as operation 7, on tables B and D.
+fn restructured(m: &Manifest, steps: &[schema::Step], bases: &Pins, landed: &Pins) -> Manifest {
+    let structure = Structure::of(m, steps, false, operation(7)).expect("the steps fit");
+    let now = pins(&[(1, m.pin(&key(1))), (3, m.pin(&key(3)))]);
+    let step = enqueue_decided(m, &cast()[7], &now, bases, m.number, &by());
+    let Ok(Step::Next(decided)) = step else {
+        panic!("{step:?}")
+    };
+    let step = publish(&decided, operation(7), landed, Some(&structure), &by());
+    let Ok(Step::Next(published)) = step else {
+        panic!("{step:?}")
+    };
+    *published
+}
+
+#[test]
+fn a_name_that_is_given_up_and_given_again_in_one_apply_is_two_tables() {
+    let m = start();
+    let there = restructured(
+        &m,
+        &[rename(1, 3), add(1)],
+        &pins(&[(1, 0)]),
+        &pins(&[(1, 1)]),
+    );
+    let table = |n| &there.tables[&key(n)];
+    assert_eq!((table(3).path.as_str(), table(3).pin), ("B.lance", 5));
+    assert_eq!(table(1).pin, 1);
+    assert_ne!(table(1).path, "B.lance", "a path is never used twice");
+}
+
+#[test]
+fn what_was_staged_without_a_ticket_on_a_table_that_gave_up_its_name_is_refused() {
+    let m = start();
+    let gone = restructured(
+        &m,
+        &[rename(1, 3), add(1)],
+        &pins(&[(1, 0)]),
+        &pins(&[(1, 5)]),
+    );
+    assert_eq!(gone.pin(&key(1)), m.pin(&key(1)), "pins do not tell");
+    let late = |staged_on| {
+        let at = pins(&[(1, 5)]);
+        enqueue_decided(&gone, &cast()[1], &at, &at, staged_on, &by())
+    };
+    assert_eq!(
+        refusal(late(m.number)),
+        Refusal::AnotherTable { table: key(1) }
+    );
+    assert!(matches!(late(gone.number), Ok(Step::Next(_))));
 }
 
 #[test]

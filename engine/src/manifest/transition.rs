@@ -4,16 +4,15 @@
 //! operation in the queue and the outcomes, and goes on from there: transitions are idempotent. The engine,
 //! the tests, the model and `squire status` all call these same functions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
-use super::{Change, Ending, Manifest, Outcome, Refusal, TableEntry, Ticket, TicketState};
-use crate::{
-    names::{OperationId, TableKey},
-    schema::Schema,
+pub use super::structure::Structure;
+use super::{
+    Change, Ending, Manifest, OperationKind, Outcome, Purge, Refusal, Ticket, TicketState,
 };
+use crate::names::{OperationId, TableKey};
 
 /// What a transition leads to.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,22 +21,6 @@ pub enum Step {
     Next(Box<Manifest>),
     /// The manifest holds the transition's effect already.
     Already,
-}
-
-/// The structural part of a publish: what a schema apply changes besides pins.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Structure {
-    /// New tables and their paths.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub added: BTreeMap<TableKey, String>,
-    /// Tables that get another key; path and data stay.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub renamed: BTreeMap<TableKey, TableKey>,
-    /// Tables that leave the graph.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub dropped: BTreeSet<TableKey>,
-    /// The schema from now on.
-    pub schema: Schema,
 }
 
 /// Who asks for a transition, when, and one line for people: what [`Change`] keeps.
@@ -89,7 +72,7 @@ fn check_quarantine(m: &Manifest, probe: &Ticket) -> Result<(), Refusal> {
             (&ticket.state, ticket.conflict(probe))
         {
             return Err(Refusal::Quarantined {
-                table: table.clone(),
+                table,
                 by: ticket.operation,
                 reason: reason.clone(),
             });
@@ -99,21 +82,18 @@ fn check_quarantine(m: &Manifest, probe: &Ticket) -> Result<(), Refusal> {
 }
 
 fn check_front(m: &Manifest, probe: &Ticket) -> Result<(), Refusal> {
-    match m.ahead(probe).next() {
+    let mut ahead = m
+        .ahead(probe)
+        .filter_map(|t| Some((t.conflict(probe)?, t.operation)));
+    match ahead.next() {
         None => Ok(()),
-        Some(ticket) => Err(Refusal::NotInFront {
-            table: ticket
-                .conflict(probe)
-                .or_else(|| probe.touched.all().next())
-                .cloned()
-                .ok_or(Refusal::NoTicket)?,
-            by: ticket.operation,
-        }),
+        Some((table, by)) => Err(Refusal::NotInFront { table, by }),
     }
 }
 
 /// The rules of `decide` that look at versions: every touched table's pin is the expected one, every base is
-/// at or past the pin.
+/// at or past the pin. Base 0 of a schema apply is a table at a fresh path, of which no pin speaks: the table that
+/// gives up the name in the same apply may have one.
 fn check_versions(
     m: &Manifest,
     ticket: &Ticket,
@@ -133,11 +113,25 @@ fn check_versions(
     }
     for (table, &base) in bases {
         let pin = m.pin(table);
-        if base < pin {
+        let added = base == 0 && ticket.kind == OperationKind::SchemaApply;
+        if base < pin && !added {
             return Err(Refusal::BaseBehindPin {
                 table: table.clone(),
                 base,
                 pin,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The rule for what was staged without a ticket: no touched key was given to another table since. Its pin could be
+/// the expected one by chance.
+fn check_tables(m: &Manifest, ticket: &Ticket, staged_on: u64) -> Result<(), Refusal> {
+    for table in ticket.touched.all() {
+        if m.tables.get(table).is_some_and(|e| e.since > staged_on) {
+            return Err(Refusal::AnotherTable {
+                table: table.clone(),
             });
         }
     }
@@ -247,6 +241,7 @@ pub fn enqueue_decided(
     if m.collected_below > staged_on {
         return Err(Refusal::Stale { staged_on });
     }
+    check_tables(m, ticket, staged_on)?;
     check_quarantine(m, ticket)?;
     check_front(m, ticket)?;
     check_versions(m, ticket, expected, bases)?;
@@ -476,7 +471,7 @@ pub fn adopt(
     }
     if let Some(ticket) = m.queue.iter().find(|t| t.touched.all().any(|k| k == table)) {
         return Err(Refusal::NotInFront {
-            table: table.clone(),
+            table: table.clone().into(),
             by: ticket.operation,
         });
     }
@@ -515,6 +510,21 @@ pub fn collect(m: &Manifest, below: u64, by: &By) -> Result<Step, Refusal> {
     Ok(Step::Next(next))
 }
 
+/// `purged`: what was noted for a path has been made unreachable. A note that asks for more by now stays.
+///
+/// # Errors
+/// None: it is a transition like the others.
+pub fn purged(m: &Manifest, path: &str, done: &Purge, by: &By) -> Result<Step, Refusal> {
+    match m.purges.get(path) {
+        Some(noted) if done.covers(noted) => {
+            let mut next = next(m, "purged", None, by);
+            next.purges.remove(path);
+            Ok(Step::Next(next))
+        }
+        _ => Ok(Step::Already),
+    }
+}
+
 fn set_state(m: &mut Manifest, operation: OperationId, state: TicketState) {
     if let Some(ticket) = m.queue.iter_mut().find(|t| t.operation == operation) {
         ticket.state = state;
@@ -530,21 +540,15 @@ fn end(m: &mut Manifest, operation: OperationId, ending: Ending) {
     m.outcomes.insert(operation, outcome);
 }
 
+/// Moves pins, and changes what tables there are: pins of tables that exist first, then drops, then all renames at
+/// once, then additions. So each step finds the keys that it was planned with.
 fn apply_pins(
     m: &mut Manifest,
     pins: &BTreeMap<TableKey, u64>,
     structure: Option<&Structure>,
 ) -> Result<(), Refusal> {
-    if let Some(structure) = structure {
-        for (key, path) in &structure.added {
-            let entry = TableEntry {
-                path: path.clone(),
-                pin: 0,
-            };
-            m.tables.insert(key.clone(), entry);
-        }
-    }
-    for (table, &to) in pins {
+    let is_added = |table| structure.is_some_and(|s| s.added.contains_key(table));
+    for (table, &to) in pins.iter().filter(|(table, _)| !is_added(*table)) {
         match m.tables.get_mut(table) {
             Some(entry) if to < entry.pin => {
                 return Err(Refusal::PinBackwards {
@@ -557,21 +561,10 @@ fn apply_pins(
             None => return Err(Refusal::MissingPin(table.clone())),
         }
     }
-    if let Some(structure) = structure {
-        for key in &structure.dropped {
-            if let Some(entry) = m.tables.remove(key) {
-                m.retired_paths.insert(entry.path);
-            }
-        }
-        let moved: Vec<_> = structure
-            .renamed
-            .iter()
-            .filter_map(|(from, to)| Some((to.clone(), m.tables.remove(from)?)))
-            .collect();
-        m.tables.extend(moved);
-        m.schema = structure.schema.clone();
+    match structure {
+        Some(structure) => structure.change(m, pins),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,14 +3,19 @@
 #[path = "refusal_tests.rs"]
 mod refusals;
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::manifest::{
-    OperationKind, Touched,
-    batch::{Batch, Place, Transition},
-    codec,
+use crate::{
+    manifest::{
+        Contested, OperationKind, TableEntry, Touched,
+        batch::{Batch, Place, Transition},
+        codec,
+    },
+    schema::{self, Schema, TypeDef},
 };
 
 type Pins = BTreeMap<TableKey, u64>;
@@ -37,9 +42,18 @@ fn start() -> Manifest {
     first.tables = (0..3)
         .map(|n| {
             let path = format!("{}.lance", key(n).name());
-            (key(n), TableEntry { path, pin: 5 })
+            let entry = TableEntry {
+                path,
+                pin: 5,
+                since: 1,
+            };
+            (key(n), entry)
         })
         .collect();
+    first.schema = Schema {
+        types: (0..3).map(|n| (key(n), TypeDef::default())).collect(),
+        ..Schema::default()
+    };
     first
 }
 
@@ -64,7 +78,7 @@ fn ticket(n: usize, kind: OperationKind, writes: &[usize], reads: &[usize]) -> T
 }
 
 /// The cast of every random run: loads, a delete that reads, physical operations, and schema applies that add,
-/// drop and rename.
+/// drop and rename, and give a name that was given up to a new type.
 fn cast() -> Vec<Ticket> {
     use OperationKind::{Compact, Delete, Index, Load, SchemaApply};
     vec![
@@ -76,28 +90,38 @@ fn cast() -> Vec<Ticket> {
         ticket(5, SchemaApply, &[3], &[]),
         ticket(6, SchemaApply, &[0], &[]),
         ticket(7, SchemaApply, &[1, 3], &[]),
+        ticket(8, SchemaApply, &[1, 3], &[]),
     ]
+}
+
+fn add(n: usize) -> schema::Step {
+    schema::Step::AddType {
+        table: key(n),
+        def: TypeDef::default(),
+    }
+}
+
+fn rename(from: usize, to: usize) -> schema::Step {
+    schema::Step::RenameType {
+        from: key(from),
+        to: key(to),
+    }
 }
 
 /// What a schema apply of the cast would stage on `m`; `None` when it cannot follow.
 fn structure(n: usize, m: &Manifest) -> Option<Structure> {
-    let mut structure = Structure::default();
     let has = |n| m.tables.contains_key(&key(n));
-    match n {
-        5 if !has(3) => {
-            let path = m.fresh_path(&key(3), operation(n));
-            structure.added.insert(key(3), path);
-        }
-        6 if has(0) => _ = structure.dropped.insert(key(0)),
-        6 => {
-            let path = m.fresh_path(&key(0), operation(n));
-            structure.added.insert(key(0), path);
-        }
-        7 if has(1) && !has(3) => _ = structure.renamed.insert(key(1), key(3)),
-        7 if has(3) && !has(1) => _ = structure.renamed.insert(key(3), key(1)),
+    let steps = match n {
+        5 if !has(3) => vec![add(3)],
+        6 if has(0) => vec![schema::Step::DropType { table: key(0) }],
+        6 => vec![add(0)],
+        7 if has(1) && !has(3) => vec![rename(1, 3)],
+        7 if has(3) && !has(1) => vec![rename(3, 1)],
+        8 if has(1) && !has(3) => vec![rename(1, 3), add(1)],
         _ => return None,
-    }
-    Some(structure)
+    };
+    let structure = Structure::of(m, &steps, true, operation(n));
+    Some(structure.expect("the schema has the types of the tables"))
 }
 
 /// The versions that an operation stages at: of what it changes the data of.
@@ -126,10 +150,11 @@ enum Do {
     Adopt(usize, u64, u64),
     Collect(u64),
     Bar(usize),
+    Purged(usize, bool),
 }
 
 fn calls() -> impl Strategy<Value = Vec<Do>> {
-    let op = 0..8_usize;
+    let op = 0..9_usize;
     // Mostly sane, now and then off by one or two.
     let off = || prop_oneof![6 => Just(1_u64), 1 => Just(0), 2 => Just(2)];
     let one = prop_oneof![
@@ -145,6 +170,7 @@ fn calls() -> impl Strategy<Value = Vec<Do>> {
         1 => (0..4_usize, off(), 0..3_u64).prop_map(|(t, p, h)| Do::Adopt(t, p, h)),
         1 => (0..6_u64).prop_map(Do::Collect),
         1 => op.prop_map(Do::Bar),
+        1 => (0..2_usize, any::<bool>()).prop_map(|(n, whole)| Do::Purged(n, whole)),
     ];
     prop::collection::vec(one, 1..60)
 }
@@ -226,6 +252,14 @@ impl Run {
                 Box::new(move |m| collect(m, below, &by()))
             }
             Do::Bar(n) => Box::new(move |m| bar(m, operation(n), &by())),
+            Do::Purged(n, whole) => {
+                let path = m.purges.keys().nth(n)?.clone();
+                let done = Purge {
+                    table: key(0),
+                    below: (!whole).then_some(5),
+                };
+                Box::new(move |m| purged(m, &path, &done, &by()))
+            }
         })
     }
 }
@@ -382,6 +416,30 @@ mod promise {
         Ok(())
     }
 
+    pub(super) fn the_tables_are_the_types_of_the_schema(_: &Manifest, new: &Manifest) -> Check {
+        prop_assert!(new.tables.keys().eq(new.schema.types.keys()));
+        Ok(())
+    }
+
+    /// What a hard drop noted stays noted until somebody says that it is done, and never reaches what readers open.
+    pub(super) fn purges_are_kept_and_spare_what_is_published(
+        old: &Manifest,
+        new: &Manifest,
+    ) -> Check {
+        if new.change.transition != "purged" {
+            for (path, noted) in &old.purges {
+                prop_assert!(new.purges.get(path).is_some_and(|now| now.covers(noted)));
+            }
+        }
+        for (path, noted) in &new.purges {
+            match new.tables.values().find(|e| e.path == *path) {
+                Some(entry) => prop_assert!(noted.below.is_some_and(|below| below <= entry.pin)),
+                None => prop_assert!(new.retired_paths.contains(path)),
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn it_reads_back_as_it_was_written(_: &Manifest, new: &Manifest) -> Check {
         let bytes = codec::encode(new).unwrap();
         prop_assert_eq!(
@@ -391,7 +449,7 @@ mod promise {
         Ok(())
     }
 
-    pub(super) const ALL: [fn(&Manifest, &Manifest) -> Check; 11] = [
+    pub(super) const ALL: [fn(&Manifest, &Manifest) -> Check; 13] = [
         number_grows_by_one,
         pins_never_go_back,
         paths_are_never_used_twice,
@@ -402,6 +460,8 @@ mod promise {
         the_decided_are_in_front,
         quarantine_keeps_conflicting_operations_out,
         collection_never_falls_nor_passes_the_newest,
+        the_tables_are_the_types_of_the_schema,
+        purges_are_kept_and_spare_what_is_published,
         it_reads_back_as_it_was_written,
     ];
 }

@@ -423,6 +423,7 @@ async fn attempt(
             return match refusal {
                 Refusal::NotInFront { .. }
                 | Refusal::ExpectedVersionMismatch { .. }
+                | Refusal::AnotherTable { .. }
                 | Refusal::BaseBehindPin { .. } => Ok(Attempt::Moved),
                 Refusal::Ended(Ending::Aborted) | Refusal::Stale { .. } => Ok(Attempt::Barred),
                 refusal => Err(core.refused(operation, refusal)),

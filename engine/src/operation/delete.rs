@@ -72,7 +72,7 @@ impl Work for DeleteRequest {
         false
     }
 
-    fn plan(&self) -> LogicalPlan {
+    fn plan(&self, _stage: &Stage) -> LogicalPlan {
         LogicalPlan::Delete {
             predicates: self.predicates.clone(),
         }

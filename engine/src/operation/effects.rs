@@ -4,16 +4,17 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::Utc;
+use futures::FutureExt;
 use tokio::time::sleep;
 
-use super::restage;
+use super::{restage, schema_apply};
 use crate::{
     core::Core,
     error::{Error, Result},
     failpoint,
     manifest::{
         Call, Ending, Manifest, Refusal, TicketState,
-        transition::{self, By},
+        transition::{self, By, Structure},
     },
     names::TableKey,
     sidecar::{Effect, LogicalPlan, Sidecar},
@@ -183,11 +184,11 @@ async fn land(
             if stale || conflict.is_some() {
                 // Boxed, because it is rare and large.
                 match Box::pin(restage(core, sidecar, effect, &table, head)).await? {
-                    Some(again) => staged = again,
-                    None => {
+                    Restaged::As(again) => staged = again,
+                    Restaged::Impossible(why) => {
                         let changed = format!("version {head} is not what it was staged for");
                         let reason = conflict.map_or(&changed, |(_, reason)| reason);
-                        return cannot(core, sidecar, effect, reason).await;
+                        return cannot(core, sidecar, effect, why.as_ref().unwrap_or(reason)).await;
                     }
                 }
             }
@@ -322,7 +323,13 @@ async fn publish(core: &Core, sidecar: &Sidecar, pins: BTreeMap<TableKey, u64>) 
         Call::Holds(newest) => {
             let outcome = newest.outcomes.get(&operation);
             let manifest = outcome.map_or(newest.number, |o| o.number);
-            Ok(Carried::Published { manifest, pins })
+            let pins = pins
+                .into_iter()
+                .map(|(table, pin)| (key_after(sidecar, table), pin));
+            Ok(Carried::Published {
+                manifest,
+                pins: pins.collect(),
+            })
         }
         Call::Refused(Refusal::Ended(ending)) => Ok(Carried::Ended(ending)),
         Call::Refused(Refusal::NoTicket) => Ok(Carried::Forgotten),
@@ -337,6 +344,14 @@ async fn publish(core: &Core, sidecar: &Sidecar, pins: BTreeMap<TableKey, u64>) 
     }
 }
 
+/// The key that a table has from the publish on.
+fn key_after(sidecar: &Sidecar, table: TableKey) -> TableKey {
+    let added = |s: &&Structure| s.added.contains_key(&table);
+    let structure = sidecar.structure.as_ref().filter(|s| !added(s));
+    let renamed = structure.and_then(|s| s.renamed.get(&table));
+    renamed.cloned().unwrap_or(table)
+}
+
 /// Step 10.
 async fn clear(core: &Core, sidecar: &Sidecar, carried: &Carried) {
     if !matches!(carried, Carried::Quarantined { .. }) {
@@ -344,18 +359,47 @@ async fn clear(core: &Core, sidecar: &Sidecar, carried: &Carried) {
     }
 }
 
-/// Stages an effect again, at another version, with the same uuid; `None` when that is impossible.
+enum Restaged {
+    As(Staged),
+    /// With the reason, where there is another one than the conflict.
+    Impossible(Option<String>),
+}
+
+impl From<Option<Staged>> for Restaged {
+    fn from(staged: Option<Staged>) -> Self {
+        staged.map_or(Self::Impossible(None), Self::As)
+    }
+}
+
+/// Stages an effect again, at another version, with the same uuid.
 async fn restage(
     core: &Core,
     sidecar: &Sidecar,
     effect: &Effect,
     table: &Table,
     head: u64,
-) -> Result<Option<Staged>> {
+) -> Result<Restaged> {
     match &sidecar.plan {
-        LogicalPlan::Load { .. } => restage::load(core, sidecar, effect, table, head).await,
-        LogicalPlan::Delete { .. } => restage::delete(sidecar, effect, table, head).await,
-        LogicalPlan::SchemaApply { .. } | LogicalPlan::Compact => Ok(None),
+        LogicalPlan::Load { .. } => {
+            let again = restage::load(core, sidecar, effect, table, head).await?;
+            Ok(again.into())
+        }
+        LogicalPlan::Delete { .. } => {
+            let again = restage::delete(sidecar, effect, table, head).await?;
+            Ok(again.into())
+        }
+        LogicalPlan::SchemaApply { steps } => {
+            let dataset = Arc::new(table.at(head).await?);
+            let again = schema_apply::alter(table, &dataset, steps, sidecar.operation);
+            match again.boxed().await {
+                Ok(again) => Ok(again.into()),
+                Err(e @ (Error::Misfit(_) | Error::RowsForbid { .. })) => {
+                    Ok(Restaged::Impossible(Some(e.to_string())))
+                }
+                Err(e) => Err(e),
+            }
+        }
+        LogicalPlan::Compact => Ok(Restaged::Impossible(None)),
     }
 }
 

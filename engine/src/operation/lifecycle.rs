@@ -24,6 +24,7 @@ use crate::{
         transition::{self, Structure},
     },
     names::{OperationId, TableKey},
+    schema::Step,
     sidecar::{Effect, LogicalPlan, Sidecar},
     table::staged::Staged,
 };
@@ -40,6 +41,8 @@ pub(crate) struct Stage {
     pub(crate) effects: Vec<Effect>,
     pub(crate) staged: Vec<(TableKey, Staged)>,
     pub(crate) structure: Option<Structure>,
+    /// The steps of a schema apply.
+    pub(crate) steps: Vec<Step>,
     /// Pins that the caller insists on; the snapshot's for every other table.
     pub(crate) expected: BTreeMap<TableKey, u64>,
     pub(crate) rows_written: u64,
@@ -73,7 +76,8 @@ pub(crate) trait Work: Send + Sync {
     /// Whether it is staged in an instant, so that staging it twice delays nobody.
     fn is_small(&self) -> bool;
 
-    fn plan(&self) -> LogicalPlan;
+    /// What the sidecar says for staging an effect again.
+    fn plan(&self, stage: &Stage) -> LogicalPlan;
 
     /// The touched tables on a snapshot, when a snapshot can add to them (step 4).
     fn touched_on(&self, _snapshot: &Manifest) -> Touched {
@@ -145,7 +149,7 @@ async fn short_form(
     let operation = OperationId::fresh();
     let ticket = ticket(core, work, touched, operation);
     let snapshot = core.register.newest().await?;
-    if snapshot.ahead(&ticket).next().is_some() || work.touched_on(&snapshot) != *touched {
+    if snapshot.ahead(&ticket).next().is_some() || !touched.covers(&work.touched_on(&snapshot)) {
         return Ok(None);
     }
     let stage = match stage(core, work, &snapshot, operation).await {
@@ -203,6 +207,7 @@ async fn enter_decided(
             match refusal {
                 Refusal::NotInFront { .. }
                 | Refusal::BaseBehindPin { .. }
+                | Refusal::AnotherTable { .. }
                 | Refusal::Stale { .. }
                 | Refusal::Ended(Ending::Aborted) => Ok(None),
                 Refusal::ExpectedVersionMismatch { ref table, .. }
@@ -290,7 +295,7 @@ async fn with_ticket(
         Err(e) => return held.fail(e).await,
     };
     let grown = work.touched_on(&snapshot);
-    if grown != *touched {
+    if !touched.covers(&grown) {
         held.abort().await;
         return Ok(Long::Grew(grown));
     }
@@ -385,7 +390,7 @@ fn unknown(core: &Core, operation: OperationId) -> Error {
 }
 
 /// The receipt of an operation that changes nothing; what the caller insists on must hold all the same.
-fn nothing_to_do(
+pub(super) fn nothing_to_do(
     core: &Core,
     operation: OperationId,
     stage: &Stage,
@@ -427,7 +432,7 @@ fn sidecar(core: &Core, work: &dyn Work, operation: OperationId, stage: &Stage) 
         holder: core.holder.clone(),
         actor: core.actor.clone(),
         at: Utc::now(),
-        plan: work.plan(),
+        plan: work.plan(stage),
         effects,
         structure: stage.structure.clone(),
         summary: stage.summary.clone(),
@@ -462,7 +467,7 @@ async fn finish(
             rows_deleted: stage.rows_deleted,
         }),
         Ok(Carried::Quarantined { table, reason }) => Err(Error::Quarantined {
-            table,
+            table: table.into(),
             blocked_by: operation,
             reason,
             uri: core.storage.uri.clone(),

@@ -90,7 +90,7 @@ impl Core {
                 && let Some(table) = ticket.conflict(probe)
             {
                 return Err(Error::Quarantined {
-                    table: table.clone(),
+                    table,
                     blocked_by: ticket.operation,
                     reason: reason.clone(),
                     uri: self.storage.uri.clone(),

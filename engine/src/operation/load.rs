@@ -161,7 +161,7 @@ impl Work for LoadRequest {
         no_upsert && rows.map(Rows::bytes).fold(0, u64::saturating_add) <= SMALL_BYTES
     }
 
-    fn plan(&self) -> LogicalPlan {
+    fn plan(&self, _stage: &Stage) -> LogicalPlan {
         LogicalPlan::Load {
             modes: self
                 .tables

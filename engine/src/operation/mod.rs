@@ -26,10 +26,11 @@ use std::collections::BTreeMap;
 
 pub(crate) use delete::delete as delete_rows;
 pub(crate) use load::load as load_rows;
-pub(crate) use schema_apply::create as create_types;
+pub(crate) use schema_apply::{apply as apply_schema, create as create_types};
 
 pub use delete::DeleteRequest;
 pub use load::{LoadMode, LoadRequest, Rows};
+pub use schema_apply::SchemaRequest;
 
 use crate::names::{OperationId, TableKey};
 

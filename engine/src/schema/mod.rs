@@ -28,7 +28,7 @@ pub use plan::plan;
 pub use problem::{Problem, SchemaError};
 pub use property_type::{PropertyType, TypeError};
 pub use refusal::{PlanError, Refusal};
-pub use step::{Cost, Step, reads, touched};
+pub use step::{Cost, Step, reads, renamed, touched};
 
 use crate::names::TableKey;
 

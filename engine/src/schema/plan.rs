@@ -32,6 +32,7 @@ pub fn plan(old: &Schema, new: &Schema) -> Result<Vec<Step>, PlanError> {
             planner.alter(table, before, def, &former.nodes);
         }
     }
+    planner.names_are_given_again_alone();
     if planner.refusals.is_empty() {
         Ok(planner.steps)
     } else {
@@ -144,6 +145,26 @@ impl Planner {
         let found = renames(&names.collect(), &claims);
         self.refuse_faults(&found, |name| format!("{kind}:{name}"));
         found
+    }
+
+    /// Refuses to change the columns of a type that is renamed away while its name is given to a new one.
+    fn names_are_given_again_alone(&mut self) {
+        let steps = &self.steps;
+        let is_added = |key: &TableKey| {
+            let adds = |s: &Step| matches!(s, Step::AddType { table, .. } if table == key);
+            steps.iter().any(adds)
+        };
+        let altered = |key: &TableKey| {
+            steps
+                .iter()
+                .any(|s| s.alters_columns() && s.table() == Some(key))
+        };
+        let refused: Vec<_> = super::renamed(steps)
+            .into_iter()
+            .filter(|(from, to)| is_added(from) && altered(to))
+            .map(|(former, table)| Refusal::NameGivenAgain { table, former })
+            .collect();
+        self.refusals.extend(refused);
     }
 
     fn ends_exist(&mut self, new: &Schema, edge: &TableKey, def: &TypeDef) {

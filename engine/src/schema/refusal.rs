@@ -98,6 +98,16 @@ pub enum Refusal {
         /// The type asked for.
         to: PropertyType,
     },
+    /// A type is renamed and changed, and its name is given to a new type, all at once.
+    #[error(
+        "{table} is renamed from {former} and its properties change, while a new {former} is added: rename and change it in one apply, add the new type in the next"
+    )]
+    NameGivenAgain {
+        /// The type, by its new key.
+        table: TableKey,
+        /// The key it had.
+        former: TableKey,
+    },
     /// An edge ends at a node type that would not be there.
     #[error(
         "{edge} ends at {node}, which the new schema does not have: keep {node}, or drop {edge} or lead it elsewhere"

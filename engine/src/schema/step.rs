@@ -1,6 +1,9 @@
 //! The steps from one schema to another.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -147,9 +150,46 @@ impl Step {
         }
     }
 
+    /// What the step costs as one of `steps`. Where a column of the table is cast, the others can neither change whether
+    /// they may be null nor take over a name without being rewritten as well: Lance commits such a change no other way.
+    pub fn cost_among(&self, steps: &[Self]) -> Cost {
+        let beside = || steps.iter().filter(|step| step.table() == self.table());
+        let gives_up = |name: &String| {
+            beside().any(|step| match step {
+                Self::RenameProperty { from, .. } => from == name,
+                Self::DropProperty { property, .. } => property == name,
+                _ => false,
+            })
+        };
+        let bound_anew = match self {
+            Self::MakeNullable { .. } | Self::MakeRequired { .. } => true,
+            Self::RenameProperty { to: name, .. } => gives_up(name),
+            Self::AddProperty { property, .. } => gives_up(&property.name),
+            _ => false,
+        };
+        if bound_anew && beside().any(|step| step.cost() == Cost::Rewrite) {
+            Cost::Rewrite
+        } else {
+            self.cost()
+        }
+    }
+
     /// Whether rows or values cannot be reached after the step. (An index can be built again.)
     pub const fn destroys(&self) -> bool {
         matches!(self, Self::DropType { .. } | Self::DropProperty { .. })
+    }
+
+    /// Whether the step changes the table's columns, and not only what the manifest says about it.
+    pub const fn alters_columns(&self) -> bool {
+        matches!(
+            self,
+            Self::DropProperty { .. }
+                | Self::RenameProperty { .. }
+                | Self::AddProperty { .. }
+                | Self::WidenCast { .. }
+                | Self::MakeNullable { .. }
+                | Self::MakeRequired { .. }
+        )
     }
 
     /// The table the step is about, by the name it has after the step; none for the graph itself.
@@ -250,6 +290,15 @@ impl fmt::Display for Step {
             ),
         }
     }
+}
+
+/// The types that the steps rename: by the key they had, the key they get.
+pub fn renamed(steps: &[Step]) -> BTreeMap<TableKey, TableKey> {
+    let renames = steps.iter().filter_map(|step| match step {
+        Step::RenameType { from, to } => Some((from.clone(), to.clone())),
+        _ => None,
+    });
+    renames.collect()
 }
 
 /// The tables that the steps write, of an operation that goes from `old`: step 1 of the protocol's operation,

@@ -17,6 +17,18 @@ const DOWNLOAD_RETRIES: usize = 3;
 #[derive(Debug)]
 pub(super) struct SyncedLocalProvider;
 
+/// Removes what deleting objects leaves of a folder: a client that lists the root would take it for a table.
+pub(super) async fn remove_folder(path: &Path) -> object_store::Result<()> {
+    let folder = LocalFileSystem::new().path_to_filesystem(path)?;
+    match tokio::fs::remove_dir_all(&folder).await {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(object_store::Error::Generic {
+            store: "local disk",
+            source: Box::new(e),
+        }),
+        _ => Ok(()),
+    }
+}
+
 #[async_trait::async_trait]
 impl ObjectStoreProvider for SyncedLocalProvider {
     async fn new_store(&self, base_path: Url, params: &ObjectStoreParams) -> Result<ObjectStore> {

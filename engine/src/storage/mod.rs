@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
+use futures::{StreamExt, TryStreamExt};
 use lance::session::Session;
 use lance_io::object_store::{
     ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreRegistry, WrappingObjectStore,
@@ -116,6 +117,23 @@ impl Storage {
     /// The folder of the table at `path`, on the store.
     pub(crate) fn table_base(&self, path: &str) -> Path {
         self.base.clone().join(path)
+    }
+
+    /// Deletes the folder of the table at `path` with everything in it. Others may be doing the same.
+    pub(crate) async fn delete_table(&self, path: &str) -> object_store::Result<()> {
+        let folder = self.table_base(path);
+        let found = self.store.list(Some(&folder)).map_ok(|o| o.location);
+        let mut deletions = self.store.delete_stream(found.boxed());
+        while let Some(deleted) = deletions.next().await {
+            match deleted {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        if self.lance_root.starts_with(local::SCHEME) {
+            local::remove_folder(&folder).await?;
+        }
+        Ok(())
     }
 
     /// A folder of Squire's own.

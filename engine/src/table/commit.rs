@@ -51,14 +51,18 @@ pub(crate) async fn commit_at(table: &Table, staged: &Staged, head: u64) -> Land
     });
     let params = table.storage.commit_params();
     let uri = table.storage.table_uri(&table.path);
-    let builder = if head == 0 {
-        CommitBuilder::new(uri.as_str())
+    let (builder, transaction) = if head == 0 {
+        let builder = CommitBuilder::new(uri.as_str())
             .use_stable_row_ids(true)
             .with_store_params(params)
-            .with_session(table.storage.session())
+            .with_session(table.storage.session());
+        (builder, staged.transaction.clone())
     } else {
         match table.open(head, params, Some(exactly.clone())).await {
-            Ok(dataset) => CommitBuilder::new(Arc::new(dataset)),
+            Ok(dataset) => {
+                let transaction = staged.transaction_on(&dataset);
+                (CommitBuilder::new(Arc::new(dataset)), transaction)
+            }
             Err(e) => return Landing::Unclear(Box::new(e)),
         }
     };
@@ -69,7 +73,7 @@ pub(crate) async fn commit_at(table: &Table, staged: &Staged, head: u64) -> Land
     if let Some(rows) = &staged.affected_rows {
         builder = builder.with_affected_rows(rows.clone());
     }
-    let committed = builder.execute(staged.transaction.clone()).await;
+    let committed = builder.execute(transaction).await;
     match committed {
         Ok(dataset) if dataset.manifest().version == head + 1 => Landing::Landed(head + 1),
         Ok(_) => Landing::Taken,

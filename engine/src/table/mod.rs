@@ -3,6 +3,8 @@
 
 pub(crate) mod commit;
 pub(crate) mod drift;
+pub(crate) mod evolve;
+pub(crate) mod rows;
 pub(crate) mod staged;
 pub(crate) mod stats;
 

@@ -29,6 +29,9 @@ pub(crate) struct Staged {
     pub(crate) transaction: Transaction,
     /// The rows that it deletes or updates: with them, Lance tells real conflicts from neighbours.
     pub(crate) affected_rows: Option<RowAddrTreeMap>,
+    /// For a merge, which lists the files that fragments have beside those that it brings: the latter, below the
+    /// table's folder. Unknown once the effect was read back from a sidecar; but then it takes place.
+    created: Vec<String>,
 }
 
 impl Staged {
@@ -42,7 +45,14 @@ impl Staged {
         Self {
             transaction,
             affected_rows,
+            created: Vec::new(),
         }
+    }
+
+    /// The same, with the files that a merge brings.
+    #[must_use]
+    pub(crate) fn creating(self, created: Vec<String>) -> Self {
+        Self { created, ..self }
     }
 
     /// The effect as a sidecar keeps it.
@@ -101,7 +111,21 @@ impl Staged {
         Ok(Self {
             transaction,
             affected_rows,
+            created: Vec::new(),
         })
+    }
+
+    /// The transaction as it is committed to this version of the table. The bytes of a sidecar do not hold the
+    /// metadata of a schema, where other programs keep things of their own: it stays the table's.
+    pub(crate) fn transaction_on(&self, dataset: &Dataset) -> Transaction {
+        let mut transaction = self.transaction.clone();
+        if let Operation::Project { schema, .. }
+        | Operation::Merge { schema, .. }
+        | Operation::Overwrite { schema, .. } = &mut transaction.operation
+        {
+            schema.metadata.clone_from(&dataset.schema().metadata);
+        }
+        transaction
     }
 
     /// The same effect, moved to another base: only for an append or an overwrite, whose files do not depend on what
@@ -163,6 +187,7 @@ impl Staged {
                 .iter()
                 .flat_map(|group| data(&group.new_fragments))
                 .collect(),
+            Operation::Merge { .. } => self.created.clone(),
             _ => Vec::new(),
         }
     }

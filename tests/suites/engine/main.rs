@@ -10,4 +10,5 @@ mod lifecycle;
 mod repair;
 mod requests;
 mod restage;
+mod schema;
 mod waiting;
