@@ -6,7 +6,10 @@
 
 use std::{io, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
-use squire_engine::{DeleteRequest, Graph, LoadMode, LoadRequest, Options, Rows, input::Input};
+use squire_engine::{
+    DeleteRequest, Graph, LoadMode, LoadRequest, Options, Rows, SchemaRequest, input::Input,
+    schema::Schema,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -51,6 +54,8 @@ pub enum Work {
     Load(Vec<(LoadMode, String, PathBuf)>),
     /// Rows by predicate.
     Delete(Vec<(String, String)>),
+    /// A schema file.
+    Schema(PathBuf),
 }
 
 impl Stand {
@@ -111,6 +116,7 @@ impl Order {
                     .iter()
                     .map(|(table, predicate)| format!("delete:{table}={predicate}")),
             ),
+            Work::Schema(file) => args.push(format!("schema={}", file.display())),
         }
         args
     }
@@ -125,11 +131,13 @@ impl Order {
         let lease = lease
             .parse()
             .map_err(|e| format!("the lease is no number: {e}"))?;
-        let (mut stands, mut files, mut predicates) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut stands, mut schema) = (Vec::new(), None);
+        let (mut files, mut predicates) = (Vec::new(), Vec::new());
         for arg in args {
             let bad = || format!("`{arg}` is neither a stand nor a piece of work");
             let (what, of) = arg.split_once('=').ok_or_else(bad)?;
             match what.split_once(':') {
+                None if what == "schema" => schema = Some(of.into()),
                 None => stands.push(match what {
                     "hold-before" => Stand::held(Moment::Before, of),
                     "hold-after" => Stand::held(Moment::After, of),
@@ -141,10 +149,11 @@ impl Order {
                 Some((mode, table)) => files.push((mode.parse()?, table.to_owned(), of.into())),
             }
         }
-        let work = match (files.is_empty(), predicates.is_empty()) {
-            (false, true) => Work::Load(files),
-            (true, false) => Work::Delete(predicates),
-            _ => return Err("it needs one kind of work: a load or a delete".to_owned()),
+        let work = match (files.is_empty(), predicates.is_empty(), schema) {
+            (false, true, None) => Work::Load(files),
+            (true, false, None) => Work::Delete(predicates),
+            (true, true, Some(file)) => Work::Schema(file),
+            _ => return Err("it needs one kind of work: a load, a delete or a schema".to_owned()),
         };
         Ok(Self {
             root,
@@ -168,7 +177,7 @@ impl Order {
         }
     }
 
-    async fn work_with(self, watch: &Watch) -> squire_engine::Result<String> {
+    async fn work_with(self, watch: &Watch) -> Result<String, Box<dyn std::error::Error>> {
         let options = Options {
             actor: self.actor,
             lease: self.lease,
@@ -193,6 +202,11 @@ impl Order {
                     request = request.add(snapshot.resolve(&table)?, predicate);
                 }
                 graph.delete(request).await?
+            }
+            Work::Schema(file) => {
+                let text = std::fs::read_to_string(&file)?;
+                let wanted = Schema::parse(&text, &file.to_string_lossy())?;
+                graph.apply_schema(SchemaRequest::new(wanted)).await?
             }
         };
         graph.close().await;

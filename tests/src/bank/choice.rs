@@ -2,7 +2,9 @@
 
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
-use super::{Intent, Ledger, Posting, Till};
+use squire_engine::schema::Schema;
+
+use super::{Intent, Ledger, Posting, Till, schema_change};
 
 /// A writer with more appends than this standing deletes one.
 const MOST_STANDING: usize = 25;
@@ -13,8 +15,8 @@ const ACCOUNTS: [[Till; 2]; 3] = [
     [Till::Branch, Till::Savings],
 ];
 
-/// The next operation of a writer.
-pub fn next(rng: &mut StdRng, ledger: &Ledger, writer: usize) -> Intent {
+/// The next operation of a writer, on a graph of this schema.
+pub fn next(rng: &mut StdRng, ledger: &Ledger, writer: usize, schema: &Schema) -> Intent {
     let seq = ledger.next_seq();
     let standing = ledger.standing();
     if standing.len() > MOST_STANDING {
@@ -23,7 +25,11 @@ pub fn next(rng: &mut StdRng, ledger: &Ledger, writer: usize) -> Intent {
     match rng.random_range(0..100) {
         0..45 => append(rng, writer, seq, false),
         45..60 => append(rng, writer, seq, true),
-        60..78 => account(rng, writer),
+        60..76 => account(rng, writer),
+        76..84 => {
+            let (change, wanted) = schema_change::next(rng, schema);
+            Intent::Schema { change, wanted }
+        }
         _ if standing.is_empty() => append(rng, writer, seq, false),
         _ => delete(rng, &standing),
     }

@@ -11,6 +11,7 @@
 //! | [`holdings`] | what a snapshot holds |
 //! | [`check()`] | the comparison: a pure function |
 //! | [`choice`] | what a writer does next, by a seed and its ledger |
+//! | [`schema_change`] | the same for the schema |
 //! | [`fate`] | when a process is killed, by a seed |
 
 pub mod check;
@@ -18,6 +19,7 @@ pub mod choice;
 pub mod fate;
 pub mod holdings;
 pub mod ledger;
+pub mod schema_change;
 
 use std::fmt;
 
@@ -27,8 +29,6 @@ pub use check::{Violation, check};
 pub use holdings::{Holdings, Row, Shelf};
 pub use ledger::{Entry, Ledger, Told};
 
-/// Where schema applies take notes; it holds no money.
-const MINUTES: &str = "\n[node.Minutes]\nkey = [\"id\"]\nproperties = { id = \"string\" }\n";
 /// What every row of a till has.
 const PROPERTIES: &str = "id = { type = \"string\", required = true }\n\
     amount = { type = \"int64\", required = true }\n\
@@ -44,7 +44,7 @@ const ENDS: &str = "debtor = { type = \"string\", required = true }\n\
 /// # Errors
 /// None, unless the tills are no types.
 pub fn schema() -> Result<Schema, SchemaError> {
-    let mut text = format!("[graph]\nname = \"bank\"\n{MINUTES}");
+    let mut text = format!("[graph]\nname = \"bank\"\n");
     for till in Till::ALL {
         let name = till.name();
         text += &if till.is_node() {

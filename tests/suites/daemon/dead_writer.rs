@@ -11,7 +11,7 @@ use squire_engine::{
 };
 use squire_tests::{
     crew::{Member, Order, Stand, Work},
-    flights::key,
+    flights::{SCHEMA, key},
     place::{rows_in, until_idle},
     store::Moment,
 };
@@ -67,14 +67,42 @@ impl Scene {
                 file("flights", format!("origin,dest,day\n{flights}")),
             ),
         ];
+        self.start(actor, stands, Work::Load(files))
+    }
+
+    /// A process that renames a property of planes and adds one to flights, in one schema apply.
+    fn operator(&self, stands: Vec<Stand>) -> Member {
+        let seats = "seats = \"int32\"";
+        let places = "places = { type = \"int32\", renamed_from = \"seats\" }";
+        let wanted = SCHEMA.replace(seats, places) + "delay = \"int32\"\n";
+        let file = self.site.write("wanted.toml", wanted);
+        self.start("operator", stands, Work::Schema(file.into()))
+    }
+
+    fn start(&self, actor: &str, stands: Vec<Stand>, work: Work) -> Member {
         let order = Order {
             root: self.site.uri("graph"),
             actor: actor.to_owned(),
             lease: LEASE,
             stands,
-            work: Work::Load(files),
+            work,
         };
         Member::start(&order).unwrap()
+    }
+
+    /// The columns of planes and of flights, in one snapshot, as the tables and the schema agree on them.
+    async fn columns(&self) -> [String; 2] {
+        let snapshot = self.graph.snapshot().await.unwrap();
+        let mut columns = [const { String::new() }; 2];
+        for (columns, table) in columns.iter_mut().zip(["node:Plane", "edge:Flight"]) {
+            let dataset = snapshot.open(&key(table)).await.unwrap();
+            let names: Vec<_> = dataset.schema().fields.iter().map(|f| &*f.name).collect();
+            let declared = &snapshot.manifest().schema.types[&key(table)].properties;
+            let declared: Vec<_> = declared.iter().map(|p| &*p.name).collect();
+            assert_eq!(names, declared, "{table}");
+            *columns = names.join(" ");
+        }
+        columns
     }
 
     async fn queue(&self) -> Vec<Ticket> {
@@ -228,6 +256,38 @@ async fn the_daemon_alone_heals_a_dead_writers_sidecar_within_lease_and_heal_int
     assert!(rounds as u128 <= lease + 3, "{rounds} rounds");
     let (_, at) = scene.step(dead.operation, "publish").await;
     tell("healed, by the daemon alone", killed, at);
+    scene.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_alone_finishes_a_schema_apply_that_died_between_two_tables() {
+    let mut scene = Scene::new().await;
+    let writer = scene.writer("writer", 0, Vec::new());
+    writer.done().await.unwrap();
+    let mut operator = scene.operator(vec![half_way()]);
+    operator.stands().await.unwrap();
+    let dead = scene.half_done().await;
+    let before = ["tailnum seats", "origin dest day"];
+    assert_eq!(scene.columns().await, before, "a reader sees nothing of it");
+    let killed = Utc::now();
+    operator.kill().await.unwrap();
+
+    let operation = dead.operation.to_string();
+    let line = scene
+        .daemon
+        .until_logged("it is healed", |line| {
+            line["message"] == "healed" && line["operation"] == operation
+        })
+        .await;
+    assert_eq!(
+        (&line["ending"], &line["kind"]),
+        (&"Published".into(), &"SchemaApply".into())
+    );
+    let after = ["tailnum places", "origin dest day delay"];
+    assert_eq!(scene.columns().await, after);
+    assert_eq!(scene.rows().await, (ROWS, ROWS));
+    let (_, at) = scene.step(dead.operation, "publish").await;
+    tell("a schema apply healed, by the daemon alone", killed, at);
     scene.ends_well().await;
 }
 

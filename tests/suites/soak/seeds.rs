@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
-use squire_tests::bank::{Intent, Ledger, Till, Told, choice, fate::Fates};
+use squire_tests::bank::{Intent, Ledger, Till, Told, choice, fate::Fates, schema};
 
 /// The first lives of one process.
 fn lives(seed: u64, process: usize, is_writer: bool) -> Vec<String> {
@@ -16,8 +16,9 @@ fn lives(seed: u64, process: usize, is_writer: bool) -> Vec<String> {
 fn choices(seed: u64) -> Vec<Intent> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut ledger = Ledger::default();
+    let schema = schema().unwrap();
     for _ in 0..100 {
-        let intent = choice::next(&mut rng, &ledger, 0);
+        let intent = choice::next(&mut rng, &ledger, 0, &schema);
         ledger.intend(&intent).unwrap();
         ledger.told(&Told::Acknowledged(1)).unwrap();
     }

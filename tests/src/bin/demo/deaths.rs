@@ -9,7 +9,7 @@ use std::{
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use squire_engine::{
-    Graph, LoadMode,
+    Graph, LoadMode, Snapshot,
     manifest::{Ticket, TicketState},
 };
 use squire_tests::{
@@ -58,13 +58,45 @@ impl Scene<'_> {
             stands: vec![after_the_commit_to(first)],
             work: Work::Load(files),
         };
-        self.death(&order, flights).await
+        self.death(&order, flights, rows_of).await
     }
 
+    /// The same with a schema: one more column for planes, and another name for a column of airports.
+    pub(crate) async fn in_a_schema_apply(
+        &mut self,
+        now: &str,
+        flights: &mut impl Iterator<Item = RecordBatch>,
+    ) -> Result {
+        let wanted = now
+            .replace(
+                "alt = \"int32\"",
+                "altitude = { type = \"int32\", renamed_from = \"alt\" }",
+            )
+            .replace(
+                "engine = \"string\"",
+                "engine = \"string\"\nretired = \"bool\"",
+            );
+        let file = self.dir.join("new-schema.toml");
+        std::fs::write(&file, wanted)?;
+        self.writer
+            .ledger
+            .rename("node:Airport", "alt", "altitude")?;
+        let order = Order {
+            root: self.uri.to_owned(),
+            actor: "operator@demo".to_owned(),
+            lease: LEASE,
+            stands: vec![after_the_commit_to("node:Airport")],
+            work: Work::Schema(file),
+        };
+        self.death(&order, flights, columns_of).await
+    }
+
+    /// One death; `seen` says what a reader sees of its tables.
     async fn death(
         &mut self,
         order: &Order,
         flights: &mut impl Iterator<Item = RecordBatch>,
+        seen: impl AsyncFn(&Snapshot, &Ticket) -> Result<String>,
     ) -> Result {
         let mut member = Member::start(order)?;
         member.stands().await?;
@@ -79,7 +111,7 @@ impl Scene<'_> {
         ));
         say(format!(
             "   A reader sees the state before it, whole: {}.",
-            self.seen(&ticket).await?
+            seen(&self.graph.snapshot().await?, &ticket).await?
         ));
         let operation = ticket.operation.to_string();
         let (mut loads, mut slowest) = (0, Duration::ZERO);
@@ -96,13 +128,13 @@ impl Scene<'_> {
             self.keeping.listen();
         }
         say(format!(
-            "   That was {} after its death. Meanwhile the first writer loaded {loads} times; the slowest load took {}.",
+            "   That was {} after its death, with nothing restarted. Meanwhile the first writer loaded flights {loads} times; the slowest load took {}.",
             seconds(died.elapsed()),
             seconds(slowest)
         ));
         say(format!(
             "   Now a reader sees all of it: {}.",
-            self.seen(&ticket).await?
+            seen(&self.graph.snapshot().await?, &ticket).await?
         ));
         Ok(())
     }
@@ -131,17 +163,30 @@ impl Scene<'_> {
             bases.len()
         ))
     }
+}
 
-    /// The rows of the tables that an operation touches, in a fresh snapshot.
-    async fn seen(&self, ticket: &Ticket) -> Result<String> {
-        let snapshot = self.graph.snapshot().await?;
-        let mut seen = Vec::new();
-        for table in ticket.touched.all() {
-            let rows = snapshot.stats(table).await?.rows();
-            seen.push(format!("{} {}", table.name(), count(rows)));
-        }
-        Ok(seen.join(", "))
+/// The rows of the tables that an operation touches.
+async fn rows_of(snapshot: &Snapshot, ticket: &Ticket) -> Result<String> {
+    let mut seen = Vec::new();
+    for table in ticket.touched.all() {
+        let rows = snapshot.stats(table).await?.rows();
+        seen.push(format!("{} {}", table.name(), count(rows)));
     }
+    Ok(seen.join(", "))
+}
+
+/// The columns that the schema apply is about, in the tables themselves.
+async fn columns_of(snapshot: &Snapshot, ticket: &Ticket) -> Result<String> {
+    let mut seen = Vec::new();
+    for table in ticket.touched.writes.iter() {
+        let dataset = snapshot.open(table).await?;
+        let fields = dataset.schema().fields.iter().map(|field| &*field.name);
+        let columns: Vec<_> = fields
+            .filter(|name| ["alt", "altitude", "engine", "retired"].contains(name))
+            .collect();
+        seen.push(format!("{} has {}", table.name(), columns.join(" and ")));
+    }
+    Ok(seen.join(", "))
 }
 
 /// Freezes a process once a table has its new version.

@@ -35,6 +35,24 @@ impl Ledger {
         Ok(())
     }
 
+    /// Notes that a column has another name from now on.
+    pub(crate) fn rename(&mut self, table: &str, from: &str, to: &str) -> Result {
+        for rows in self.rows.entry(key(table)).or_default() {
+            let schema = rows.schema();
+            let fields = schema.fields().iter().map(|field| {
+                let name = if field.name() == from {
+                    to
+                } else {
+                    field.name()
+                };
+                field.as_ref().clone().with_name(name)
+            });
+            let renamed = ArrowSchema::new(fields.collect::<Vec<_>>());
+            *rows = RecordBatch::try_new(renamed.into(), rows.columns().to_vec())?;
+        }
+        Ok(())
+    }
+
     /// What each table must hold, fitted to the schema that it has in a snapshot.
     pub(crate) async fn expected(
         &self,

@@ -174,6 +174,11 @@ async fn demo() -> Result {
         keeping: &mut keeping,
     };
     scene.in_a_load(&late_nodes, &mut loads).await?;
+    say(
+        "\n5. One more renames a column of airports and adds one to planes, in one schema apply, and dies.",
+    );
+    scene.in_a_schema_apply(SCHEMA, &mut loads).await?;
+    say("");
     for flights in loads {
         writer.load(vec![("edge:Flight", flights)]).await?;
         keeping.listen();
@@ -185,7 +190,7 @@ async fn demo() -> Result {
     keeping.until_idle(&graph).await?;
     let after = measure(&graph).await?;
 
-    say("\n5. Before and after:\n");
+    say("\n6. Before and after:\n");
     say(compare(&before, &after));
     check(&graph, &writer.ledger, &after).await?;
     if keep {

@@ -7,8 +7,8 @@ use arrow::{
     datatypes::{Field, Schema},
 };
 use squire_engine::{
-    Advice, DeleteRequest, Error, Graph, LoadMode, LoadRequest, Receipt, Result, Rows, Snapshot,
-    TableKey, manifest::Manifest,
+    Advice, DeleteRequest, Error, Graph, LoadMode, LoadRequest, Receipt, Result, Rows,
+    SchemaRequest, Snapshot, TableKey, manifest::Manifest,
 };
 use squire_tests::bank::{Intent, Posting, Tag, Till, Told, holdings::now};
 
@@ -58,10 +58,11 @@ async fn attempt(
             }
             graph.delete(request).await
         }
-        Intent::Schema { change, .. } => Err(Error::UnsupportedStep {
-            step: change.clone(),
-            uri: graph.uri().to_owned(),
-        }),
+        Intent::Schema { wanted, .. } => {
+            // Somebody else may have changed the schema since: then this change is another one.
+            let request = SchemaRequest::new(wanted.clone()).planned_on(manifest.schema.clone());
+            graph.apply_schema(request).await
+        }
     }
 }
 

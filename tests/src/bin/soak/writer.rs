@@ -41,7 +41,7 @@ async fn go_on(order: Write, watch: &Watch) -> Result {
             seq: ledger.next_seq(),
         };
         let snapshot = graph.snapshot().await?;
-        let intent = choice::next(&mut rng, &ledger, order.writer);
+        let intent = choice::next(&mut rng, &ledger, order.writer, &snapshot.manifest().schema);
         ledger.intend(&intent)?;
         let target = match &intent {
             Intent::Delete { target } => ledger.entry(*target),
