@@ -75,6 +75,10 @@ failpoints! {
     BEFORE_CREATED_DELETE = "before-created-delete";
     /// When they are gone.
     AFTER_CREATED_DELETE = "after-created-delete";
+    /// Before what a hard drop took away from a table is made unreachable.
+    BEFORE_PURGE = "before-purge";
+    /// When it is, and the manifest still notes it.
+    AFTER_PURGE = "after-purge";
 }
 
 /// Sets the failpoints that `FAILPOINTS` names, until it is dropped.

@@ -13,6 +13,7 @@ use lance::{
 use crate::{
     core::Core,
     error::{Error, Result},
+    failpoint,
     manifest::{Call, Manifest, Purge, transition},
     names::OperationId,
     table::Table,
@@ -49,6 +50,7 @@ fn is_touched(manifest: &Manifest, path: &str) -> bool {
 }
 
 async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) -> Result<()> {
+    failpoint::hit!(BEFORE_PURGE);
     match purge.below {
         None => {
             core.storage.delete_table(path).await.map_err(|e| {
@@ -62,6 +64,7 @@ async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) 
             remove_below(&table, &dataset, below).await?;
         }
     }
+    failpoint::hit!(AFTER_PURGE);
     let (noted, done) = (path.to_owned(), purge.clone());
     let by = core.by("what a hard drop took away");
     let call = core

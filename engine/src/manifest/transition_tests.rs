@@ -529,7 +529,11 @@ proptest! {
                         *since = 0;
                     }
                 }
-                (m.tables.clone(), m.retired_paths.clone(), queue, ended, m.schema.clone())
+                let table = |(key, entry): (&TableKey, &TableEntry)| {
+                    (key.clone(), entry.path.clone(), entry.pin)
+                };
+                let tables: Vec<_> = m.tables.iter().map(table).collect();
+                (tables, m.purges.clone(), m.retired_paths.clone(), queue, ended, m.schema.clone())
             };
             prop_assert_eq!(state(&next), state(&alone));
             manifest = *next;

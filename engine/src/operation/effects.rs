@@ -184,7 +184,7 @@ async fn land(
             if stale || conflict.is_some() {
                 // Boxed, because it is rare and large.
                 match Box::pin(restage(core, sidecar, effect, &table, head)).await? {
-                    Restaged::As(again) => staged = again,
+                    Restaged::As(again) => staged = *again,
                     Restaged::Impossible(why) => {
                         let changed = format!("version {head} is not what it was staged for");
                         let reason = conflict.map_or(&changed, |(_, reason)| reason);
@@ -360,14 +360,14 @@ async fn clear(core: &Core, sidecar: &Sidecar, carried: &Carried) {
 }
 
 enum Restaged {
-    As(Staged),
+    As(Box<Staged>),
     /// With the reason, where there is another one than the conflict.
     Impossible(Option<String>),
 }
 
 impl From<Option<Staged>> for Restaged {
     fn from(staged: Option<Staged>) -> Self {
-        staged.map_or(Self::Impossible(None), Self::As)
+        staged.map_or(Self::Impossible(None), |again| Self::As(Box::new(again)))
     }
 }
 

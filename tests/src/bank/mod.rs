@@ -44,7 +44,7 @@ const ENDS: &str = "debtor = { type = \"string\", required = true }\n\
 /// # Errors
 /// None, unless the tills are no types.
 pub fn schema() -> Result<Schema, SchemaError> {
-    let mut text = format!("[graph]\nname = \"bank\"\n");
+    let mut text = "[graph]\nname = \"bank\"\n".to_owned();
     for till in Till::ALL {
         let name = till.name();
         text += &if till.is_node() {

@@ -138,6 +138,7 @@ impl From<&Refusal> for Why {
             Refusal::Quarantined { .. } => Kind::Quarantined,
             Refusal::NotInFront { .. }
             | Refusal::ExpectedVersionMismatch { .. }
+            | Refusal::AnotherTable { .. }
             | Refusal::BaseBehindPin { .. } => Kind::Moved,
             Refusal::Stale { .. } => Kind::Stale,
             Refusal::Ended(ending) => Kind::Ended((*ending).into()),
@@ -222,6 +223,7 @@ impl Manifests {
                 let entry = TableEntry {
                     path: path(table),
                     pin: 1,
+                    since: 1,
                 };
                 first.tables.insert(key(table), entry);
             }
