@@ -37,10 +37,12 @@ pub(super) async fn apply(graph: &GraphArg, file: &Path, hard: bool, yes: bool) 
                     .to_owned(),
             ));
         }
-        plan.show();
-        if asks && !output::ask("Take this away, for good?") {
-            output::say("nothing was changed");
-            return Ok(());
+        if asks {
+            plan.show();
+            if !output::ask("Take this away, for good?") {
+                output::say("nothing was changed");
+                return Ok(());
+            }
         }
         let shown = snapshot.manifest().schema.clone();
         let request = SchemaRequest::new(wanted.clone()).planned_on(shown);
@@ -49,6 +51,9 @@ pub(super) async fn apply(graph: &GraphArg, file: &Path, hard: bool, yes: bool) 
             let request = if hard { request.hard() } else { request };
             graph.apply_schema(request).await?
         };
+        if !asks {
+            plan.show();
+        }
         say_done("\napplied", receipt.operation, receipt.manifest);
         Ok(())
     })

@@ -216,7 +216,8 @@ fn check_endpoint(
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("add `[node.{name}]`, or name a node type that there is"),
         };
-        let message = format!("{what} `{name}`, which is no node type: {hint}");
+        let edge = label(edge);
+        let message = format!("{edge}: {what} `{name}`, which is no node type: {hint}");
         reader.problem(endpoint.node.at, message);
         return;
     };
@@ -348,7 +349,7 @@ dst = "int64"
     fn an_edge_ends_at_nodes_with_one_key_of_the_same_type() {
         assert_eq!(
             told("from = { node = \"A\"", "from = { node = \"C\""),
-            "f:14:17: `from` names `C`, which is no node type: did you mean `A`?"
+            "f:14:17: edge `E`: `from` names `C`, which is no node type: did you mean `A`?"
         );
         assert!(told("property = \"src\"", "property = \"scr\"").contains("did you mean `src`?"));
         assert_eq!(

@@ -246,7 +246,7 @@ async fn a_schema_plan_names_steps_costs_and_touched_tables() {
         "{told}"
     );
     assert!(
-        step("drop property `seats`").contains("yes: what it drops"),
+        step("drop property `seats`").contains("`seats` of 0 rows, after cleanup"),
         "{told}"
     );
     let touched = step("touched tables:");

@@ -9,6 +9,7 @@ mod dead_writer;
 mod endpoints;
 mod refusals;
 mod repair;
+mod schema;
 mod service;
 mod site;
 mod stopping;
