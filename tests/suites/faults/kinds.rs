@@ -16,9 +16,11 @@ use squire_tests::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::{repairs, schemas};
+
 /// Long enough to stay out of the way of an operation that nothing holds up.
 pub(crate) const LEASE: Duration = Duration::from_millis(200);
-const PLANE_COMMIT: &str = "Plane.lance/_versions/";
+pub(crate) const PLANE_COMMIT: &str = "Plane.lance/_versions/";
 const FLIGHT_COMMIT: &str = "Flight.lance/_versions/";
 
 /// What the caller of an operation was told.
@@ -32,7 +34,7 @@ pub(crate) enum Answer {
     Unclear,
 }
 
-fn answer<T>(result: Result<T, Error>) -> Answer {
+pub(crate) fn answer<T>(result: Result<T, Error>) -> Answer {
     match result {
         Ok(_) => Answer::Done,
         Err(e) if e.advice() == Advice::DoNotRetry => Answer::Unclear,
@@ -50,6 +52,8 @@ pub(crate) struct Kind {
     pub(crate) is_first: bool,
     /// Whether it carries out what is decided already.
     pub(crate) is_decided: bool,
+    /// Whether it is an operator who ends what was begun.
+    pub(crate) is_repaired: bool,
     prepare: Option<Box<dyn Fn(Place) -> BoxFuture<'static, ()> + Send + Sync>>,
     operate: Box<dyn Fn(Place, Options) -> BoxFuture<'static, Answer> + Send + Sync>,
 }
@@ -65,13 +69,14 @@ impl Kind {
             writes: usize::MAX,
             is_first: false,
             is_decided: false,
+            is_repaired: false,
             prepare: None,
             operate: Box::new(move |place, options| operate(place, options).boxed()),
         }
     }
 
     /// An operation on an open graph.
-    fn on<F>(name: &'static str, operate: fn(Graph) -> F) -> Self
+    pub(crate) fn on<F>(name: &'static str, operate: fn(Graph) -> F) -> Self
     where
         F: Future<Output = Answer> + Send + 'static,
     {
@@ -85,7 +90,7 @@ impl Kind {
     }
 
     /// Begins with a graph to which this was done.
-    fn after<F>(mut self, prepare: fn(Place) -> F) -> Self
+    pub(crate) fn after<F>(mut self, prepare: fn(Place) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -96,6 +101,12 @@ impl Kind {
     /// What it carries out is decided already.
     fn of_what_is_decided(mut self) -> Self {
         self.is_decided = true;
+        self
+    }
+
+    /// It is an operator who ends what was begun.
+    pub(crate) fn by_an_operator(mut self) -> Self {
+        self.is_repaired = true;
         self
     }
 
@@ -128,8 +139,10 @@ pub(crate) async fn common() -> Place {
 /// Every kind.
 pub(crate) fn all() -> Vec<Kind> {
     let mut kinds = logical();
+    kinds.extend(schemas::all());
     kinds.extend(physical());
     kinds.extend(healing());
+    kinds.extend(repairs::all());
     kinds
 }
 
@@ -206,10 +219,7 @@ fn healing() -> Vec<Kind> {
                 compact(&graph).await
             })
             .await;
-            let (store, _) = place.store().await;
-            for sidecar in place.sidecars().await {
-                store.inner.delete(&sidecar.as_str().into()).await.unwrap();
-            }
+            without_sidecars(&place).await;
         }),
         heals("heal a waiting delete", abandon_waiting_delete),
         heals("heal an orphan", |place| async move {
@@ -287,8 +297,16 @@ async fn abandon_waiting_delete(place: Place) {
     .await;
 }
 
+/// Takes every sidecar away.
+pub(crate) async fn without_sidecars(place: &Place) {
+    let (store, _) = place.store().await;
+    for sidecar in place.sidecars().await {
+        store.inner.delete(&sidecar.as_str().into()).await.unwrap();
+    }
+}
+
 /// Lets the process of an operation die at a write.
-async fn abandon<F>(place: &Place, moment: Moment, at: &str, operate: fn(Graph) -> F)
+pub(crate) async fn abandon<F>(place: &Place, moment: Moment, at: &str, operate: fn(Graph) -> F)
 where
     F: Future<Output = Answer> + Send + 'static,
 {
@@ -315,7 +333,7 @@ fn rows(
 }
 
 /// The same number of rows into each of two tables.
-fn both(mode: LoadMode, n: usize) -> LoadRequest {
+pub(crate) fn both(mode: LoadMode, n: usize) -> LoadRequest {
     let load = rows(
         "node:Plane",
         planes(100, 100 + n, 2),

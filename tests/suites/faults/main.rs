@@ -3,4 +3,6 @@
 
 mod kinds;
 mod matrix;
+mod repairs;
+mod schemas;
 mod state;

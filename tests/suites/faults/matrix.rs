@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::{
     kinds::{self, Answer, Kind, LEASE},
+    repairs::repair,
     state::{Reader, State, manifests},
 };
 
@@ -112,13 +113,13 @@ impl Clean {
                 }
                 Fault::Unknown => Some(operation.await.unwrap()),
                 Fault::StallBefore | Fault::StallAfter => {
-                    heal(&place, false).await;
+                    self.heal(&place, false).await;
                     faulty.resume();
                     Some(operation.await.unwrap())
                 }
             },
         };
-        heal(&place, true).await;
+        self.heal(&place, true).await;
         if !faulty.has_struck() {
             return false;
         }
@@ -138,6 +139,31 @@ impl Clean {
         }
         next_operation(&place).await;
         true
+    }
+
+    /// Heals, as another process, until no ticket and no sidecar is left, and nothing that a hard drop took away.
+    async fn heal(&self, place: &Place, by_hand: bool) {
+        let healer = match Graph::open(place.uri(), options(&Faulty::default())).await {
+            Ok(healer) => healer,
+            Err(Error::NotAGraph { .. }) => return,
+            Err(e) => panic!("the graph cannot be opened: {e}"),
+        };
+        until("nothing is left to heal", || async {
+            let healed = if by_hand {
+                healer.heal_now().await
+            } else {
+                healer.heal().await
+            };
+            healed.unwrap();
+            if self.kind.is_repaired {
+                repair(&healer).await.unwrap();
+            }
+            let snapshot = healer.snapshot().await.unwrap();
+            let manifest = snapshot.manifest();
+            let under_way = !manifest.queue.is_empty() || !manifest.purges.is_empty();
+            !under_way && place.sidecars().await.is_empty()
+        })
+        .await;
     }
 
     /// What readers see in the end. Whatever they saw since it began was all of the operation or none of it.
@@ -172,27 +198,12 @@ fn options(faulty: &Faulty) -> Options {
 /// A write, without what is different in each run.
 fn shape(write: &Request) -> String {
     let folder = write.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    format!("{:?} {folder}", write.verb)
-}
-
-/// Heals, as another process, until no ticket and no sidecar is left.
-async fn heal(place: &Place, by_hand: bool) {
-    let healer = match Graph::open(place.uri(), options(&Faulty::default())).await {
-        Ok(healer) => healer,
-        Err(Error::NotAGraph { .. }) => return,
-        Err(e) => panic!("the graph cannot be opened: {e}"),
-    };
-    until("no ticket and no sidecar is left", || async {
-        let healed = if by_hand {
-            healer.heal_now().await
-        } else {
-            healer.heal().await
-        };
-        healed.unwrap();
-        let snapshot = healer.snapshot().await.unwrap();
-        snapshot.manifest().queue.is_empty() && place.sidecars().await.is_empty()
-    })
-    .await;
+    // A table whose name was given before has the operation's id in its path.
+    let parts = folder.split('/').map(|part| match part.split_once('-') {
+        Some((name, _)) if part.ends_with(".lance") => name,
+        _ => part,
+    });
+    format!("{:?} {}", write.verb, parts.collect::<Vec<_>>().join("/"))
 }
 
 /// The next operation on all tables goes through: it deletes every row there is, or brings the first.
@@ -292,7 +303,7 @@ async fn whatever_goes_wrong_at_any_write_an_operation_is_whole_or_absent_and_no
             }
         }
         say(&format!(
-            "crash matrix: {:<36} {came_to_pass:>4} of {:>4}",
+            "crash matrix: {:<46} {came_to_pass:>4} of {:>4}",
             clean.kind.name,
             outcomes.len()
         ));
@@ -300,7 +311,7 @@ async fn whatever_goes_wrong_at_any_write_an_operation_is_whole_or_absent_and_no
         total += outcomes.len();
     }
     say(&format!(
-        "crash matrix: {:<36} {covered:>4} of {total:>4}",
+        "crash matrix: {:<46} {covered:>4} of {total:>4}",
         "in all"
     ));
     assert!(broken.is_empty(), "{}", broken.join("\n"));
