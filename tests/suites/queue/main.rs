@@ -3,7 +3,10 @@
 //! Failpoints are the process's: this suite is a program of its own, and its tests run one after another.
 #![allow(missing_docs)]
 
+mod applies_beside_compactions;
+mod held;
 mod one_process;
+mod process;
 mod two_processes;
 
 use squire_engine::Graph;

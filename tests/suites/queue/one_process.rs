@@ -1,43 +1,13 @@
 //! Tasks of one process.
 
-use std::sync::{Arc, Mutex, mpsc};
-
 use fail::FailScenario;
 use squire_engine::{Error, failpoint};
 use squire_tests::{
     flights::{day, key},
     place::{Place, rows},
 };
-use tokio::sync::Notify;
 
-/// Whoever came first to a failpoint stands there until this is dropped. Others pass.
-struct Held {
-    came: Arc<Notify>,
-    _barrier: mpsc::Sender<()>,
-}
-
-impl Held {
-    fn first_at(failpoint: &str) -> Self {
-        let (_barrier, raised) = mpsc::channel();
-        let first = Mutex::new(Some(raised));
-        let came = Arc::new(Notify::new());
-        let comes = came.clone();
-        let stand = move || {
-            let mine = first.lock().unwrap().take();
-            if let Some(barrier) = mine {
-                comes.notify_one();
-                // Nothing is ever sent: the other end goes.
-                let _ = barrier.recv();
-            }
-        };
-        fail::cfg_callback(failpoint, stand).unwrap();
-        Self { came, _barrier }
-    }
-
-    async fn came(&self) {
-        self.came.notified().await;
-    }
-}
+use crate::held::Held;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_moved_under_an_operation_that_bypassed_the_queue_is_a_mismatch_and_nothing_is_lost()
