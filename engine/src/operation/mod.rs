@@ -5,6 +5,7 @@
 //! | `load`, `delete`, `schema_apply` | logical operations: what to stage |
 //! | [`compact`] | the physical operation that rewrites fragments |
 //! | `lifecycle` | enqueue, wait, snapshot, stage, sidecar, decide (steps 1 to 7) |
+//! | `held` | a waiting ticket in this process's care |
 //! | `effects` | take effect, publish, clear (steps 8 to 10), for owners and healers alike |
 //! | `restage` | staging an effect again, where others came in between |
 //! | `queue` | the fair queue of this process |
@@ -14,6 +15,7 @@
 pub(crate) mod compact;
 mod delete;
 pub(crate) mod effects;
+mod held;
 pub(crate) mod lifecycle;
 pub(crate) mod line;
 mod load;
