@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use crate::{
     error::{Error, Result},
     failpoint,
+    healing::InHealing,
     leftovers::Swept,
     liveness::Liveness,
     manifest::{Manifest, Refusal, Register, Ticket, TicketState, transition::By},
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     swept: Swept,
     /// Operations that a call of this process attends to while their tickets wait.
     attended: std::sync::Mutex<HashSet<OperationId>>,
+    /// Operations that this process heals just now.
+    pub(crate) in_healing: InHealing,
 }
 
 impl Core {
@@ -84,6 +87,7 @@ impl Core {
             waits: Waits::default(),
             swept: Swept::default(),
             attended: std::sync::Mutex::default(),
+            in_healing: InHealing::default(),
             storage,
         }
     }

@@ -71,6 +71,20 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// The operation is decided, but cannot be applied to one of its tables: it is quarantined.
+    #[error(
+        "operation {operation} on {uri} is decided, but cannot be applied to {table}: {reason}; do not repeat it, `squire repair` shows what can be done, and whether it took place"
+    )]
+    Unapplied {
+        /// A table that cannot take its effect.
+        table: TableKey,
+        /// The decided operation.
+        operation: OperationId,
+        /// Why it cannot be applied.
+        reason: String,
+        /// The graph.
+        uri: String,
+    },
     /// A quarantined operation blocks logical operations on one of the tables.
     #[error(
         "operation {blocked_by} is quarantined and blocks {table} of {uri}: {reason}; run `squire repair` to see what can be done"
@@ -303,7 +317,9 @@ impl Error {
             | Self::Refused { .. }
             | Self::Contended { .. } => Advice::Retry,
             Self::Misfit(_) => Advice::Repair,
-            Self::OutcomeUnknown { .. } | Self::Unfinished { .. } => Advice::DoNotRetry,
+            Self::OutcomeUnknown { .. } | Self::Unfinished { .. } | Self::Unapplied { .. } => {
+                Advice::DoNotRetry
+            }
             Self::Quarantined { .. }
             | Self::Drift { .. }
             | Self::NewerFormat { .. }

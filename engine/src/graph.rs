@@ -125,7 +125,9 @@ impl Graph {
     /// As [`Self::open`].
     pub async fn open_for_writing(uri: &str, options: Options) -> Result<Self> {
         let graph = Self::open(uri, options).await?;
-        if !graph.snapshot().await?.manifest().queue.is_empty() {
+        let snapshot = graph.snapshot().await?;
+        let manifest = snapshot.manifest();
+        if !manifest.queue.is_empty() || !manifest.purges.is_empty() {
             let healed = healing::round(&graph.0, Heal::WaitingFor).await;
             let failed = match &healed {
                 Ok(healed) => healed.failed.first(),

@@ -4,7 +4,11 @@
 //! more. Any number of healers may work at once and beside a live owner; they take no lock. Healing only rolls
 //! forward.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
@@ -14,7 +18,7 @@ use crate::{
     error::{Error, Result},
     leftovers,
     manifest::{Call, Ending, Refusal, Ticket, TicketState, transition},
-    names::TableKey,
+    names::{OperationId, TableKey},
     operation::effects::{self, Carried},
     purge,
     table::staged::{Search, search},
@@ -107,9 +111,10 @@ impl Healed {
             self.discarded,
             self.quarantined,
             self.orphans,
+            self.purged,
             self.leftovers,
         ];
-        done == [0; 6] && self.failed.is_empty()
+        done == [0; 7] && self.failed.is_empty()
     }
 
     fn ended(&mut self, ticket: &Ticket, ending: Ending) {
@@ -172,7 +177,35 @@ pub(crate) async fn round(core: &Core, who: Heal) -> Result<Healed> {
     Ok(healed)
 }
 
-/// Heals one ticket if it is due; says how it ended.
+/// The operations that a process heals just now: many wait for one, and one of them is enough to heal it.
+#[derive(Debug, Default)]
+pub(crate) struct InHealing(Arc<Mutex<HashSet<OperationId>>>);
+
+/// The place of the one who heals an operation, until it is dropped.
+struct Place {
+    operation: OperationId,
+    of: Arc<Mutex<HashSet<OperationId>>>,
+}
+
+impl InHealing {
+    /// `None` when somebody in this process is at it.
+    fn enter(&self, operation: OperationId) -> Option<Place> {
+        let mut at_work = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        at_work.insert(operation).then(|| Place {
+            operation,
+            of: self.0.clone(),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut at_work = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        at_work.remove(&self.operation);
+    }
+}
+
+/// Heals one ticket if it is due and nobody else in this process is at it; says how it ended.
 pub(crate) async fn heal_ticket(core: &Core, ticket: &Ticket, who: Heal) -> Result<Option<Ending>> {
     let operation = ticket.operation;
     let own = ticket.holder == core.holder;
@@ -185,9 +218,9 @@ pub(crate) async fn heal_ticket(core: &Core, ticket: &Ticket, who: Heal) -> Resu
         (TicketState::Decided { .. }, _) => core.liveness.is_overdue(ticket).await?,
         (TicketState::Waiting, _) => core.liveness.is_dead(ticket).await?,
     };
-    if !due {
+    let Some(_place) = due.then(|| core.in_healing.enter(operation)).flatten() else {
         return Ok(None);
-    }
+    };
     let ended = match &ticket.state {
         TicketState::Waiting => abort(core, ticket).await?,
         TicketState::Decided { bases } => {

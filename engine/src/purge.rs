@@ -14,13 +14,13 @@ use crate::{
     core::Core,
     error::{Error, Result},
     failpoint,
-    manifest::{Call, Manifest, Purge, transition},
+    manifest::{Call, Manifest, Purge, TicketState, transition},
     names::OperationId,
     table::Table,
 };
 
-/// Carries out the purges that `manifest` notes, as far as nobody is at work on their tables. Returns how many it
-/// carried out.
+/// Carries out the purges that `manifest` notes, as far as no operation is decided on their tables: one that waits stages
+/// at the noted pin or later. Returns how many it carried out.
 ///
 /// # Errors
 /// The first failure; the others are carried out all the same, and the failed one stays noted.
@@ -39,12 +39,12 @@ pub(crate) async fn round(core: &Core, manifest: &Manifest) -> Result<usize> {
     failed.map_or(Ok(purged), Err)
 }
 
-/// Whether a ticket touches the table at a path. A dropped table has no key any more, so none does.
+/// Whether a decided or quarantined ticket touches the table at a path. A dropped table has no key any more, so none does.
 fn is_touched(manifest: &Manifest, path: &str) -> bool {
     let mut keys = manifest.tables.iter().filter(|(_, e)| e.path == *path);
     let touches = |key| {
         let mut tickets = manifest.queue.iter();
-        tickets.any(|t| t.touched.all().any(|k| k == key))
+        tickets.any(|t| t.state != TicketState::Waiting && t.touched.all().any(|k| k == key))
     };
     keys.any(|(key, _)| touches(key))
 }

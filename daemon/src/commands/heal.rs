@@ -42,6 +42,7 @@ fn say(healed: &Healed) {
     }
     for (n, what) in [
         (healed.orphans, "sidecars that no ticket named"),
+        (healed.purged, "things that a hard drop took away"),
         (healed.leftovers, "old heartbeats and half-written files"),
     ] {
         if n > 0 {

@@ -22,6 +22,7 @@ pub(super) async fn run(
         };
         if let Some(name) = what {
             findings.retain(|f| f.is_meant_by(name));
+            one_operation(name, &findings)?;
         }
         if findings.is_empty() {
             say(&match what {
@@ -61,6 +62,20 @@ pub(super) async fn run(
         }
     })
     .await
+}
+
+/// The beginning of an id is the time, which operations share that were begun together.
+fn one_operation(name: &str, findings: &[Finding]) -> Result<(), Failure> {
+    let ids = findings.iter().filter_map(Finding::operation);
+    let mut ids: Vec<_> = ids.map(|id| id.to_string()).collect();
+    ids.retain(|id| id.starts_with(&name.to_lowercase()));
+    match ids.len() {
+        0 | 1 => Ok(()),
+        _ => Err(Failure::Usage(format!(
+            "`{name}` is the beginning of several operations, write more of the one that you mean: {}",
+            ids.join(", ")
+        ))),
+    }
 }
 
 fn describe(finding: &Finding) {

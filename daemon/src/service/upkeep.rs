@@ -1,8 +1,9 @@
 //! What is done for a target beside its keeper's looks, so that it delays no tick: healing, the collection of old
 //! manifests, and the adoption of drift.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use squire_config::{Daemon, Drift, Target};
 use squire_engine::{Drifted, Graph, TableKey};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -41,7 +42,13 @@ impl Upkeep {
                 tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
             }
             pause = daemon.heal_interval;
-            match self.graph.heal().await {
+            // A fault of one round must not end the healing of this target for good.
+            let round = AssertUnwindSafe(self.graph.heal()).catch_unwind();
+            let Ok(round) = round.await else {
+                tracing::error!(target_name = %name, "healing panicked; please report it with the lines above");
+                continue;
+            };
+            match round {
                 Ok(healed) => {
                     self.metrics.healed(name, &healed);
                     tracing::debug!(target_name = %name, rolled_forward = healed.rolled_forward, aborted = healed.aborted, discarded = healed.discarded, orphans = healed.orphans, "looked for what the dead left behind");
@@ -69,7 +76,10 @@ impl Upkeep {
                 () = self.stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            self.look_for_drift(&mut told).await;
+            let look = AssertUnwindSafe(self.look_for_drift(&mut told)).catch_unwind();
+            if look.await.is_err() {
+                tracing::error!(target_name = %self.target.name, "the look for drift panicked; please report it with the lines above");
+            }
         }
     }
 

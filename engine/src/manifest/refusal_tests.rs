@@ -174,6 +174,24 @@ fn what_was_staged_without_a_ticket_on_a_table_that_gave_up_its_name_is_refused(
 }
 
 #[test]
+fn drift_that_was_seen_of_a_table_that_gave_up_its_name_is_not_adopted() {
+    let m = start();
+    let gone = restructured(
+        &m,
+        &[rename(1, 3), add(1)],
+        &pins(&[(1, 0)]),
+        &pins(&[(1, 5)]),
+    );
+    let another = Refusal::AnotherTable { table: key(1) };
+    for head in [5, 6] {
+        let late = adopt(&gone, &key(1), m.number, 5, head, &by());
+        assert_eq!(refusal(late), another);
+    }
+    let adopted = adopt(&gone, &key(1), gone.number, 5, 6, &by());
+    assert!(matches!(adopted, Ok(Step::Next(_))));
+}
+
+#[test]
 fn an_operation_planned_on_another_version_is_refused_with_both_versions() {
     let m = after(&[&entering(1)]);
     let mismatch = |expected, found| Refusal::ExpectedVersionMismatch {
@@ -189,7 +207,7 @@ fn an_operation_planned_on_another_version_is_refused_with_both_versions() {
         mismatch(0, 5),
         "a table that is not named must not exist"
     );
-    let adopted = adopt(&start(), &key(1), 4, 6, &by());
+    let adopted = adopt(&start(), &key(1), start().number, 4, 6, &by());
     assert_eq!(refusal(adopted), mismatch(4, 5));
 }
 
@@ -379,7 +397,10 @@ fn neither_a_publish_nor_a_resolution_nor_an_adoption_takes_a_pin_back() {
         refusal(resolve(&m, operation(1), m.number, &how, &by())),
         back
     );
-    assert_eq!(refusal(adopt(&start(), &key(1), 5, 4, &by())), back);
+    assert_eq!(
+        refusal(adopt(&start(), &key(1), start().number, 5, 4, &by())),
+        back
+    );
 }
 
 #[test]
@@ -426,12 +447,14 @@ fn collection_keeps_the_newest_manifest_and_takes_nothing_back() {
 #[test]
 fn drift_is_adopted_only_on_a_table_that_nobody_touches() {
     let m = after(&[&entering(2)]);
-    let refused = refusal(adopt(&m, &key(0), 5, 6, &by()));
+    let refused = refusal(adopt(&m, &key(0), m.number, 5, 6, &by()));
     assert!(
         matches!(refused, Refusal::NotInFront { by, .. } if by == operation(2)),
         "a reader counts"
     );
-    assert!(matches!(adopt(&m, &key(1), 5, 6, &by()), Ok(Step::Next(n)) if n.pin(&key(1)) == 6));
+    assert!(
+        matches!(adopt(&m, &key(1), m.number, 5, 6, &by()), Ok(Step::Next(n)) if n.pin(&key(1)) == 6)
+    );
 }
 
 #[test]

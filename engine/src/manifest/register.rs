@@ -79,6 +79,15 @@ impl Register {
             .filter(|_| at.is_some_and(|at| at.elapsed() < FRESH))
     }
 
+    /// Whether this process has asked for the newest manifest since then.
+    pub(crate) fn listed_since(&self, then: Instant) -> bool {
+        let at = *self
+            .listed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| at >= then)
+    }
+
     /// Follows what [`Self::seen`] returns.
     pub(crate) fn follow(&self) -> watch::Receiver<Option<Arc<Manifest>>> {
         self.newest.subscribe()

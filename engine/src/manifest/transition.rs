@@ -125,17 +125,15 @@ fn check_versions(
     Ok(())
 }
 
-/// The rule for what was staged without a ticket: no touched key was given to another table since. Its pin could be
-/// the expected one by chance.
-fn check_tables(m: &Manifest, ticket: &Ticket, staged_on: u64) -> Result<(), Refusal> {
-    for table in ticket.touched.all() {
-        if m.tables.get(table).is_some_and(|e| e.since > staged_on) {
-            return Err(Refusal::AnotherTable {
-                table: table.clone(),
-            });
-        }
+/// The rule for what was looked at without a ticket, in manifest `seen`: its key was not given to another table since.
+/// The pin of that could be the expected one by chance.
+fn check_table(m: &Manifest, table: &TableKey, seen: u64) -> Result<(), Refusal> {
+    match m.tables.get(table) {
+        Some(entry) if entry.since > seen => Err(Refusal::AnotherTable {
+            table: table.clone(),
+        }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The rule of a publish: it says where every effect stands, and moves nothing else.
@@ -241,7 +239,9 @@ pub fn enqueue_decided(
     if m.collected_below > staged_on {
         return Err(Refusal::Stale { staged_on });
     }
-    check_tables(m, ticket, staged_on)?;
+    for table in ticket.touched.all() {
+        check_table(m, table, staged_on)?;
+    }
     check_quarantine(m, ticket)?;
     check_front(m, ticket)?;
     check_versions(m, ticket, expected, bases)?;
@@ -453,18 +453,21 @@ pub fn resolve(
     Ok(Step::Next(next))
 }
 
-/// `adopt`: benign drift becomes the pin. Allowed when no ticket of any operation touches the table and the
-/// pin is still the one that the caller saw.
+/// `adopt`: benign drift becomes the pin. Allowed when no ticket of any operation touches the table and both the
+/// table and its pin are still the ones that the caller saw in manifest `seen`.
 ///
 /// # Errors
-/// [`Refusal::NotInFront`], [`Refusal::ExpectedVersionMismatch`], [`Refusal::PinBackwards`].
+/// [`Refusal::AnotherTable`], [`Refusal::NotInFront`], [`Refusal::ExpectedVersionMismatch`],
+/// [`Refusal::PinBackwards`].
 pub fn adopt(
     m: &Manifest,
     table: &TableKey,
+    seen: u64,
     pin: u64,
     head: u64,
     by: &By,
 ) -> Result<Step, Refusal> {
+    check_table(m, table, seen)?;
     let found = m.pin(table);
     if found == head {
         return Ok(Step::Already);

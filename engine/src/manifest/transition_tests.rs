@@ -245,7 +245,8 @@ impl Run {
             }
             Do::Adopt(t, pin, head) => {
                 let (pin, head) = (shifted(m.pin(&key(t)), pin), shifted(m.pin(&key(t)), head));
-                Box::new(move |m| adopt(m, &key(t), pin, head, &by()))
+                let seen = m.number;
+                Box::new(move |m| adopt(m, &key(t), seen, pin, head, &by()))
             }
             Do::Collect(back) => {
                 let below = (m.number + 2).saturating_sub(back);

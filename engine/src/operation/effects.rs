@@ -125,7 +125,18 @@ async fn land(
 ) -> Result<Landed> {
     let operation = sidecar.operation;
     let table = core.table(&effect.table, &effect.path);
-    let mut staged = Staged::from_effect(effect, &table)?;
+    let mut staged = match Staged::from_effect(effect, &table) {
+        Ok(staged) => staged,
+        // Nobody can read it, now or later.
+        Err(e) => {
+            let why = e.to_string();
+            return still_decided_then(core, sidecar, effect, async || {
+                cannot(core, sidecar, effect, &why).await
+            })
+            .await;
+        }
+    };
+    let mut staged_again: Option<u64> = None;
     let mut head = effect.base;
     let mut straight = effect.base > 0
         && decided.is_some_and(|m| {
@@ -141,11 +152,11 @@ async fn land(
             // (a)
             head = table.head().await?;
             if head < effect.base {
-                return Err(Error::Damaged {
-                    object: format!("version {} of {}", effect.base, effect.table),
-                    reason: format!("the table ends at version {head}"),
-                    uri: core.storage.uri.clone(),
-                });
+                let why = format!("the table ends at version {head}, before its base");
+                return still_decided_then(core, sidecar, effect, async || {
+                    cannot(core, sidecar, effect, &why).await
+                })
+                .await;
             }
             match search(&table, operation, effect.base, head).await? {
                 Search::Found(version) => return Ok(Landed::At(version)),
@@ -183,8 +194,16 @@ async fn land(
                 && restage::depends_on_all_rows(sidecar, effect);
             if stale || conflict.is_some() {
                 // Boxed, because it is rare and large.
-                match Box::pin(restage(core, sidecar, effect, &table, head)).await? {
-                    Restaged::As(again) => staged = *again,
+                let again = Box::pin(restage(core, sidecar, effect, &table, head)).await;
+                // The version that it was staged for is another's, so that it never can be committed.
+                if staged_again.take().is_some() && staged.transaction.read_version < head {
+                    staged.delete_files(&table).await;
+                }
+                match again.or_else(lasting)? {
+                    Restaged::As(again) => {
+                        staged = *again;
+                        staged_again = restage::writes_files(sidecar, effect).then_some(head);
+                    }
                     Restaged::Impossible(why) => {
                         let changed = format!("version {head} is not what it was staged for");
                         let reason = conflict.map_or(&changed, |(_, reason)| reason);
@@ -368,6 +387,31 @@ enum Restaged {
 impl From<Option<Staged>> for Restaged {
     fn from(staged: Option<Staged>) -> Self {
         staged.map_or(Self::Impossible(None), |again| Self::As(Box::new(again)))
+    }
+}
+
+/// An error that every further attempt would meet, too, makes it impossible to stage again.
+fn lasting(e: Error) -> Result<Restaged> {
+    use lance::Error as Lance;
+    match &e {
+        Error::Lance { source, .. }
+            if matches!(
+                **source,
+                Lance::InvalidInput { .. }
+                    | Lance::SchemaMismatch { .. }
+                    | Lance::Schema { .. }
+                    | Lance::FieldNotFound { .. }
+                    | Lance::Arrow { .. }
+                    | Lance::CorruptFile { .. }
+                    | Lance::NotSupported { .. }
+                    | Lance::NotFound { .. }
+                    | Lance::DatasetNotFound { .. }
+                    | Lance::VersionNotFound { .. }
+            ) =>
+        {
+            Ok(Restaged::Impossible(Some(e.to_string())))
+        }
+        _ => Err(e),
     }
 }
 

@@ -153,6 +153,8 @@ async fn short_form(
     let stage = match stage(core, work, &snapshot, operation).await {
         // What is past the pin may be an operation decided since the snapshot: under a ticket it shows.
         Err(Error::Drift { .. }) => return Ok(None),
+        // A hard drop may have taken the snapshot's version away.
+        Err(Error::Lance { .. }) if moved_on(core, &snapshot, touched).await? => return Ok(None),
         staged => staged?,
     };
     if stage.is_empty() {
@@ -169,6 +171,13 @@ async fn short_form(
         snapshot.number,
     );
     to_its_end(core, operation, entering).await
+}
+
+/// Whether the graph has other versions of the touched tables by now.
+async fn moved_on(core: &Core, snapshot: &Manifest, touched: &Touched) -> Result<bool> {
+    let newest = core.register.newest().await?;
+    let mut tables = touched.all();
+    Ok(tables.any(|table| newest.tables.get(table) != snapshot.tables.get(table)))
 }
 
 /// Steps 6 to 10 of the short form.
@@ -464,9 +473,9 @@ async fn finish(
             rows_written: stage.rows_written,
             rows_deleted: stage.rows_deleted,
         }),
-        Ok(Carried::Quarantined { table, reason }) => Err(Error::Quarantined {
-            table: table.into(),
-            blocked_by: operation,
+        Ok(Carried::Quarantined { table, reason }) => Err(Error::Unapplied {
+            table,
+            operation,
             reason,
             uri: core.storage.uri.clone(),
         }),

@@ -158,7 +158,7 @@ impl<'c> Wait<'c> {
         let register = &self.core.register;
         let mut changes = register.follow();
         // This process may have moved the register itself meanwhile.
-        let pause = self.pause;
+        let (pause, began) = (self.pause, std::time::Instant::now());
         self.pause = (pause * 2).min(LONGEST_PAUSE);
         let changed = async {
             let newer =
@@ -172,6 +172,8 @@ impl<'c> Wait<'c> {
         let _one_poller = self.core.poller.lock().await;
         let newest = match register.seen() {
             Some(seen) if seen.number > last.number => seen,
+            // Another waiter has asked while this one stood in line.
+            Some(seen) if register.listed_since(began + pause) => seen,
             _ => register.newest().await?,
         };
         let queue: Vec<_> = newest.queue.iter().map(|t| t.operation).collect();

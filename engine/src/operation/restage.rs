@@ -7,6 +7,7 @@
 //! | overwrite | with the files that it has: it replaces whatever is there |
 //! | upsert | its rows are read back from the files that it has, and merged again by the key |
 //! | delete | its predicate is evaluated again |
+//! | schema apply | its steps are taken again, as long as the columns are those they were planned for |
 //!
 //! The uuid stays, so that whoever looks for the operation finds it.
 
@@ -38,6 +39,14 @@ fn mode(sidecar: &Sidecar, effect: &Effect) -> Option<LoadMode> {
 /// that a stranger appended may have the keys of an upsert.
 pub(crate) fn depends_on_all_rows(sidecar: &Sidecar, effect: &Effect) -> bool {
     mode(sidecar, effect) == Some(LoadMode::Upsert)
+}
+
+/// Whether an effect that is staged again has files of its own: those of an append or an overwrite are the sidecar's.
+pub(crate) fn writes_files(sidecar: &Sidecar, effect: &Effect) -> bool {
+    !matches!(
+        mode(sidecar, effect),
+        Some(LoadMode::Append | LoadMode::Overwrite)
+    )
 }
 
 /// Stages a load's effect again at `head`; `None` when that is impossible.
@@ -130,9 +139,8 @@ pub(crate) async fn hindrance(
     }
     let keeps_columns = match &sidecar.plan {
         LogicalPlan::Load { .. } => mode(sidecar, effect) != Some(LoadMode::Overwrite),
-        LogicalPlan::Delete { .. } => true,
-        // Whether its steps fit what is there shows when they are staged.
-        LogicalPlan::SchemaApply { .. } => false,
+        // The steps were planned for the columns of the base.
+        LogicalPlan::Delete { .. } | LogicalPlan::SchemaApply { .. } => true,
         LogicalPlan::Compact => return Ok(Some("it is not staged again")),
     };
     if keeps_columns && same_fields(table, effect.base, head).await?.is_none() {

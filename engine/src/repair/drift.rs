@@ -6,7 +6,7 @@ use super::Repaired;
 use crate::{
     core::Core,
     error::{Error, Result},
-    manifest::{Call, Manifest, Refusal, TicketState, transition},
+    manifest::{Call, Manifest, Refusal, TableEntry, TicketState, transition},
     names::{OperationId, TableKey},
     table::{
         Table,
@@ -22,7 +22,9 @@ const AT_ONCE: usize = 8;
 pub struct Drifted {
     /// The table.
     pub table: TableKey,
-    /// The version that the manifest publishes.
+    /// The manifest by which it was looked at.
+    pub seen: u64,
+    /// The version that this manifest publishes.
     pub pin: u64,
     /// The newest version.
     pub head: u64,
@@ -98,12 +100,13 @@ async fn look_at(core: &Core, manifest: &Manifest, key: TableKey) -> Result<Opti
     if head <= pin {
         return Ok(None);
     }
-    describe(&table, pin, head).await.map(Some)
+    describe(&table, manifest.number, pin, head).await.map(Some)
 }
 
-async fn describe(table: &Table, pin: u64, head: u64) -> Result<Drifted> {
+async fn describe(table: &Table, seen: u64, pin: u64, head: u64) -> Result<Drifted> {
     Ok(Drifted {
         table: table.key.clone(),
+        seen,
         pin,
         head,
         versions: drift::history(table, pin, head).await?,
@@ -114,7 +117,8 @@ async fn describe(table: &Table, pin: u64, head: u64) -> Result<Drifted> {
 fn is_unexplained(newest: &Manifest, drifted: &Drifted) -> bool {
     let explains = |state: &TicketState| *state != TicketState::Waiting;
     let writes = |t: &&crate::manifest::Ticket| t.touched.writes.contains(&drifted.table);
-    newest.pin(&drifted.table) == drifted.pin
+    let same = |e: &TableEntry| e.since <= drifted.seen && e.pin == drifted.pin;
+    newest.tables.get(&drifted.table).is_some_and(same)
         && !newest
             .queue
             .iter()
@@ -129,16 +133,12 @@ fn is_unexplained(newest: &Manifest, drifted: &Drifted) -> bool {
 /// [`Error::Store`], [`Error::OutcomeUnknown`].
 pub(crate) async fn adopt(core: &Core, drifted: &Drifted) -> Result<bool> {
     let (told, operation) = (drifted.told(), OperationId::fresh());
-    let (by, table, pin, head) = (
-        core.by(&told),
-        drifted.table.clone(),
-        drifted.pin,
-        drifted.head,
-    );
+    let (by, table) = (core.by(&told), drifted.table.clone());
+    let (seen, pin, head) = (drifted.seen, drifted.pin, drifted.head);
     let call = core
         .register
         .change(operation, move |m| {
-            transition::adopt(m, &table, pin, head, &by)
+            transition::adopt(m, &table, seen, pin, head, &by)
         })
         .await?;
     match call {
@@ -146,9 +146,11 @@ pub(crate) async fn adopt(core: &Core, drifted: &Drifted) -> Result<bool> {
             tracing::info!(table = %drifted.table, pin = drifted.pin, head = drifted.head, what = told, manifest = manifest.number, uri = %core.storage.uri, "drift adopted");
             Ok(true)
         }
-        Call::Refused(Refusal::NotInFront { .. } | Refusal::ExpectedVersionMismatch { .. }) => {
-            Ok(false)
-        }
+        Call::Refused(
+            Refusal::NotInFront { .. }
+            | Refusal::ExpectedVersionMismatch { .. }
+            | Refusal::AnotherTable { .. },
+        ) => Ok(false),
         Call::Refused(refusal) => Err(core.refused(operation, refusal)),
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     core::Core,
     error::{Error, Result},
     leftovers::{self, Orphan},
-    names::TableKey,
+    names::{OperationId, TableKey},
 };
 
 pub use drift::{DriftLook, Drifted};
@@ -86,6 +86,15 @@ impl Finding {
             Self::Drifted(found) => is_table(&found.table),
             Self::Orphan(found) => is_operation(found.operation.to_string()),
             Self::Unseen(_) => false,
+        }
+    }
+
+    /// The operation that it is about, where it is about one.
+    pub fn operation(&self) -> Option<OperationId> {
+        match self {
+            Self::Quarantined(found) => Some(found.ticket.operation),
+            Self::Orphan(found) => Some(found.operation),
+            Self::Drifted(_) | Self::Unseen(_) => None,
         }
     }
 

@@ -44,14 +44,24 @@ pub(super) async fn look(
     manifest: &Manifest,
     ticket: &Ticket,
 ) -> Result<Option<Quarantined>> {
+    let sidecar = sidecar_of(core, ticket.operation).await?;
+    look_with(core, manifest, ticket, sidecar.as_ref()).await
+}
+
+/// The same, by this sidecar: a repair decides by what it acts with.
+async fn look_with(
+    core: &Core,
+    manifest: &Manifest,
+    ticket: &Ticket,
+    sidecar: Option<&Sidecar>,
+) -> Result<Option<Quarantined>> {
     let TicketState::Quarantined { bases, reason, .. } = &ticket.state else {
         return Ok(None);
     };
-    let sidecar = sidecar_of(core, ticket.operation).await?;
     let mut effects = BTreeMap::new();
     for (key, &base) in bases {
-        let table = table_of(core, manifest, sidecar.as_ref(), ticket.operation, key);
-        let seen = standing(sidecar.as_ref(), ticket.operation, &table, base).await?;
+        let table = table_of(core, manifest, sidecar, ticket.operation, key);
+        let seen = standing(sidecar, ticket.operation, &table, base).await?;
         effects.insert(key.clone(), seen);
     }
     let known = Known {
@@ -142,7 +152,7 @@ pub(super) async fn resolve(
         core.fence_head(&table).await?;
     }
     // From here on, no late commit can land: what is seen now stays as it is.
-    let Some(seen) = look(core, &manifest, ticket).await? else {
+    let Some(seen) = look_with(core, &manifest, ticket, sidecar.as_ref()).await? else {
         return Ok(over());
     };
     let mut pins = BTreeMap::new();

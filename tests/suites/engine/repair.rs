@@ -219,7 +219,7 @@ async fn what_a_stranger_hindered_is_finished_when_the_hindrance_is_gone() {
     gate.open();
     let refused = load.await.unwrap();
     assert!(
-        matches!(refused, Err(Error::Quarantined { .. })),
+        matches!(refused, Err(Error::Unapplied { .. })),
         "{refused:?}"
     );
     let (_, found) = quarantined(&graph).await;

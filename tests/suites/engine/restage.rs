@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
-use squire_engine::{DeleteRequest, Error, Graph, LoadMode, LoadRequest, Options, Receipt, Rows};
+use squire_engine::{
+    DeleteRequest, Error, Graph, LoadMode, LoadRequest, Options, Receipt, Rows, SchemaRequest,
+    schema::Schema,
+};
 use squire_tests::{
-    flights::{append, key, planes},
+    flights::{SCHEMA, append, key, planes},
     place::{Place, rows, until},
     store::{Moment, Verb, Watch},
     stranger::Stranger,
@@ -25,6 +28,8 @@ enum Work {
     Overwrite,
     /// Those of one seat go.
     Delete,
+    /// Seats are counted further.
+    Widen,
 }
 
 async fn perform(graph: Graph, work: Work) -> Result<Receipt, Error> {
@@ -40,6 +45,11 @@ async fn perform(graph: Graph, work: Work) -> Result<Receipt, Error> {
         Work::Delete => {
             let delete = DeleteRequest::new().add(key("node:Plane"), "seats = 1");
             graph.delete(delete).await
+        }
+        Work::Widen => {
+            let wider = SCHEMA.replace("seats = \"int32\"", "seats = \"int64\"");
+            let schema = Schema::parse(&wider, "wider.toml").unwrap();
+            graph.apply_schema(SchemaRequest::new(schema)).await
         }
     }
 }
@@ -162,8 +172,21 @@ async fn a_delete_looks_for_its_rows_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_column_is_widened_with_the_rows_that_strangers_added() {
+    for by_healer in [false, true] {
+        assert_eq!(story(Work::Widen, false, by_healer).await, (12, 10, 0, 2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_but_an_overwrite_is_applied_to_a_table_that_got_other_columns_meanwhile() {
-    for work in [Work::Append, Work::Upsert, Work::Delete, Work::Overwrite] {
+    for work in [
+        Work::Append,
+        Work::Upsert,
+        Work::Delete,
+        Work::Widen,
+        Work::Overwrite,
+    ] {
         let (place, graph) = Place::with_graph().await;
         graph
             .load(append("node:Plane", planes(0, 10, 1)))
@@ -182,7 +205,7 @@ async fn nothing_but_an_overwrite_is_applied_to_a_table_that_got_other_columns_m
             assert_eq!(seats(&graph).await, (5, 0, 5, 0));
         } else {
             assert!(
-                matches!(ended, Err(Error::Quarantined { .. })),
+                matches!(ended, Err(Error::Unapplied { .. })),
                 "{work:?}: {ended:?}"
             );
             assert_eq!(seats(&graph).await, (10, 10, 0, 0), "readers see the pin");

@@ -385,7 +385,14 @@ impl Manifests {
                     without_queue.queue.clear();
                 }
                 let table = key(table as usize);
-                let step = transition::adopt(&without_queue, &table, pin.into(), head.into(), by)?;
+                let step = transition::adopt(
+                    &without_queue,
+                    &table,
+                    m.number,
+                    pin.into(),
+                    head.into(),
+                    by,
+                )?;
                 Ok(with_queue(step, |queue| m.queue.clone_into(queue)))
             }
             Call::Collect => transition::collect(m, m.number + 1, by),

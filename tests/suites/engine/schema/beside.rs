@@ -292,7 +292,7 @@ async fn a_strangers_row_without_a_value_quarantines_an_apply_that_requires_one_
     gate.open();
     let quarantined = applied.await.unwrap().unwrap_err();
     let told = quarantined.to_string();
-    assert!(matches!(quarantined, Error::Quarantined { .. }), "{told}");
+    assert!(matches!(quarantined, Error::Unapplied { .. }), "{told}");
     assert!(told.contains("1 rows have no value"), "{told}");
     let manifest = graph.snapshot().await.unwrap().manifest().clone();
     assert_eq!(manifest.queue[0].kind, OperationKind::SchemaApply);

@@ -136,16 +136,15 @@ async fn a_hard_drop_whose_author_dies_after_the_publish_is_carried_out_by_the_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_waits_while_an_operation_stands_in_line_for_the_table() {
+async fn a_purge_does_not_wait_for_operations_that_stand_in_line_behind_the_drop() {
     let (place, other) = Place::with_graph().await;
     fill(&other).await;
     let (graph, watch) = place.watched().await;
     let committing = watch.hold_first(Verb::Put, "Plane.lance/_versions/");
     let drop = tokio::spawn(async move { graph.apply_schema(to(&[SEATLESS]).hard()).await });
     committing.reached().await;
-    // A load gets in line behind it, and stands still as soon as it is decided.
     let (loader, held) = place.watched().await;
-    let loading = held.hold_first(Verb::Put, "Plane.lance/_versions/");
+    let staging = held.hold_first(Verb::Put, "Plane.lance/data/");
     let plane = planes(50, 51, 1).project(&[0]).unwrap();
     let load = tokio::spawn(async move { loader.load(append("node:Plane", plane)).await });
     until("the load stands in line", || async {
@@ -154,10 +153,32 @@ async fn a_purge_waits_while_an_operation_stands_in_line_for_the_table() {
     .await;
     committing.open();
     drop.await.unwrap().unwrap();
-    loading.reached().await;
+    assert!(other.snapshot().await.unwrap().manifest().purges.is_empty());
+    assert_eq!(versions(place.uri(), "Plane.lance").await.len(), 1);
+    // It stages at the version that is left.
+    staging.reached().await;
+    staging.open();
+    load.await.unwrap().unwrap();
+    assert_eq!(rows(&other, "node:Plane").await, 51);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_waits_while_an_operation_on_the_table_is_decided() {
+    let (place, other) = Place::with_graph().await;
+    fill(&other).await;
+    let (graph, watch) = place.watched().await;
+    let purging = watch.hold(Verb::Delete, ".lance/");
+    let drop = tokio::spawn(async move { graph.apply_schema(to(&[SEATLESS]).hard()).await });
+    purging.reached().await;
+    drop.abort();
+    let (loader, held) = place.watched().await;
+    let committing = held.hold_first(Verb::Put, "Plane.lance/_versions/");
+    let plane = planes(50, 51, 1).project(&[0]).unwrap();
+    let load = tokio::spawn(async move { loader.load(append("node:Plane", plane)).await });
+    committing.reached().await;
     assert_eq!(other.heal().await.unwrap().purged, 0, "not under its feet");
     assert_eq!(other.snapshot().await.unwrap().manifest().purges.len(), 1);
-    loading.open();
+    committing.open();
     load.await.unwrap().unwrap();
     until_idle(&other).await;
     assert_eq!(other.heal().await.unwrap().purged, 1);
