@@ -234,7 +234,7 @@ fn summary(steps: &[Step]) -> String {
             1 => "+1 type".to_owned(),
             n => format!("+{n} types"),
         },
-        [first, rest @ ..] => format!("{first}, and {} more steps", rest.len()),
+        [first, rest @ ..] => format!("{first}, and {} more", rest.len()),
         [] => String::new(),
     }
 }
