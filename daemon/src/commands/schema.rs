@@ -55,12 +55,13 @@ pub(super) async fn apply(graph: &GraphArg, file: &Path, hard: bool, yes: bool) 
             plan.show();
         }
         say_done("\napplied", receipt.operation, receipt.manifest);
-        let snapshot = graph.snapshot().await?;
-        for purge in snapshot.manifest().purges.values() {
-            output::say(&format!(
-                "what was dropped from {} goes when the operation on it has ended: the daemon or `squire heal` sees to it",
-                purge.table
-            ));
+        if hard {
+            for purge in graph.snapshot().await?.manifest().purges.values() {
+                output::say(&format!(
+                    "what was dropped from {} goes when the operation on it has ended: the daemon or `squire heal` sees to it",
+                    purge.table
+                ));
+            }
         }
         Ok(())
     })

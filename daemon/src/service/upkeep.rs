@@ -29,38 +29,37 @@ impl Upkeep {
     /// lease: a holder is known to be dead only after it was watched for a lease.
     pub(super) async fn heal(self) {
         let mut pause = Duration::ZERO;
-        let daemon = &self.daemon;
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
                 () = sleep(pause) => {}
             }
-            let name = &self.target.name;
-            // Neither waits for the other to succeed.
-            if let Err(e) = self.graph.collect(KEPT_MANIFESTS).await {
-                tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
-            }
-            pause = daemon.heal_interval;
-            // A fault of one round must not end the healing of this target for good.
-            let round = AssertUnwindSafe(self.graph.heal()).catch_unwind();
-            let Ok(round) = round.await else {
-                tracing::error!(target_name = %name, "healing panicked; please report it with the lines above");
-                continue;
-            };
-            match round {
-                Ok(healed) => {
-                    self.metrics.healed(name, &healed);
-                    tracing::debug!(target_name = %name, rolled_forward = healed.rolled_forward, aborted = healed.aborted, discarded = healed.discarded, orphans = healed.orphans, "looked for what the dead left behind");
-                    for e in &healed.failed {
-                        tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
-                    }
-                    let waits_for_time = healed.left.len() > healed.quarantined;
-                    pause = next_look(waits_for_time, daemon.heal_interval, daemon.lease);
-                }
-                Err(e) => {
+            let next = self.unhurt("healing", self.heal_once()).await;
+            pause = next.unwrap_or(self.daemon.heal_interval);
+        }
+    }
+
+    /// One round; says when the next is due.
+    async fn heal_once(&self) -> Duration {
+        let (name, daemon) = (&self.target.name, &self.daemon);
+        // Neither waits for the other to succeed.
+        if let Err(e) = self.graph.collect(KEPT_MANIFESTS).await {
+            tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
+        }
+        match self.graph.heal().await {
+            Ok(healed) => {
+                self.metrics.healed(name, &healed);
+                tracing::debug!(target_name = %name, rolled_forward = healed.rolled_forward, aborted = healed.aborted, discarded = healed.discarded, orphans = healed.orphans, "looked for what the dead left behind");
+                for e in &healed.failed {
                     tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
                 }
+                let waits_for_time = healed.left.len() > healed.quarantined;
+                next_look(waits_for_time, daemon.heal_interval, daemon.lease)
+            }
+            Err(e) => {
+                tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
+                daemon.heal_interval
             }
         }
     }
@@ -76,11 +75,18 @@ impl Upkeep {
                 () = self.stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let look = AssertUnwindSafe(self.look_for_drift(&mut told)).catch_unwind();
-            if look.await.is_err() {
-                tracing::error!(target_name = %self.target.name, "the look for drift panicked; please report it with the lines above");
-            }
+            let look = self.look_for_drift(&mut told);
+            self.unhurt("the look for drift", look).await;
         }
+    }
+
+    /// A round to its end. A fault of one must not end what is done for this target for good.
+    async fn unhurt<T>(&self, what: &str, round: impl Future<Output = T>) -> Option<T> {
+        let ended = AssertUnwindSafe(round).catch_unwind().await;
+        if ended.is_err() {
+            tracing::error!(target_name = %self.target.name, "{what} panicked; please report it with the lines above");
+        }
+        ended.ok()
     }
 
     /// `told` is what was said of each table, as pin and head, and is kept up to date.

@@ -137,15 +137,16 @@ fn restructured(m: &Manifest, steps: &[schema::Step], bases: &Pins, landed: &Pin
     *published
 }
 
+/// Table 1 is renamed, and its name is given to a new table with this pin, in one apply.
+fn given_again(m: &Manifest, pin: u64) -> Manifest {
+    let steps = [rename(1, 3), add(1)];
+    restructured(m, &steps, &pins(&[(1, 0)]), &pins(&[(1, pin)]))
+}
+
 #[test]
 fn a_name_that_is_given_up_and_given_again_in_one_apply_is_two_tables() {
     let m = start();
-    let there = restructured(
-        &m,
-        &[rename(1, 3), add(1)],
-        &pins(&[(1, 0)]),
-        &pins(&[(1, 1)]),
-    );
+    let there = given_again(&m, 1);
     let table = |n| &there.tables[&key(n)];
     assert_eq!((table(3).path.as_str(), table(3).pin), ("B.lance", 5));
     assert_eq!(table(1).pin, 1);
@@ -155,12 +156,7 @@ fn a_name_that_is_given_up_and_given_again_in_one_apply_is_two_tables() {
 #[test]
 fn what_was_staged_without_a_ticket_on_a_table_that_gave_up_its_name_is_refused() {
     let m = start();
-    let gone = restructured(
-        &m,
-        &[rename(1, 3), add(1)],
-        &pins(&[(1, 0)]),
-        &pins(&[(1, 5)]),
-    );
+    let gone = given_again(&m, 5);
     assert_eq!(gone.pin(&key(1)), m.pin(&key(1)), "pins do not tell");
     let late = |staged_on| {
         let at = pins(&[(1, 5)]);
@@ -176,12 +172,7 @@ fn what_was_staged_without_a_ticket_on_a_table_that_gave_up_its_name_is_refused(
 #[test]
 fn drift_that_was_seen_of_a_table_that_gave_up_its_name_is_not_adopted() {
     let m = start();
-    let gone = restructured(
-        &m,
-        &[rename(1, 3), add(1)],
-        &pins(&[(1, 0)]),
-        &pins(&[(1, 5)]),
-    );
+    let gone = given_again(&m, 5);
     let another = Refusal::AnotherTable { table: key(1) };
     for head in [5, 6] {
         let late = adopt(&gone, &key(1), m.number, 5, head, &by());

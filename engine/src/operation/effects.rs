@@ -128,15 +128,10 @@ async fn land(
     let mut staged = match Staged::from_effect(effect, &table) {
         Ok(staged) => staged,
         // Nobody can read it, now or later.
-        Err(e) => {
-            let why = e.to_string();
-            return still_decided_then(core, sidecar, effect, async || {
-                cannot(core, sidecar, effect, &why).await
-            })
-            .await;
-        }
+        Err(e) => return cannot_any_more(core, sidecar, effect, &e.to_string()).await,
     };
-    let mut staged_again: Option<u64> = None;
+    // Whether what is staged has files that no sidecar names.
+    let mut has_own_files = false;
     let mut head = effect.base;
     let mut straight = effect.base > 0
         && decided.is_some_and(|m| {
@@ -153,24 +148,13 @@ async fn land(
             head = table.head().await?;
             if head < effect.base {
                 let why = format!("the table ends at version {head}, before its base");
-                return still_decided_then(core, sidecar, effect, async || {
-                    cannot(core, sidecar, effect, &why).await
-                })
-                .await;
+                return cannot_any_more(core, sidecar, effect, &why).await;
             }
             match search(&table, operation, effect.base, head).await? {
                 Search::Found(version) => return Ok(Landed::At(version)),
                 Search::Missing(version) => {
-                    return still_decided_then(core, sidecar, effect, async || {
-                        cannot(
-                            core,
-                            sidecar,
-                            effect,
-                            &format!("version {version} is missing"),
-                        )
-                        .await
-                    })
-                    .await;
+                    let why = format!("version {version} is missing");
+                    return cannot_any_more(core, sidecar, effect, &why).await;
                 }
                 Search::Absent if sidecar.kind.is_physical() && head > effect.base => {
                     return Ok(Landed::Stop(match discard(core, sidecar).await? {
@@ -181,10 +165,7 @@ async fn land(
                 // A new table is created at version 1 or not at all.
                 Search::Absent if head > effect.base => {
                     if let Some(why) = restage::hindrance(sidecar, effect, &table, head).await? {
-                        return still_decided_then(core, sidecar, effect, async || {
-                            cannot(core, sidecar, effect, why).await
-                        })
-                        .await;
+                        return cannot_any_more(core, sidecar, effect, why).await;
                     }
                 }
                 Search::Absent => {}
@@ -196,13 +177,13 @@ async fn land(
                 // Boxed, because it is rare and large.
                 let again = Box::pin(restage(core, sidecar, effect, &table, head)).await;
                 // The version that it was staged for is another's, so that it never can be committed.
-                if staged_again.take().is_some() && staged.transaction.read_version < head {
+                if has_own_files && staged.transaction.read_version < head {
                     staged.delete_files(&table).await;
                 }
                 match again.or_else(lasting)? {
                     Restaged::As(again) => {
                         staged = *again;
-                        staged_again = restage::writes_files(sidecar, effect).then_some(head);
+                        has_own_files = restage::writes_files(sidecar, effect);
                     }
                     Restaged::Impossible(why) => {
                         let changed = format!("version {head} is not what it was staged for");
@@ -271,16 +252,17 @@ async fn standing(core: &Core, sidecar: &Sidecar, effect: &Effect) -> Result<Opt
     })
 }
 
-async fn still_decided_then(
+/// Ends an operation that cannot be applied to what is there now, if it is decided still: when it is over, what it needs
+/// may have been cleaned up.
+async fn cannot_any_more(
     core: &Core,
     sidecar: &Sidecar,
     effect: &Effect,
-    then: impl AsyncFnOnce() -> Result<Landed>,
+    why: &str,
 ) -> Result<Landed> {
-    // A version is missing because the operation is over and cleanup went past it, or it is really gone.
     match standing(core, sidecar, effect).await? {
         Some(stop) => Ok(Landed::Stop(stop)),
-        None => then().await,
+        None => cannot(core, sidecar, effect, why).await,
     }
 }
 
