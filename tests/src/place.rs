@@ -54,8 +54,14 @@ impl Place {
 
     /// One more handle, with a watch on its requests.
     pub async fn watched(&self) -> (Graph, Watch) {
+        self.short_lived(Options::default().lease).await
+    }
+
+    /// The same, of a holder with this lease.
+    pub async fn short_lived(&self, lease: Duration) -> (Graph, Watch) {
         let watch = Watch::new();
         let options = Options {
+            lease,
             wrapper: watch.wrapper(),
             ..Options::default()
         };
@@ -138,6 +144,15 @@ pub async fn rows_in(snapshot: &Snapshot, table: &str) -> usize {
         .await
         .expect("a pinned version can be opened");
     dataset.count_rows(None).await.expect("rows can be counted")
+}
+
+/// Rows of planes and of flights, in one snapshot.
+pub async fn sums(graph: &Graph) -> (usize, usize) {
+    let snapshot = graph.snapshot().await.expect("a graph can be read");
+    (
+        rows_in(&snapshot, "node:Plane").await,
+        rows_in(&snapshot, "edge:Flight").await,
+    )
 }
 
 /// Asks again and again until it is so.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
+use serde_json::Value;
 use squire_engine::{
     Graph, LoadMode, LogEntry, OperationId,
     manifest::{Ticket, TicketState},
@@ -146,6 +147,13 @@ impl Scene {
         (step.number, step.change.at)
     }
 
+    /// What the daemon's log says when it has healed an operation.
+    async fn until_healed(&mut self, operation: OperationId) -> Value {
+        let operation = operation.to_string();
+        let healed = |line: &Value| line["message"] == "healed" && line["operation"] == operation;
+        self.daemon.until_logged("it is healed", healed).await
+    }
+
     /// The one decided ticket, of a writer that committed to one of its two tables and to no more.
     async fn half_done(&self) -> Ticket {
         let queue = self.queue().await;
@@ -231,13 +239,7 @@ async fn the_daemon_alone_heals_a_dead_writers_sidecar_within_lease_and_heal_int
     let killed = Utc::now();
     writer.kill().await.unwrap();
 
-    let operation = dead.operation.to_string();
-    let line = scene
-        .daemon
-        .until_logged("it is healed", |line| {
-            line["message"] == "healed" && line["operation"] == operation
-        })
-        .await;
+    let line = scene.until_healed(dead.operation).await;
     let rounds = scene.rounds() - rounds_before;
     assert_eq!(
         (&line["ending"], &line["kind"]),
@@ -272,13 +274,7 @@ async fn the_daemon_alone_finishes_a_schema_apply_that_died_between_two_tables()
     let killed = Utc::now();
     operator.kill().await.unwrap();
 
-    let operation = dead.operation.to_string();
-    let line = scene
-        .daemon
-        .until_logged("it is healed", |line| {
-            line["message"] == "healed" && line["operation"] == operation
-        })
-        .await;
+    let line = scene.until_healed(dead.operation).await;
     assert_eq!(
         (&line["ending"], &line["kind"]),
         (&"Published".into(), &"SchemaApply".into())

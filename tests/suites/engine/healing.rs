@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use object_store::ObjectStoreExt;
 use squire_engine::{
-    Compacted, DeleteRequest, Error, Graph, LoadMode, LoadRequest, Options, Receipt, Rows,
+    Compacted, DeleteRequest, Error, Graph, LoadMode, LoadRequest, Receipt, Rows,
     maintenance::compaction::CompactionPolicy,
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes},
-    place::{Place, rows, rows_in, until, until_idle},
-    store::{Gate, Moment, Verb, Watch},
+    place::{Place, rows, sums, until, until_idle},
+    store::{Gate, Moment, Verb},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,17 +19,6 @@ use tokio_util::sync::CancellationToken;
 const LEASE: Duration = Duration::from_millis(300);
 const FIRST_COMMIT: &str = "Plane.lance/_versions/";
 const SECOND_COMMIT: &str = "Flight.lance/_versions/";
-
-/// A handle with a short lease, and a watch on it.
-async fn short_lived(place: &Place) -> (Graph, Watch) {
-    let watch = Watch::new();
-    let options = Options {
-        lease: LEASE,
-        wrapper: watch.wrapper(),
-        ..Options::default()
-    };
-    (place.open_with(options).await, watch)
-}
 
 /// Ten rows into each of two tables.
 fn both() -> LoadRequest {
@@ -52,15 +41,6 @@ async fn manifest_after(graph: &Graph, n: u64) -> String {
     format!("_squire/manifest/{:020}", newest + n)
 }
 
-/// Rows of both tables, in one snapshot.
-async fn sums(graph: &Graph) -> (usize, usize) {
-    let snapshot = graph.snapshot().await.unwrap();
-    (
-        rows_in(&snapshot, "node:Plane").await,
-        rows_in(&snapshot, "edge:Flight").await,
-    )
-}
-
 /// Heals until nothing is left in the queue.
 async fn heal(graph: &Graph) {
     until("it is healed", || async {
@@ -78,7 +58,7 @@ struct Stalled {
 impl Stalled {
     /// Starts a load of both tables and stalls its process at one write.
     async fn at(place: &Place, moment: Moment, part: &str) -> Self {
-        let (graph, watch) = short_lived(place).await;
+        let (graph, watch) = place.short_lived(LEASE).await;
         let gate = watch.stall(moment, Verb::Put, part);
         let operation = tokio::spawn(async move { graph.load(both()).await });
         gate.reached().await;
@@ -96,7 +76,7 @@ impl Stalled {
 async fn story(moment: Moment, part: &str, ahead: u64, decided: bool) {
     let case = format!("stalled {moment:?} {part}+{ahead}");
     let (place, _) = Place::with_graph().await;
-    let (healer, _) = short_lived(&place).await;
+    let (healer, _) = place.short_lived(LEASE).await;
     let part = match ahead {
         0 => part.to_owned(),
         n => manifest_after(&healer, n).await,
@@ -127,8 +107,8 @@ async fn story(moment: Moment, part: &str, ahead: u64, decided: bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_lost_its_place_before_it_staged_starts_over_and_sees_no_drift() {
     let (place, _) = Place::with_graph().await;
-    let (healer, _) = short_lived(&place).await;
-    let (graph, watch) = short_lived(&place).await;
+    let (healer, _) = place.short_lived(LEASE).await;
+    let (graph, watch) = place.short_lived(LEASE).await;
     let gate = watch.stall(Moment::Before, Verb::List, "Plane.lance/_versions");
     let upsert = LoadRequest::new().add(
         key("node:Plane"),
@@ -179,7 +159,7 @@ mod a_load_of_two_tables_is_whole_or_absent_when_its_writer_stalls {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_operation_heals_by_itself_what_is_in_its_way() {
     let (place, _) = Place::with_graph().await;
-    let (next, _) = short_lived(&place).await;
+    let (next, _) = place.short_lived(LEASE).await;
     let stalled = Stalled::at(&place, Moment::After, FIRST_COMMIT).await;
     next.load(day(2, 5)).await.unwrap();
     assert_eq!(sums(&next).await, (10, 15));
@@ -201,14 +181,14 @@ async fn a_waiting_ticket_of_a_dead_writer_is_taken_back_and_its_writer_starts_o
             0 => part.to_owned(),
             n => manifest_after(&graph, n).await,
         };
-        let (dead, watch) = short_lived(&place).await;
+        let (dead, watch) = place.short_lived(LEASE).await;
         let gate = watch.stall(moment, Verb::Put, &part);
         let delete = DeleteRequest::new()
             .add(key("node:Plane"), "tailnum < 'N00005'")
             .add(key("edge:Flight"), "dest < 'D05'");
         let delete = tokio::spawn(async move { dead.delete(delete).await });
         gate.reached().await;
-        let (healer, _) = short_lived(&place).await;
+        let (healer, _) = place.short_lived(LEASE).await;
         heal(&healer).await;
         assert_eq!(sums(&healer).await, (10, 10));
         healer
@@ -229,12 +209,12 @@ async fn a_waiting_ticket_of_a_dead_writer_is_taken_back_and_its_writer_starts_o
 async fn a_living_writer_that_is_slow_is_helped_after_the_grace_and_answers_as_if_it_had_not_been()
 {
     let (place, _) = Place::with_graph().await;
-    let (slow, watch) = short_lived(&place).await;
+    let (slow, watch) = place.short_lived(LEASE).await;
     // Its heartbeats go on.
     let gate = watch.hold_first(Verb::Put, SECOND_COMMIT);
     let load = tokio::spawn(async move { slow.load(both()).await });
     gate.reached().await;
-    let (healer, _) = short_lived(&place).await;
+    let (healer, _) = place.short_lived(LEASE).await;
     heal(&healer).await;
     assert_eq!(sums(&healer).await, (10, 10));
     gate.open();
@@ -328,12 +308,12 @@ async fn a_compaction_without_its_sidecar_is_fenced_off_and_discarded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decided_load_without_its_sidecar_is_quarantined_and_blocks_its_tables_alone() {
     let (place, _) = Place::with_graph().await;
-    let (dead, watch) = short_lived(&place).await;
+    let (dead, watch) = place.short_lived(LEASE).await;
     let gate = watch.stall(Moment::Before, Verb::Put, SECOND_COMMIT);
     let load = tokio::spawn(async move { dead.load(day(1, 10)).await });
     gate.reached().await;
     without_its_sidecar(&place).await;
-    let (healer, _) = short_lived(&place).await;
+    let (healer, _) = place.short_lived(LEASE).await;
     until("it is quarantined", || async {
         healer.heal().await.unwrap().quarantined == 1
     })

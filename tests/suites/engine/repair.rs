@@ -11,7 +11,7 @@ use squire_engine::{
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes, schema},
-    place::{Place, rows_in, until},
+    place::{Place, sums, until},
     store::{Gate, Moment, Verb, Watch},
     stranger::Stranger,
 };
@@ -30,25 +30,6 @@ fn both() -> LoadRequest {
         .add(key("edge:Flight"), LoadMode::Append, rows(flights(1, 10)))
 }
 
-async fn handle(place: &Place) -> (Graph, Watch) {
-    let watch = Watch::new();
-    let options = Options {
-        lease: LEASE,
-        wrapper: watch.wrapper(),
-        ..Options::default()
-    };
-    (place.open_with(options).await, watch)
-}
-
-/// Rows of both tables, in one snapshot.
-async fn sums(graph: &Graph) -> (usize, usize) {
-    let snapshot = graph.snapshot().await.unwrap();
-    (
-        rows_in(&snapshot, "node:Plane").await,
-        rows_in(&snapshot, "edge:Flight").await,
-    )
-}
-
 /// A load of both tables that stalled, lost its sidecar, and is quarantined.
 struct Lost {
     place: Place,
@@ -61,7 +42,7 @@ struct Lost {
 impl Lost {
     async fn at(moment: Moment, part: &str) -> Self {
         let (place, graph) = Place::with_graph().await;
-        let (owner, watch) = handle(&place).await;
+        let (owner, watch) = place.short_lived(LEASE).await;
         let gate = watch.stall(moment, Verb::Put, part);
         let load = tokio::spawn(async move { owner.load(both()).await });
         gate.reached().await;
@@ -107,7 +88,7 @@ async fn lose_sidecar(place: &Place) -> (Path, Bytes) {
 }
 
 async fn quarantine(place: &Place) {
-    let (healer, _) = handle(place).await;
+    let (healer, _) = place.short_lived(LEASE).await;
     until("it is quarantined", || async {
         healer.heal().await.unwrap().quarantined == 1
     })
@@ -210,7 +191,7 @@ async fn what_stands_in_part_is_finished_when_its_sidecar_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stranger_hindered_is_finished_when_the_hindrance_is_gone() {
     let (place, graph) = Place::with_graph().await;
-    let (owner, watch) = handle(&place).await;
+    let (owner, watch) = place.short_lived(LEASE).await;
     let gate = watch.hold_first(Verb::Put, SECOND);
     let load = tokio::spawn(async move { owner.load(both()).await });
     gate.reached().await;
@@ -255,12 +236,12 @@ async fn a_repair_that_is_killed_anywhere_can_be_run_again_and_wakes_up_to_no_ha
             n => format!("_squire/manifest/{:020}", newest + n),
         };
         let case = format!("killed {moment:?} {part}");
-        let (killed, watch) = handle(&lost.place).await;
+        let (killed, watch) = lost.place.short_lived(LEASE).await;
         let (finding, _) = quarantined(&killed).await;
         let gate = watch.stall(moment, Verb::Put, &part);
         let stalled = tokio::spawn(async move { killed.repair(&finding, false).await });
         gate.reached().await;
-        let (healer, _) = handle(&lost.place).await;
+        let (healer, _) = lost.place.short_lived(LEASE).await;
         until("it is published", || async {
             for finding in healer.findings().await.unwrap() {
                 if matches!(finding, Finding::Quarantined(_)) {
@@ -389,7 +370,7 @@ async fn drift_is_adopted_by_an_operators_word_unless_it_does_not_fit_the_schema
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sidecar_whose_author_may_be_about_to_come_in_is_shown_and_left() {
     let (place, graph) = Place::with_graph().await;
-    let (writer, watch) = handle(&place).await;
+    let (writer, watch) = place.short_lived(LEASE).await;
     let gate = watch.hold_at(Moment::After, Verb::Put, "_squire/recovery/");
     let load = tokio::spawn(async move { writer.load(day(1, 10)).await });
     gate.reached().await;

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use squire_engine::{
-    DeleteRequest, Error, Graph, LoadMode, LoadRequest, Options, Receipt, Rows, SchemaRequest,
+    DeleteRequest, Error, Graph, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest,
     schema::Schema,
 };
 use squire_tests::{
     flights::{SCHEMA, append, key, planes},
     place::{Place, rows, until},
-    store::{Moment, Verb, Watch},
+    store::{Moment, Verb},
     stranger::Stranger,
 };
 
@@ -89,14 +89,7 @@ async fn story(work: Work, overwrites: bool, by_healer: bool) -> (usize, usize, 
         let load = append("node:Plane", planes(from, from + 5, 1));
         graph.load(load).await.unwrap();
     }
-    let watch = Watch::new();
-    let owner = place
-        .open_with(Options {
-            lease: LEASE,
-            wrapper: watch.wrapper(),
-            ..Options::default()
-        })
-        .await;
+    let (owner, watch) = place.short_lived(LEASE).await;
     let gate = match by_healer {
         true => watch.stall(Moment::Before, Verb::Put, COMMIT),
         false => watch.hold_first(Verb::Put, COMMIT),
@@ -105,12 +98,7 @@ async fn story(work: Work, overwrites: bool, by_healer: bool) -> (usize, usize, 
     gate.reached().await;
     meddle(&place, overwrites).await;
     if by_healer {
-        let healer = place
-            .open_with(Options {
-                lease: LEASE,
-                ..Options::default()
-            })
-            .await;
+        let (healer, _) = place.short_lived(LEASE).await;
         until("it is healed", || async {
             healer.heal().await.unwrap();
             healer.snapshot().await.unwrap().manifest().queue.is_empty()

@@ -310,13 +310,7 @@ pub(crate) async fn abandon<F>(place: &Place, moment: Moment, at: &str, operate:
 where
     F: Future<Output = Answer> + Send + 'static,
 {
-    let watch = Watch::new();
-    let options = Options {
-        lease: LEASE,
-        wrapper: watch.wrapper(),
-        ..Options::default()
-    };
-    let graph = place.open_with(options).await;
+    let (graph, watch) = place.short_lived(LEASE).await;
     let dies = watch.stall(moment, Verb::Put, at);
     let operation = tokio::spawn(operate(graph));
     dies.reached().await;

@@ -47,12 +47,7 @@ impl Run<'_> {
     /// Begins a call: it is first computed on the newest manifest that the actor has seen.
     pub(crate) fn change(&mut self, ask: Ask) {
         self.actor.ask = ask;
-        self.actor.made = ManifestId::NONE;
-        self.actor.open = Open::default();
-        self.actor.listed = false;
-        self.actor.created = false;
-        self.actor.failed = false;
-        self.actor.failures = 0;
+        self.forget_call();
         if self.actor.seen == ManifestId::NONE || !self.protocol.configuration.hints {
             self.actor.at = At::List;
         } else {
@@ -206,13 +201,18 @@ impl Run<'_> {
     }
 
     fn end_call(&mut self, ended: Ended) {
+        self.forget_call();
+        self.go_on(ended);
+    }
+
+    /// Nothing of a call outlives it, so that the same state is the same state.
+    fn forget_call(&mut self) {
         self.actor.made = ManifestId::NONE;
         self.actor.open = Open::default();
         self.actor.listed = false;
         self.actor.created = false;
         self.actor.failed = false;
         self.actor.failures = 0;
-        self.go_on(ended);
     }
 
     /// A manifest comes into the world, if its number is free.
