@@ -10,11 +10,11 @@ TEST := test --locked --workspace $(FAILPOINTS)
 DEBUG := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo test matrix model lint bench soak year
+.PHONY: help setup setup-tests build deb demo test matrix model lint bench contended lancedb memory soak year
 .DEFAULT_GOAL := help
 
 help: ## Lists the tasks.
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Installs what the build needs from Debian; checks for Rust.
 	@.ci/setup
@@ -22,11 +22,18 @@ setup: ## Installs what the build needs from Debian; checks for Rust.
 build: setup ## Builds everything. The first time takes a quarter of an hour on two cores.
 	@.ci/quietly building $(BUILD)
 
+deb: setup ## Builds with optimisation, and makes the Debian package: its path is printed.
+	@.ci/quietly 'building for speed' $(BUILD) --release --bin squire
+	@.ci/deb release "$(CARGO_TARGET_DIR)/debian"
+
 demo: setup ## Shows Squire at work, in a folder of its own. KEEP=1 leaves it running to look at.
 	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-demo --bin squire-crew
 	@"$(DEBUG)/squire-demo"
 
-test: setup ## Checks the format, builds everything and runs all suites.
+setup-tests: setup
+	@.ci/setup-tests
+
+test: setup-tests ## Checks the format, builds everything and runs all suites.
 	@! cargo fmt --version >/dev/null 2>&1 || cargo fmt --all --check
 	@.ci/quietly building $(BUILD) $(FAILPOINTS)
 	@.ci/quietly 'building the tests' $(TEST) --no-run
@@ -43,6 +50,18 @@ lint: setup ## Runs clippy. It compiles all dependencies once more, for itself.
 bench: setup ## Builds with optimisation and measures. ONLY=name measures one thing.
 	@.ci/quietly 'building for speed' $(BUILD) --release --bin squire --bin squire-bench
 	@"$(RELEASE)/squire-bench" $(ONLY)
+
+contended: setup ## Three LanceDB writers of one table, by who maintains it: make contended [SECONDS=30] [ROUNDS=1] [WITH=none,squire]
+	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-bench
+	@"$(DEBUG)/squire-bench" contended $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WITH),--with $(WITH))
+
+lancedb: setup ## LanceDB programs at full speed beside daemons: make lancedb [MINUTES=1]
+	@.ci/quietly building $(BUILD) $(FAILPOINTS)
+	@MINUTES=$(or $(MINUTES),1) cargo $(TEST) --test lancedb -- --nocapture
+
+memory: setup ## A daemon keeps to its memory, with a table that is larger.
+	@.ci/quietly building $(BUILD) $(FAILPOINTS)
+	@SQUIRE_MEMORY_FULL=1 cargo $(TEST) --test memory -- --nocapture
 
 soak: setup ## Kills writers and daemons of one graph: make soak [MINUTES=60] [SEED=number]
 	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-soak
