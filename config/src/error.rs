@@ -45,9 +45,24 @@ impl Problem {
         Self {
             place,
             key,
-            what: refusal.what,
-            fix: refusal.fix,
+            what: tame(&refusal.what),
+            fix: tame(&refusal.fix),
         }
+    }
+}
+
+/// A message fit to be shown, as it may repeat a value: without what looks like credentials in a URI, and not too long.
+fn tame(message: &str) -> String {
+    const LONGEST: usize = 600;
+    let mut tame = message.to_owned();
+    if let Some(begin) = message.find("://")
+        && let Some(end) = message.rfind('@').filter(|end| *end > begin)
+    {
+        tame.replace_range(begin + 3..end, "...");
+    }
+    match tame.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &tame[..end]),
+        None => tame,
     }
 }
 
@@ -77,6 +92,8 @@ pub enum Place {
     Path(PathBuf),
     /// An environment variable, by its name.
     Variable(String),
+    /// A `--set` of the command line, by its key.
+    Flag(String),
 }
 
 impl fmt::Display for Place {
@@ -87,19 +104,23 @@ impl fmt::Display for Place {
             }
             Place::Path(path) => write!(f, "{}", path.display()),
             Place::Variable(name) => write!(f, "environment variable {name}"),
+            Place::Flag(key) => write!(f, "--set {key}"),
         }
     }
 }
 
 /// Why one value is refused. It travels through serde as text, fault and remedy on a line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) what: String,
-    pub(crate) fix: String,
+pub struct Refusal {
+    /// What is wrong, and why it is refused.
+    pub what: String,
+    /// How to put it right.
+    pub fix: String,
 }
 
 impl Refusal {
-    pub(crate) fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
+    /// A fault and its remedy.
+    pub fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             fix: fix.into(),
@@ -121,5 +142,20 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n{}", self.what, self.fix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_repeats_no_credentials_and_no_endless_value() {
+        assert_eq!(
+            tame("cannot read \"s3://k:h/@sh@b/x\""),
+            "cannot read \"s3://...@b/x\""
+        );
+        assert_eq!(tame("a@b and s3://bucket"), "a@b and s3://bucket");
+        assert_eq!(tame(&"é".repeat(10_000)).chars().count(), 603);
     }
 }

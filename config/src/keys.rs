@@ -1,25 +1,56 @@
 //! The tree of known keys, taken from the types that read them.
 
-use serde::de::value::Error as NamesOnly;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
-use serde::forward_to_deserialize_any;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::raw::{Defaults, File, RawCompaction, RawDaemon, RawTarget};
+use crate::asking;
+use crate::error::Refusal;
+use crate::misplaced;
+use crate::raw::{
+    File, RawPolicies, RawTable, RawTarget, cleanup::RawCleanup, compaction::RawCompaction,
+    daemon::RawDaemon, index::RawIndex, pace::RawPace, tls::RawTls, windows::RawWindows,
+};
 
 /// The whole file.
 pub(crate) static FILE: Section = Section::of::<File>(&[
-    Inner::one("daemon", &Section::of::<RawDaemon>(&[])),
-    Inner::one("defaults", &Section::of::<Defaults>(&[COMPACTION])),
-    Inner::many("target", &Section::of::<RawTarget>(&[COMPACTION])),
+    Inner::one("daemon", &Section::of::<RawDaemon>(&[TLS])),
+    Inner::one("defaults", &Section::of::<RawPolicies>(POLICIES)),
+    Inner::many(
+        "target",
+        &[("name", "flights"), ("uri", "/var/lib/flights")],
+        {
+            &Section::of::<RawTarget>(&[
+                COMPACTION,
+                INDEX,
+                CLEANUP,
+                PACE,
+                WINDOWS,
+                Inner::many(
+                    "table",
+                    &[("match", "logs_*")],
+                    &Section::of::<RawTable>(POLICIES),
+                ),
+            ])
+        },
+    ),
 ]);
 
+const TLS: Inner = Inner::one("tls", &Section::of::<RawTls>(&[]));
+
+/// The policies that the defaults, a target and a rule for tables have alike.
+const POLICIES: &[Inner] = &[COMPACTION, INDEX, CLEANUP, PACE, WINDOWS];
 const COMPACTION: Inner = Inner::one("compaction", &Section::of::<RawCompaction>(&[]));
+const INDEX: Inner = Inner::one("index", &Section::of::<RawIndex>(&[]));
+const CLEANUP: Inner = Inner::one("cleanup", &Section::of::<RawCleanup>(&[]));
+const PACE: Inner = Inner::one("pace", &Section::of::<RawPace>(&[]));
+const WINDOWS: Inner = Inner::one("windows", &Section::of::<RawWindows>(&[]));
 
 /// A table of keys.
 #[derive(Debug)]
 pub(crate) struct Section {
     names: fn() -> &'static [&'static str],
     read: fn(toml::Table) -> Result<(), toml::de::Error>,
+    schema: fn(&'static str) -> Value,
     /// The keys of this section that are sections themselves.
     pub(crate) inner: &'static [Inner],
 }
@@ -31,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) section: &'static Section,
     /// Whether it is an array of tables.
     pub(crate) repeated: bool,
+    /// What each of an array must have, with examples.
+    pub(crate) required: &'static [(&'static str, &'static str)],
 }
 
 impl Inner {
@@ -39,14 +72,20 @@ impl Inner {
             name,
             section,
             repeated: false,
+            required: &[],
         }
     }
 
-    const fn many(name: &'static str, section: &'static Section) -> Self {
+    const fn many(
+        name: &'static str,
+        required: &'static [(&'static str, &'static str)],
+        section: &'static Section,
+    ) -> Self {
         Self {
             name,
             section,
             repeated: true,
+            required,
         }
     }
 }
@@ -54,8 +93,9 @@ impl Inner {
 impl Section {
     const fn of<T: DeserializeOwned>(inner: &'static [Inner]) -> Self {
         Self {
-            names: names_of::<T>,
+            names: asking::names_of::<T>,
             read: |table| T::deserialize(table).map(drop),
+            schema: asking::schema_of::<T>,
             inner,
         }
     }
@@ -75,9 +115,31 @@ impl Section {
         (self.read)(toml::Table::from_iter([(key.to_owned(), value)]))
     }
 
-    /// What to write instead of a key this section does not know.
-    pub(crate) fn remedy(&self, unknown: &str) -> String {
-        let elsewhere = FILE.headers_with(unknown, "");
+    /// What the value of one key may be, as JSON schema.
+    pub(crate) fn schema(&self, key: &'static str) -> Value {
+        (self.schema)(key)
+    }
+
+    /// Why a key is refused that this section, which stands at `path`, does not know.
+    pub(crate) fn unknown(&self, unknown: &str, path: &str) -> Refusal {
+        if misplaced::is_secret(unknown) {
+            return misplaced::refusal();
+        }
+        Refusal::new("not a known key", self.remedy(unknown, path))
+    }
+
+    /// What to write instead of it.
+    fn remedy(&self, unknown: &str, path: &str) -> String {
+        let path = match without_indexes(path) {
+            path if path.is_empty() => path,
+            path => format!("{path}."),
+        };
+        let below = self.headers_with(unknown, &path);
+        let elsewhere = if below.is_empty() {
+            FILE.headers_with(unknown, "")
+        } else {
+            below
+        };
         if !elsewhere.is_empty() {
             return format!("move it to {}", elsewhere.join(" or "));
         }
@@ -107,6 +169,15 @@ impl Section {
     }
 }
 
+/// The header of a section whose path counts the tables of arrays.
+pub(crate) fn without_indexes(path: &str) -> String {
+    let parts = path.split('.').map(|part| match part.split_once('[') {
+        Some((name, _)) => name,
+        None => part,
+    });
+    parts.collect::<Vec<_>>().join(".")
+}
+
 /// The known name most like `unknown`, if any is like it at all.
 pub(crate) fn nearest<T: AsRef<str>>(unknown: &str, known: impl Iterator<Item = T>) -> Option<T> {
     const ALIKE: f64 = 0.5;
@@ -121,40 +192,6 @@ pub(crate) fn nearest<T: AsRef<str>>(unknown: &str, known: impl Iterator<Item = 
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, name)| name)
-}
-
-/// The names of the fields of a struct, as it tells them to whoever deserialises it.
-fn names_of<T: DeserializeOwned>() -> &'static [&'static str] {
-    struct Listener<'a>(&'a mut &'static [&'static str]);
-
-    impl<'de> Deserializer<'de> for Listener<'_> {
-        type Error = NamesOnly;
-
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, NamesOnly> {
-            Err(NamesOnly::custom("not a struct"))
-        }
-
-        fn deserialize_struct<V: Visitor<'de>>(
-            self,
-            _: &'static str,
-            fields: &'static [&'static str],
-            _: V,
-        ) -> Result<V::Value, NamesOnly> {
-            *self.0 = fields;
-            Err(NamesOnly::custom("the names are all that is wanted"))
-        }
-
-        forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-            option unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier
-            ignored_any
-        }
-    }
-
-    let mut names: &'static [&'static str] = &[];
-    // Always an error: nothing is read.
-    let _ = T::deserialize(Listener(&mut names));
-    names
 }
 
 #[cfg(test)]
@@ -180,7 +217,7 @@ mod tests {
                         format!("{path}.{name}")
                     };
                     // What `[target.compaction]` can hold is described under `[defaults]`.
-                    let all_keys = !path.starts_with("target.");
+                    let all_keys = !path.starts_with("target.") || path == "target.table";
                     assert_described(inner.section, &path, all_keys);
                 }
                 None if all_keys => {
@@ -211,20 +248,28 @@ mod tests {
                 .filter(|name| section.inner(name).is_some())
                 .count()
         }
-        assert_eq!(count(&FILE), FILE.inner.len());
-        for inner in FILE.inner {
-            assert!(!inner.section.names().is_empty(), "{}", inner.name);
-            assert_eq!(count(inner.section), inner.section.inner.len());
+        fn assert_known(section: &Section) {
+            assert_eq!(count(section), section.inner.len());
+            for inner in section.inner {
+                assert!(!inner.section.names().is_empty(), "{}", inner.name);
+                assert_known(inner.section);
+            }
         }
+        assert_known(&FILE);
     }
 
     #[test]
     fn a_key_in_the_wrong_section_is_sent_to_the_right_one() {
-        assert_eq!(FILE.remedy("tick"), "move it to [daemon]");
+        assert_eq!(FILE.remedy("tick", ""), "move it to [daemon]");
         assert_eq!(
-            FILE.remedy("cron"),
-            "move it to [defaults.compaction] or [target.compaction]"
+            FILE.remedy("max_segments", ""),
+            "move it to [defaults.index] or [target.index] or [target.table.index]"
         );
-        assert_eq!(FILE.remedy("uri"), "move it to [[target]]");
+        assert_eq!(FILE.remedy("uri", ""), "move it to [[target]]");
+        let table = FILE.inner("target").and_then(|t| t.section.inner("table"));
+        assert_eq!(
+            table.map(|t| t.section.remedy("keep_for", "target[0].table[1]")),
+            Some("move it to [target.table.cleanup]".to_owned())
+        );
     }
 }

@@ -1,104 +1,93 @@
-//! From files and environment to settings.
+//! From files, environment and flags to settings.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use config::{Config, FileFormat, ValueKind};
 
-use crate::check;
-use crate::environment::{self, Variable};
+use crate::assignment::Assignment;
+use crate::check::{self, Contradiction};
+use crate::environment;
 use crate::error::{ConfigError, Place, Problem, Refusal};
-use crate::raw::{File, RawCompaction};
-use crate::settings::{Settings, Target};
-use crate::source::{self, Source};
+use crate::files;
+use crate::flags;
+use crate::glob;
+use crate::layers::{Judge, Layers, Loaded};
+use crate::origins::Origins;
+use crate::raw::{File, RawPolicies, RawTarget};
+use crate::settings::{Policies, Rule, Settings, Target};
+use crate::source::Source;
 use crate::values;
 
-impl Settings {
-    /// Loads the settings file `path`, the files `conf.d/*.toml` beside it and the environment of
-    /// the process. Relative paths of targets, in any of the files, count from the directory of
-    /// `path`.
-    ///
-    /// # Errors
-    ///
-    /// Whatever cannot be read, parsed or understood, and whatever would not work. A file without
-    /// targets is no error: see [`Settings::require_targets`].
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        // Not `vars`, which panics at variables of others that are not UTF-8.
-        let variables = std::env::vars_os().map(|(name, value)| {
-            let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
-            (text(name), text(value))
-        });
-        Self::load_with_env(path, variables)
-    }
-
-    /// [`Settings::load`] with other variables than those of the process.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Settings::load`].
-    pub fn load_with_env(
-        path: &Path,
-        variables: impl Iterator<Item = (String, String)>,
-    ) -> Result<Self, ConfigError> {
-        let (files, mut problems) = read_files(path);
-        let mut sources = Vec::new();
-        for (path, text) in &files {
-            match Source::parse(path, text) {
-                Ok(source) => {
-                    problems.extend(source.problems());
-                    sources.push(source);
-                }
-                Err(errors) => problems.extend(errors),
+/// Reads the layers and lays them over each other.
+pub(crate) fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
+    let (files, mut problems) = files::read(layers.file());
+    let mut sources = Vec::new();
+    for (path, text) in &files {
+        match Source::parse(path, text) {
+            Ok(source) => {
+                problems.extend(source.problems(layers.judge));
+                sources.push(source);
             }
+            Err(errors) => problems.extend(errors),
         }
-        problems.extend(repeated_names(&sources));
-        let (variables, refused) = environment::read(variables);
-        problems.extend(refused);
-        if !problems.is_empty() {
-            return Err(ConfigError::new(problems));
-        }
-        let layers = Layers {
-            path,
-            sources,
-            variables,
-        };
-        layers.resolve().map_err(ConfigError::new)
     }
-
-    /// Refuses settings without a target, as a daemon that maintains nothing is a mistake. `path`
-    /// is the settings file, for the message.
-    ///
-    /// # Errors
-    ///
-    /// One problem, when there is no target.
-    pub fn require_targets(&self, path: &Path) -> Result<(), ConfigError> {
-        if !self.targets.is_empty() {
-            return Ok(());
-        }
-        let refusal = Refusal::new(
-            "there is no target, so there is nothing to maintain",
-            "add a [[target]] with a name and a uri, here or in a file in conf.d",
-        );
-        let problem = Problem::new(Place::Path(path.to_owned()), None, refusal);
-        Err(ConfigError::new(vec![problem]))
+    problems.extend(repeated_names(&sources));
+    let (mut assigned, refused) = environment::read(layers.variables.iter().cloned());
+    problems.extend(refused);
+    let (flags, refused) = flags::read(&layers.flags);
+    assigned.extend(flags);
+    problems.extend(refused);
+    problems.extend(misjudged(&assigned, layers.judge));
+    if !problems.is_empty() {
+        return Err(ConfigError::new(problems));
     }
+    let sound = Sound {
+        path: layers.file(),
+        sources,
+        assigned,
+    };
+    let (settings, defaults) = sound.resolve().map_err(ConfigError::new)?;
+    let origins = Origins::of(&sound.sources, &sound.assigned);
+    Ok(Loaded {
+        settings,
+        defaults,
+        origins,
+    })
 }
 
-/// Layers that are right by themselves.
-struct Layers<'t> {
+/// What only the program can tell to be wrong with values of the environment and of flags.
+fn misjudged(assigned: &[Assignment], judge: Judge) -> Vec<Problem> {
+    let judged = assigned.iter().filter_map(|assignment| {
+        let refusal = judge(&assignment.key, assignment.value.as_str()?)?;
+        let (place, key) = (assignment.place.clone(), assignment.key.clone());
+        Some(Problem::new(place, Some(key), refusal))
+    });
+    judged.collect()
+}
+
+/// Layers that are each right by themselves.
+struct Sound<'t> {
     path: &'t Path,
     sources: Vec<Source<'t>>,
-    variables: Vec<Variable>,
+    /// By the environment and by flags; later ones win.
+    assigned: Vec<Assignment>,
 }
 
-impl Layers<'_> {
-    fn resolve(&self) -> Result<Settings, Vec<Problem>> {
+impl Sound<'_> {
+    /// The settings, and the policies that all targets share.
+    fn resolve(&self) -> Result<(Settings, Policies), Vec<Problem>> {
         let File {
             daemon, defaults, ..
         } = self.merged().map_err(|fault| self.unexpected(&fault))?;
-        let mut problems = self.contradictions(&defaults.compaction);
+        let daemon = daemon.resolve();
+        let mut problems: Vec<Problem> = check::daemon(&daemon)
+            .map(|found| self.contradiction("", found))
+            .collect();
+        problems.extend(check::exposure(&daemon).map(|found| self.contradiction("daemon", found)));
+        let resolved = defaults.resolve();
+        let of_defaults = check::policies(&resolved).into_iter();
+        problems.extend(of_defaults.map(|found| self.contradiction("defaults", found)));
         let mut targets = Vec::new();
         // A contradiction in the defaults would come back in every target.
         let judge_targets = problems.is_empty();
@@ -106,20 +95,14 @@ impl Layers<'_> {
             let file: File =
                 toml::from_str(source.text()).map_err(|fault| self.unexpected(&fault))?;
             for (index, raw) in file.target.into_iter().enumerate() {
-                let at = |keys: &[&str]| source.place_in_target(index, keys);
-                let key = |name: &str| format!("target[{index}].{name}");
-                let compaction = raw.compaction.or(&defaults.compaction).resolve();
+                let place = TargetPlace { source, index };
+                if let Some(refusal) = check::drift(raw.kind, raw.drift) {
+                    problems.extend(place.problem(None, &["drift"], refusal));
+                }
+                let base = raw.policies().or(&defaults);
+                let rules = rules_of(&raw);
                 if judge_targets {
-                    for found in check::compaction(&compaction) {
-                        let named = found
-                            .keys
-                            .into_iter()
-                            .find_map(|name| Some((name, at(&["compaction", name])?)));
-                        if let Some((name, place)) = named {
-                            let key = key(&format!("compaction.{name}"));
-                            problems.push(Problem::new(place, Some(key), found.refusal));
-                        }
-                    }
+                    problems.extend(place.contradictions(&base, &rules));
                 }
                 // Both are there: their absence is a problem of the file.
                 let (Some(name), Some(uri)) = (raw.name, raw.uri) else {
@@ -129,23 +112,20 @@ impl Layers<'_> {
                     Ok(uri) => targets.push(Target {
                         name,
                         uri,
+                        kind: raw.kind.unwrap_or_default(),
                         drift: raw.drift.unwrap_or_default(),
-                        compaction,
+                        policies: base.resolve(),
+                        rules,
+                        base,
                     }),
-                    Err(refusal) => {
-                        let place = at(&["uri"]).unwrap_or_else(|| self.whole());
-                        problems.push(Problem::new(place, Some(key("uri")), refusal));
-                    }
+                    Err(refusal) => problems.extend(place.problem(None, &["uri"], refusal)),
                 }
             }
         }
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Settings {
-            daemon: daemon.resolve(),
-            targets,
-        })
+        Ok((Settings { daemon, targets }, resolved))
     }
 
     /// The keys of all layers but the built-in one, later over earlier. Targets are not merged:
@@ -155,42 +135,34 @@ impl Layers<'_> {
         for source in &self.sources {
             layers = layers.add_source(config::File::from_str(source.text(), FileFormat::Toml));
         }
-        for variable in &self.variables {
-            let value: ValueKind = match variable.value.clone() {
-                toml::Value::Boolean(value) => value.into(),
-                toml::Value::Integer(value) => value.into(),
-                toml::Value::Float(value) => value.into(),
-                toml::Value::String(value) => value.into(),
-                other => other.to_string().into(),
-            };
-            layers = layers.set_override(&variable.key, value)?;
+        for assignment in &self.assigned {
+            let value = value_of(assignment.value.clone());
+            layers = layers.set_override(&assignment.key, value)?;
         }
         layers.build()?.try_deserialize()
     }
 
-    fn contradictions(&self, defaults: &RawCompaction) -> Vec<Problem> {
-        let section = ["defaults", "compaction"];
-        check::compaction(&defaults.clone().resolve())
-            .into_iter()
-            .map(|found| {
-                let (key, place) = found
-                    .keys
-                    .into_iter()
-                    .find_map(|name| {
-                        let path = [section[0], section[1], name];
-                        Some((path.join("."), self.place_of(&path)?))
-                    })
-                    .unwrap_or_else(|| (section.join("."), self.whole()));
-                Problem::new(place, Some(key), found.refusal)
-            })
-            .collect()
+    /// A contradiction below a section that has layers: the file or `defaults`.
+    fn contradiction(&self, section: &str, found: Contradiction) -> Problem {
+        let whole = found.keys.iter().find_map(|[inner, name]| {
+            let path = [section, inner, name]
+                .into_iter()
+                .filter(|part| !part.is_empty());
+            let path: Vec<&str> = path.collect();
+            Some((path.join("."), self.place_of(&path)?))
+        });
+        // A built-in value is nowhere.
+        let (key, place) = whole.unwrap_or_else(|| (section.to_owned(), self.whole()));
+        Problem::new(place, Some(key), found.refusal)
     }
 
     /// Where the layer that wins sets a key.
     fn place_of(&self, path: &[&str]) -> Option<Place> {
         let key = path.join(".");
-        let variable = self.variables.iter().find(|variable| variable.key == key);
-        variable.map(Variable::place).or_else(|| {
+        let mut last_first = self.assigned.iter().rev();
+        let assigned = last_first.find(|assignment| assignment.key == key);
+        let assigned = assigned.map(|assignment| assignment.place.clone());
+        assigned.or_else(|| {
             let mut later_first = self.sources.iter().rev();
             later_first.find_map(|source| source.place_of(path))
         })
@@ -220,69 +192,95 @@ impl Layers<'_> {
     }
 }
 
-/// All files in the order of their layers.
-fn read_files(path: &Path) -> (Vec<(PathBuf, String)>, Vec<Problem>) {
-    let mut paths = vec![path.to_owned()];
-    let mut problems = Vec::new();
-    let fragments = path.parent().unwrap_or(Path::new("")).join("conf.d");
-    match fragments_in(&fragments) {
-        Ok(found) => paths.extend(found),
-        Err(fault) => problems.push(unreadable(&fragments, &fault)),
-    }
-    let mut files = Vec::new();
-    for path in paths {
-        match fs::read(&path) {
-            Ok(bytes) => match decode(&path, bytes) {
-                Ok(text) => files.push((path, text)),
-                Err(problem) => problems.push(problem),
-            },
-            Err(fault) => problems.push(unreadable(&path, &fault)),
+/// A target as it stands in a file.
+struct TargetPlace<'s, 't> {
+    source: &'s Source<'t>,
+    /// Among the file's targets.
+    index: usize,
+}
+
+impl TargetPlace<'_, '_> {
+    /// Everything that policies of this target hold against each other.
+    fn contradictions(&self, base: &RawPolicies, rules: &[Rule]) -> Vec<Problem> {
+        let mut problems = self.located(&[None], check::policies(&base.resolve()));
+        let alone: Vec<RawPolicies> = rules.iter().map(|rule| rule.policies.or(base)).collect();
+        for (n, rule) in rules.iter().enumerate() {
+            problems.extend(self.located(&[Some(n)], check::rule(&rule.policies)));
+            problems.extend(self.located(&[Some(n)], check::policies(&alone[n].resolve())));
         }
-    }
-    (files, problems)
-}
-
-/// The files of `conf.d` in the order of their names; hidden ones are an editor's.
-fn fragments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(fault) => return Err(fault),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
-        let is_toml = path
-            .extension()
-            .is_some_and(|extension| extension == "toml");
-        if is_toml && !path.file_name().is_some_and(hidden) {
-            paths.push(path);
+        // Keys contradict each other in pairs, so two rules at once are all that need be tried.
+        for (later, rule) in rules.iter().enumerate() {
+            for (earlier, below) in rules.iter().enumerate().take(later) {
+                let judged = |n: usize| check::policies(&alone[n].resolve()).is_empty();
+                let meet = glob::overlap(&rule.pattern, &below.pattern);
+                if meet && judged(later) && judged(earlier) {
+                    let both = rule.policies.or(&alone[earlier]).resolve();
+                    problems.extend(
+                        self.located(&[Some(later), Some(earlier)], check::policies(&both)),
+                    );
+                }
+            }
         }
+        problems
     }
-    paths.sort();
-    Ok(paths)
+
+    /// Gives contradictions the place of the first of their keys that one of these rules, or the target itself, sets.
+    fn located(&self, rules: &[Option<usize>], found: Vec<Contradiction>) -> Vec<Problem> {
+        let located = found.into_iter().filter_map(|found| {
+            let places = found
+                .keys
+                .iter()
+                .flat_map(|key| rules.iter().map(move |rule| (*rule, key)));
+            let (rule, key) = places
+                .into_iter()
+                .find(|(rule, key)| self.place(*rule, *key).is_some())?;
+            self.problem(rule, key, found.refusal.clone())
+        });
+        located.collect()
+    }
+
+    fn problem(&self, rule: Option<usize>, key: &[&str], refusal: Refusal) -> Option<Problem> {
+        let rule_path = rule.map_or(String::new(), |n| format!("table[{n}]."));
+        let name = format!("target[{}].{rule_path}{}", self.index, key.join("."));
+        Some(Problem::new(self.place(rule, key)?, Some(name), refusal))
+    }
+
+    fn place(&self, rule: Option<usize>, key: &[&str]) -> Option<Place> {
+        let (index, rule) = (self.index.to_string(), rule.map(|n| n.to_string()));
+        let mut path = vec!["target", &index];
+        if let Some(rule) = &rule {
+            path.extend(["table", rule]);
+        }
+        path.extend(key);
+        self.source.place_of(&path)
+    }
 }
 
-fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, Problem> {
-    let text = String::from_utf8(bytes).map_err(|fault| {
-        let valid = fault.utf8_error().valid_up_to();
-        let text = String::from_utf8_lossy(fault.as_bytes());
-        let refusal = Refusal::new("not UTF-8", "save the file as UTF-8");
-        Problem::new(source::place(path, &text, valid), None, refusal)
-    })?;
-    Ok(text
-        .strip_prefix('\u{feff}')
-        .map(str::to_owned)
-        .unwrap_or(text))
+/// The rules of a target for single tables. A rule without a pattern is a problem of the file.
+fn rules_of(raw: &RawTarget) -> Vec<Rule> {
+    let rules = raw.table.iter().filter_map(|table| {
+        Some(Rule {
+            pattern: table.pattern.clone()?,
+            policies: table.policies(),
+        })
+    });
+    rules.collect()
 }
 
-fn unreadable(path: &Path, fault: &io::Error) -> Problem {
-    let refusal = Refusal::new(
-        format!("cannot be read: {fault}"),
-        "check that it exists and that this user may read it",
-    );
-    Problem::new(Place::Path(path.to_owned()), None, refusal)
+/// A variable's value as the layering has it.
+fn value_of(value: toml::Value) -> ValueKind {
+    match value {
+        toml::Value::Boolean(value) => value.into(),
+        toml::Value::Integer(value) => value.into(),
+        toml::Value::Float(value) => value.into(),
+        toml::Value::String(value) => value.into(),
+        toml::Value::Array(items) => items
+            .into_iter()
+            .map(value_of)
+            .collect::<Vec<ValueKind>>()
+            .into(),
+        other => other.to_string().into(),
+    }
 }
 
 /// Names that more than one target has, over all files.

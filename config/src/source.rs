@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::error::{Place, Problem, Refusal};
 use crate::keys::{self, Inner, Section};
+use crate::layers::Judge;
 
 /// A file whose syntax is right.
 #[derive(Debug)]
@@ -47,22 +48,53 @@ impl<'t> Source<'t> {
     }
 
     /// Everything that can be known to be wrong from this file alone, in the order of the places.
-    pub(crate) fn problems(&self) -> Vec<Problem> {
+    pub(crate) fn problems(&self, judge: Judge) -> Vec<Problem> {
         let mut problems = Vec::new();
-        self.section(&keys::FILE, &self.tree, "", &mut problems);
+        self.section(&keys::FILE, &self.tree, "", judge, &mut problems);
         sort(&mut problems);
         problems
     }
 
-    /// Where a key, given by its path, stands in this file, if it does.
-    pub(crate) fn place_of(&self, path: &[&str]) -> Option<Place> {
-        find(&self.tree, path).map(|offset| self.place(offset))
+    /// Every key that this file sets and its place, by the full path; `before` is the number of targets in the files
+    /// before this one.
+    pub(crate) fn keys(&self, before: usize) -> Vec<(String, Place)> {
+        let mut keys = Vec::new();
+        self.keys_of(&self.tree, "", before, &mut keys);
+        keys
     }
 
-    /// Where a key of a target stands; `index` counts this file's targets.
-    pub(crate) fn place_in_target(&self, index: usize, path: &[&str]) -> Option<Place> {
-        let table = self.targets().nth(index)?;
-        find(table, path).map(|offset| self.place(offset))
+    fn keys_of(
+        &self,
+        table: &DeTable<'_>,
+        path: &str,
+        before: usize,
+        keys: &mut Vec<(String, Place)>,
+    ) {
+        for (key, value) in table {
+            let full = joined(path, key.get_ref());
+            match value.get_ref() {
+                DeValue::Table(inner) => self.keys_of(inner, &full, 0, keys),
+                DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
+                    for (index, item) in items.iter().enumerate() {
+                        if let DeValue::Table(inner) = item.get_ref() {
+                            let full = format!("{full}[{}]", before + index);
+                            self.keys_of(inner, &full, 0, keys);
+                        }
+                    }
+                }
+                _ => keys.push((full, self.place(key.span().start))),
+            }
+        }
+    }
+
+    /// How many targets it has.
+    pub(crate) fn count_targets(&self) -> usize {
+        self.targets().count()
+    }
+
+    /// Where a key, given by its path, stands in this file, if it does. Within a list, a number in the path counts.
+    pub(crate) fn place_of(&self, path: &[&str]) -> Option<Place> {
+        find(&self.tree, path).map(|offset| self.place(offset))
     }
 
     /// The tables of the targets.
@@ -88,17 +120,22 @@ impl<'t> Source<'t> {
         section: &Section,
         table: &DeTable<'_>,
         path: &str,
+        judge: Judge,
         problems: &mut Vec<Problem>,
     ) {
         for (key, value) in table {
             let name: &str = key.get_ref();
             let full = joined(path, name);
             if let Some(inner) = section.inner(name) {
-                self.inner(inner, key.span().start, value, &full, problems);
+                self.inner(inner, key.span().start, value, &full, judge, problems);
             } else if !section.names().contains(&name) {
-                let refusal = Refusal::new("not a known key", section.remedy(name));
+                let refusal = section.unknown(name, path);
                 problems.push(self.problem(key.span().start, full, refusal));
             } else if let Err(refusal) = checked(section, name, value) {
+                problems.push(self.problem(value.span().start, full, refusal));
+            } else if let Some(text) = value.get_ref().as_str()
+                && let Some(refusal) = judge(&keys::without_indexes(&full), text)
+            {
                 problems.push(self.problem(value.span().start, full, refusal));
             }
         }
@@ -110,29 +147,35 @@ impl<'t> Source<'t> {
         offset: usize,
         value: &Spanned<DeValue<'_>>,
         path: &str,
+        judge: Judge,
         problems: &mut Vec<Problem>,
     ) {
         match (inner.repeated, value.get_ref()) {
-            (false, DeValue::Table(table)) => self.section(inner.section, table, path, problems),
+            (false, DeValue::Table(table)) => {
+                self.section(inner.section, table, path, judge, problems)
+            }
             (true, DeValue::Array(items)) => {
+                let header = path;
                 for (index, item) in items.iter().enumerate() {
-                    let path = format!("{path}[{index}]");
+                    let path = format!("{header}[{index}]");
                     let offset = item.span().start;
                     if let DeValue::Table(table) = item.get_ref() {
-                        self.section(inner.section, table, &path, problems);
-                        self.required(table, offset, &path, problems);
+                        self.section(inner.section, table, &path, judge, problems);
+                        self.required(inner, table, offset, &path, problems);
                     } else {
-                        let refusal = Refusal::new("not a table", "write [[target]]");
+                        let fix = format!("write [[{}]]", keys::without_indexes(header));
+                        let refusal = Refusal::new("not a table", fix);
                         problems.push(self.problem(offset, path, refusal));
                     }
                 }
             }
             (repeated, _) => {
+                let header = keys::without_indexes(path);
                 let refusal = if repeated {
-                    let fix = format!("write [[{path}]], with two brackets on either side");
+                    let fix = format!("write [[{header}]], with two brackets on either side");
                     Refusal::new("there can be many, so it is a list of tables", fix)
                 } else {
-                    let fix = format!("write [{path}] and its keys below it");
+                    let fix = format!("write [{header}] and its keys below it");
                     Refusal::new("there is one, and it is a table", fix)
                 };
                 problems.push(self.problem(offset, path.to_owned(), refusal));
@@ -142,15 +185,16 @@ impl<'t> Source<'t> {
 
     fn required(
         &self,
-        target: &DeTable<'_>,
+        inner: &Inner,
+        item: &DeTable<'_>,
         offset: usize,
         path: &str,
         problems: &mut Vec<Problem>,
     ) {
-        for (name, example) in [("name", "flights"), ("uri", "/var/lib/flights")] {
-            if entry(target, name).is_none() {
+        for (name, example) in inner.required {
+            if entry(item, name).is_none() {
                 let fix = format!("add one, such as {name} = {example:?}");
-                let refusal = Refusal::new(format!("the target has no {name}"), fix);
+                let refusal = Refusal::new(format!("the {} has no {name}", inner.name), fix);
                 problems.push(self.problem(offset, joined(path, name), refusal));
             }
         }
@@ -180,7 +224,7 @@ pub(crate) fn place(path: &Path, text: &str, offset: usize) -> Place {
 fn sort(problems: &mut [Problem]) {
     problems.sort_by_key(|problem| match problem.place {
         Place::File { line, column, .. } => (line, column),
-        Place::Path(_) | Place::Variable(_) => (0, 0),
+        Place::Path(_) | Place::Variable(_) | Place::Flag(_) => (0, 0),
     });
 }
 
@@ -210,10 +254,16 @@ fn entry<'a, 't>(table: &'a DeTable<'t>, name: &str) -> Option<Entry<'a, 't>> {
 fn find(table: &DeTable<'_>, path: &[&str]) -> Option<usize> {
     let (first, rest) = path.split_first()?;
     let (key, value) = entry(table, first)?;
-    if rest.is_empty() {
+    let Some((index, within)) = rest.split_first() else {
         return Some(key.span().start);
+    };
+    match value.get_ref() {
+        DeValue::Array(items) => {
+            let item = items.get(index.parse::<usize>().ok()?)?;
+            find(item.get_ref().as_table()?, within)
+        }
+        value => find(value.as_table()?, rest),
     }
-    find(value.get_ref().as_table()?, rest)
 }
 
 /// Checks the value of one key, which is no section.

@@ -1,12 +1,17 @@
 //! Values with a unit or a range: durations, sizes, counts, fractions.
+//!
+//! Each visitor tells what it expects twice: as a text for people, and in the alternate form (`{:#}`) as JSON schema.
+//! So the schema for editors (`schema.rs`) is asked of the very code that reads the values.
 
 use std::fmt;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde_json::{Value, json};
 
 use crate::error::Refusal;
+use crate::values;
 
 /// The range a value must lie in, and the reasons for its ends.
 pub(crate) struct Bounds<T> {
@@ -39,7 +44,7 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(
     bounds: &Bounds<Duration>,
 ) -> Result<Option<Duration>, D::Error> {
     const FORM: &str = "a duration such as \"30s\" or \"5m\"";
-    text(deserializer, FORM, |text| {
+    patterned(deserializer, FORM, DURATION, |text| {
         not_negative(text)?;
         let value =
             humantime::parse_duration(text).map_err(|fault| unreadable(text, fault, FORM))?;
@@ -55,17 +60,40 @@ pub(crate) fn size<'de, D: Deserializer<'de>>(
     deserializer: D,
     bounds: &Bounds<u64>,
 ) -> Result<Option<u64>, D::Error> {
-    const FORM: &str = "a size such as \"256MiB\" or \"1 GB\"";
-    text(deserializer, FORM, |text| {
-        not_negative(text)?;
-        if text.ends_with(|last: char| last.is_ascii_digit()) {
-            return Err(unreadable(text, "it has no unit", FORM));
-        }
-        let value: ByteSize = text
-            .parse()
-            .map_err(|_| unreadable(text, "not a number and a unit", FORM))?;
-        bounds.admit(value.as_u64(), |value| ByteSize(*value).to_string())
+    patterned(deserializer, SIZE, BYTES, |text| parse_size(text, bounds))
+}
+
+/// Reads a size, or `off`.
+pub(crate) fn size_or_off<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    bounds: &Bounds<u64>,
+) -> Result<Option<Option<u64>>, D::Error> {
+    const FORM: &str = "a size such as \"256MiB\", or \"off\"";
+    patterned(deserializer, FORM, BYTES_OR_OFF, |text| match text {
+        "off" => Ok(None),
+        size => parse_size(size, bounds).map(Some),
     })
+}
+
+/// How the texts look, for editors; whether they can be read is found by reading them.
+const DURATION: &str = "^ *[0-9].*[a-zA-Zµ] *$";
+const BYTES: &str = "^ *[0-9].*[a-zA-Z] *$";
+const BYTES_OR_OFF: &str = "^(off| *[0-9].*[a-zA-Z] *)$";
+
+const SIZE: &str = "a size such as \"256MiB\" or \"1 GB\"";
+
+fn parse_size(text: &str, bounds: &Bounds<u64>) -> Result<u64, Refusal> {
+    not_negative(text)?;
+    if !text
+        .trim_end()
+        .ends_with(|last: char| last.is_ascii_alphabetic())
+    {
+        return Err(unreadable(text, "it has no unit", SIZE));
+    }
+    let value: ByteSize = text
+        .parse()
+        .map_err(|_| unreadable(text, "not a number and a unit", SIZE))?;
+    bounds.admit(value.as_u64(), |value| ByteSize(*value).to_string())
 }
 
 /// Reads a whole number.
@@ -79,7 +107,9 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(
         type Value = usize;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a whole number")
+            let schema =
+                || json!({"type": "integer", "minimum": self.0.least, "maximum": self.0.most});
+            expects(f, "a whole number", schema)
         }
 
         fn visit_i64<E: Error>(self, value: i64) -> Result<usize, E> {
@@ -109,7 +139,9 @@ pub(crate) fn fraction<'de, D: Deserializer<'de>>(
         type Value = f64;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a fraction such as 0.1")
+            let schema =
+                || json!({"type": "number", "minimum": self.0.least, "maximum": self.0.most});
+            expects(f, "a fraction such as 0.1", schema)
         }
 
         fn visit_f64<E: Error>(self, value: f64) -> Result<f64, E> {
@@ -140,21 +172,110 @@ pub(crate) fn text<'de, D: Deserializer<'de>, T>(
     form: &'static str,
     parse: impl Fn(&str) -> Result<T, Refusal>,
 ) -> Result<Option<T>, D::Error> {
-    struct Text<P>(&'static str, P);
+    formed(deserializer, form, || json!({"type": "string"}), parse)
+}
 
-    impl<T, P: Fn(&str) -> Result<T, Refusal>> Visitor<'_> for Text<P> {
+/// The same, for a text that looks like `pattern`.
+fn patterned<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    form: &'static str,
+    pattern: &'static str,
+    parse: impl Fn(&str) -> Result<T, Refusal>,
+) -> Result<Option<T>, D::Error> {
+    let schema = || json!({"type": "string", "pattern": pattern});
+    formed(deserializer, form, schema, parse)
+}
+
+/// Reads one of a few words. `form` names them.
+pub(crate) fn word<'de, D: Deserializer<'de>, T: Copy>(
+    deserializer: D,
+    form: &'static str,
+    words: &[(&'static str, T)],
+) -> Result<Option<T>, D::Error> {
+    let schema = || {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        json!({"enum": words})
+    };
+    formed(deserializer, form, schema, |text| {
+        values::one_of(text, words)
+    })
+}
+
+fn formed<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    form: &'static str,
+    schema: impl Fn() -> Value,
+    parse: impl Fn(&str) -> Result<T, Refusal>,
+) -> Result<Option<T>, D::Error> {
+    struct Text<S, P> {
+        form: &'static str,
+        schema: S,
+        parse: P,
+    }
+
+    impl<T, S: Fn() -> Value, P: Fn(&str) -> Result<T, Refusal>> Visitor<'_> for Text<S, P> {
         type Value = T;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.0)
+            expects(f, self.form, &self.schema)
         }
 
         fn visit_str<E: Error>(self, value: &str) -> Result<T, E> {
-            (self.1)(value).map_err(E::custom)
+            (self.parse)(value).map_err(E::custom)
         }
     }
 
-    deserializer.deserialize_any(Text(form, parse)).map(Some)
+    let text = Text {
+        form,
+        schema,
+        parse,
+    };
+    deserializer.deserialize_any(text).map(Some)
+}
+
+/// Says what a visitor expects: to a person, or in the alternate form as JSON schema.
+fn expects(f: &mut fmt::Formatter<'_>, form: &str, schema: impl FnOnce() -> Value) -> fmt::Result {
+    if f.alternate() {
+        write!(f, "{}", schema())
+    } else {
+        f.write_str(form)
+    }
+}
+
+/// Reads a list of texts and makes something of each; one text alone is a list of one. `form` says what is
+/// expected, for anything else.
+pub(crate) fn texts<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    form: &'static str,
+    parse: impl Fn(&str) -> Result<T, Refusal>,
+) -> Result<Option<Vec<T>>, D::Error> {
+    struct Texts<P>(&'static str, P);
+
+    impl<'de, T, P: Fn(&str) -> Result<T, Refusal>> Visitor<'de> for Texts<P> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let schema = || {
+                let text = json!({"type": "string"});
+                json!({"anyOf": [text, {"type": "array", "items": text}]})
+            };
+            expects(f, self.0, schema)
+        }
+
+        fn visit_str<E: Error>(self, value: &str) -> Result<Vec<T>, E> {
+            Ok(vec![(self.1)(value).map_err(E::custom)?])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(text) = items.next_element::<String>()? {
+                all.push((self.1)(&text).map_err(A::Error::custom)?);
+            }
+            Ok(all)
+        }
+    }
+
+    deserializer.deserialize_any(Texts(form, parse)).map(Some)
 }
 
 fn not_negative(text: &str) -> Result<(), Refusal> {

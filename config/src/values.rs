@@ -7,32 +7,19 @@ use url::Url;
 
 use crate::error::Refusal;
 use crate::keys;
-use crate::settings::Drift;
+use crate::settings::{Drift, Kind};
 
 /// Longest name of a target, in characters.
 const LONGEST_NAME: usize = 64;
 
-/// An address to listen on; only the machine itself may reach it.
-pub(crate) fn loopback(text: &str) -> Result<SocketAddr, Refusal> {
-    let address: SocketAddr = text.parse().map_err(|_| {
+/// An address to listen on.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, Refusal> {
+    text.parse().map_err(|_| {
         Refusal::new(
             format!("{text:?} is not an IP address and a port"),
             "write one such as \"127.0.0.1:9464\" or \"[::1]:9464\"",
         )
-    })?;
-    if !address.ip().is_loopback() {
-        return Err(Refusal::new(
-            format!(
-                "{address} can be reached from other machines, and /metrics and /healthz ask \
-                 nobody who they are"
-            ),
-            format!(
-                "listen on \"127.0.0.1:{}\" and put a proxy that authenticates before it",
-                address.port()
-            ),
-        ));
-    }
-    Ok(address)
+    })
 }
 
 /// A text that says something: not empty, on one line.
@@ -47,18 +34,55 @@ pub(crate) fn directives(text: &str) -> Result<String, Refusal> {
 }
 
 /// What happens to a table whose meaning another program changed.
-pub(crate) fn drift(text: &str) -> Result<Drift, Refusal> {
-    match text {
-        "error" => Ok(Drift::Error),
-        "adopt" => Ok(Drift::Adopt),
-        other => Err(Refusal::new(
-            format!("{other:?} is not known"),
-            match keys::nearest(other, ["error", "adopt"].into_iter()) {
-                Some(nearest) => format!("did you mean \"{nearest}\"?"),
-                None => "write \"error\" or \"adopt\"".to_owned(),
-            },
-        )),
+pub(crate) const DRIFT: [(&str, Drift); 2] = [("error", Drift::Error), ("adopt", Drift::Adopt)];
+
+/// What a target is.
+pub(crate) const KIND: [(&str, Kind); 3] = [
+    ("auto", Kind::Auto),
+    ("graph", Kind::Graph),
+    ("directory", Kind::Directory),
+];
+
+/// One of a few words.
+pub(crate) fn one_of<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result<T, Refusal> {
+    if let Some((_, value)) = known.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
     }
+    let words = known.iter().map(|(word, _)| *word);
+    let fix = match keys::nearest(text, words.clone()) {
+        Some(nearest) => format!("did you mean \"{nearest}\"?"),
+        None => {
+            let words: Vec<_> = words.map(|word| format!("\"{word}\"")).collect();
+            format!("write {}", words.join(" or "))
+        }
+    };
+    Err(Refusal::new(format!("{text:?} is not known"), fix))
+}
+
+/// A pattern of table names.
+pub(crate) fn pattern(text: &str) -> Result<String, Refusal> {
+    if text.is_empty() || text.contains(|c: char| c.is_control() || "[]{}!/\\".contains(c)) {
+        return Err(Refusal::new(
+            format!("{text:?} matches no table"),
+            "write a name in which * stands for any characters and ? for one, such as \"logs_*\"",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The absolute path of a file or a folder, such as `example`; `None` for `off`.
+pub(crate) fn path(text: &str, example: &str) -> Result<Option<PathBuf>, Refusal> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let path = PathBuf::from(text);
+    if !path.is_absolute() || text.contains(char::is_control) {
+        return Err(Refusal::new(
+            format!("{text:?} is not an absolute path"),
+            format!("write one such as \"{example}\", or \"off\""),
+        ));
+    }
+    Ok(Some(path))
 }
 
 /// The name of a target. It becomes a metric label and a part of file names.

@@ -5,7 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use squire_config::{Compaction, Daemon, Drift, LogFormat, Settings};
+use squire_config::{
+    Cleanup, Compaction, Daemon, Drift, Index, Kind, Layers, LogFormat, Pace, Policies, Refusal,
+    Settings, Tls, Window, Windows,
+};
 use tempfile::TempDir;
 
 const MIB: u64 = 1024 * 1024;
@@ -58,13 +61,13 @@ fn an_empty_file_means_the_built_in_defaults() {
 #[test]
 fn a_target_that_says_nothing_has_the_built_in_policy() {
     let settings = load("[[target]]\nname = 'a'\nuri = 'memory://'");
-    assert_eq!(settings.targets[0].compaction, Compaction::default());
+    assert_eq!(settings.targets[0].policies, Policies::default());
 }
 
 #[test]
 fn every_key_of_the_daemon_arrives() {
     let settings = load(
-        "[daemon]\nlisten = '[::1]:0'\nconcurrency = 4\ntick = '1s'\nheal_interval = '2s'\ndrift_interval = '1h'\n\
+        "[daemon]\nlisten = '[::1]:0'\ntls = { certificate = '/etc/squire/tls.pem', key = '/etc/squire/tls.key' }\nconcurrency = 4\nmemory = '2GiB'\ntick = '1s'\nhot_tick = '200ms'\ncold_tick = '1m'\nmetrics_tables = 50\nstate_dir = '/var/lib/squire'\nheal_interval = '2s'\ndrift_interval = '1h'\n\
          lease = '1m 30s'\nshutdown_grace = '500ms'\nlog = 'info,squire=debug'\n\
          log_format = 'json'",
     );
@@ -72,8 +75,18 @@ fn every_key_of_the_daemon_arrives() {
         settings.daemon,
         Daemon {
             listen: "[::1]:0".parse().unwrap(),
+            plaintext_behind_proxy: false,
+            tls: Tls {
+                certificate: Some("/etc/squire/tls.pem".into()),
+                key: Some("/etc/squire/tls.key".into()),
+            },
             concurrency: 4,
+            memory: 2048 * MIB,
             tick: Duration::from_secs(1),
+            hot_tick: Duration::from_millis(200),
+            cold_tick: Duration::from_secs(60),
+            metrics_tables: 50,
+            state_dir: Some("/var/lib/squire".into()),
             heal_interval: Duration::from_secs(2),
             drift_interval: Duration::from_secs(3600),
             lease: Duration::from_secs(90),
@@ -99,6 +112,7 @@ fn every_key_of_a_policy_arrives_and_a_target_overrides_the_defaults_key_by_key(
     let settings = load(
         "[defaults.compaction]\nenabled = false\ntarget_bytes_per_file = '1 GB'\n\
          small_fragment_bytes = '10MiB'\nmin_small_fragments = 3\nmax_deleted_fraction = 1\n\
+         emergency_small_fragments = 41\n\
          max_source_bytes = '2GB'\ninterval_floor = '1h'\ncron = '0 0 3 * * *'\n\
          [[target]]\nname = 'a'\nuri = 'memory://a'\n\
          [[target]]\nname = 'b'\nuri = 'memory://b'\n\
@@ -109,19 +123,109 @@ fn every_key_of_a_policy_arrives_and_a_target_overrides_the_defaults_key_by_key(
         target_bytes_per_file: 1_000_000_000,
         small_fragment_bytes: 10 * MIB,
         min_small_fragments: 3,
+        emergency_small_fragments: 41,
         max_deleted_fraction: 1.0,
         max_source_bytes: 2_000_000_000,
         interval_floor: Duration::from_secs(3600),
         cron: Some("0 0 3 * * *".to_owned()),
     };
-    assert_eq!(settings.targets[0].compaction, defaults);
+    assert_eq!(settings.targets[0].policies.compaction, defaults);
     let overridden = Compaction {
         enabled: true,
         cron: None,
         min_small_fragments: 9,
         ..defaults
     };
-    assert_eq!(settings.targets[1].compaction, overridden);
+    assert_eq!(settings.targets[1].policies.compaction, overridden);
+}
+
+#[test]
+fn every_key_of_the_other_policies_arrives() {
+    let settings = load(
+        "[defaults.index]\nenabled = false\nmax_unindexed_rows = 7\nmax_unindexed_bytes = '5MiB'\nmax_unindexed_fraction = 0.5\n\
+         min_unindexed_rows = 5\nmax_segments = 3\ninterval_floor = '1m'\ncron = '0 0 4 * * *'\n\
+         [defaults.cleanup]\nenabled = false\nkeep_for = '1day'\nkeep_versions = 2\nmin_versions = 5\n\
+         emergency_versions = 60\nkeep_manifests = 50\ninterval_floor = '2m'\ncron = '0 0 5 * * *'\n\
+         [defaults.pace]\nbytes_per_hour = '10MiB'\ntable_bytes_per_hour = '5MiB'\nintensity = 0.25\n\
+         [defaults.windows]\nallowed = ['Mon-Fri 22:00-06:00']\nblackout = '03:00-04:00'\n\
+         [[target]]\nname = 'a'\nuri = 'memory://a'\nkind = 'directory'",
+    );
+    let window = |days, from, to| Window { days, from, to };
+    let expected = Policies {
+        compaction: Compaction::default(),
+        index: Index {
+            enabled: false,
+            max_unindexed_rows: 7,
+            max_unindexed_bytes: 5 * MIB,
+            max_unindexed_fraction: 0.5,
+            min_unindexed_rows: 5,
+            max_segments: 3,
+            interval_floor: Duration::from_secs(60),
+            cron: Some("0 0 4 * * *".to_owned()),
+        },
+        cleanup: Cleanup {
+            enabled: false,
+            keep_for: Duration::from_secs(24 * 3600),
+            keep_versions: 2,
+            min_versions: 5,
+            emergency_versions: 60,
+            keep_manifests: 50,
+            interval_floor: Duration::from_secs(120),
+            cron: Some("0 0 5 * * *".to_owned()),
+        },
+        pace: Pace {
+            bytes_per_hour: Some(10 * MIB),
+            table_bytes_per_hour: Some(5 * MIB),
+            intensity: 0.25,
+        },
+        windows: Windows {
+            allowed: vec![window(0b1_1111, 22 * 60, 6 * 60)],
+            blackout: vec![window(0b111_1111, 3 * 60, 4 * 60)],
+        },
+    };
+    assert_eq!(settings.targets[0].policies, expected);
+    assert_eq!(settings.targets[0].kind, Kind::Directory);
+}
+
+#[test]
+fn rules_for_tables_win_over_the_target_and_later_rules_over_earlier_ones_key_by_key() {
+    let settings = load(
+        "[defaults.pace]\ntable_bytes_per_hour = '8MiB'\n[defaults.windows]\nallowed = ['01:00-02:00']\n\
+         [[target]]\nname = 'a'\nuri = 'memory://a'\n[target.cleanup]\nkeep_versions = 7\n\
+         [[target.table]]\nmatch = 'logs_*'\n[target.table.compaction]\nenabled = false\n\
+         [target.table.cleanup]\nkeep_versions = 1\nkeep_for = '1h'\n\
+         [[target.table]]\nmatch = '*_raw'\n[target.table.cleanup]\nkeep_versions = 3\n\
+         [target.table.pace]\ntable_bytes_per_hour = 'off'\n[target.table.windows]\nallowed = []",
+    );
+    let target = &settings.targets[0];
+    let of = |table| target.policies_of(table);
+    assert_eq!(of("users"), target.policies);
+    assert_eq!(of("users").cleanup.keep_versions, 7);
+    let logs = of("logs_a");
+    assert!(!logs.compaction.enabled && logs.index.enabled);
+    assert_eq!(logs.cleanup.keep_versions, 1);
+    assert_eq!(logs.pace.table_bytes_per_hour, Some(8 * MIB));
+    let both = of("logs_raw");
+    assert!(!both.compaction.enabled);
+    assert_eq!(both.cleanup.keep_versions, 3);
+    assert_eq!(both.cleanup.keep_for, Duration::from_secs(3600));
+    assert_eq!(both.pace.table_bytes_per_hour, None);
+    assert_eq!(both.windows.allowed, []);
+    assert_eq!(of("node:x_raw").cleanup.keep_versions, 3, "the bare name");
+    assert_eq!(target.all_policies().count(), 3);
+}
+
+#[test]
+fn what_is_left_out_follows_what_is_set() {
+    let daemon = load("[daemon]\ntick = '1h'").daemon;
+    assert_eq!(daemon.cold_tick, Duration::from_secs(3600));
+    let daemon = load("[daemon]\ntick = '500ms'").daemon;
+    assert_eq!(daemon.hot_tick, Duration::from_millis(500));
+    let settings = load(
+        "[defaults.compaction]\nmin_small_fragments = 5000\n[[target]]\nname = 'a'\nuri = 'memory://'",
+    );
+    let compaction = &settings.targets[0].policies.compaction;
+    assert_eq!(compaction.emergency_small_fragments, 4 * 4_999 + 1);
 }
 
 #[test]
@@ -132,7 +236,12 @@ fn a_fragment_is_small_below_half_of_the_target_in_force() {
          [[target]]\nname = 'b'\nuri = 'memory://b'\n\
          [target.compaction]\ntarget_bytes_per_file = '8MiB'",
     );
-    let small = |index: usize| settings.targets[index].compaction.small_fragment_bytes;
+    let small = |index: usize| {
+        settings.targets[index]
+            .policies
+            .compaction
+            .small_fragment_bytes
+    };
     assert_eq!((small(0), small(1)), (32 * MIB, 4 * MIB));
 }
 
@@ -158,7 +267,7 @@ fn defaults_of_any_layer_reach_the_targets_of_every_file() {
     let layout = Layout::new("[[target]]\nname = 'a'\nuri = 'memory://a'")
         .with("a.toml", "[defaults.compaction]\nmin_small_fragments = 5");
     let settings = layout.load(&[("SQUIRE__DEFAULTS__COMPACTION__INTERVAL_FLOOR", "7s")]);
-    let compaction = &settings.targets[0].compaction;
+    let compaction = &settings.targets[0].policies.compaction;
     assert_eq!(compaction.min_small_fragments, 5);
     assert_eq!(compaction.interval_floor, Duration::from_secs(7));
 }
@@ -205,13 +314,20 @@ fn variables_take_the_type_of_their_key() {
             "1MiB",
         ),
         ("SQUIRE__DEFAULTS__COMPACTION__CRON", "0 0 3 * * *"),
+        ("SQUIRE__DEFAULTS__WINDOWS__ALLOWED", "Mon 01:00-02:00"),
+        (
+            "SQUIRE__DEFAULTS__WINDOWS__BLACKOUT",
+            "['Mon 01:10-01:20', 'Mon 01:30-01:40']",
+        ),
     ]);
     assert_eq!(settings.daemon.concurrency, 7);
     assert_eq!(settings.daemon.log, "1");
     assert_eq!(settings.daemon.log_format, LogFormat::Text);
     assert_eq!(settings.daemon.listen.port(), 1);
-    let compaction = &settings.targets[0].compaction;
+    let compaction = &settings.targets[0].policies.compaction;
     assert!(!compaction.enabled);
+    let windows = &settings.targets[0].policies.windows;
+    assert_eq!((windows.allowed.len(), windows.blackout.len()), (1, 2));
     assert_eq!(compaction.max_deleted_fraction, 0.5);
     assert_eq!(compaction.target_bytes_per_file, MIB);
     assert_eq!(compaction.cron.as_deref(), Some("0 0 3 * * *"));
@@ -243,4 +359,98 @@ fn a_daemon_without_targets_is_refused_by_name_of_the_file() {
     assert!(error.to_string().starts_with("/etc/squire/squire.toml: "));
     let some = load("[[target]]\nname = 'a'\nuri = 'memory://'");
     assert!(some.require_targets(path).is_ok());
+}
+
+#[test]
+fn flags_win_over_the_environment_and_later_ones_over_earlier_ones() {
+    let layout = Layout::new("[daemon]\ntick = '1s'\nlease = '2s'\nlog = 'a'");
+    let variables = [
+        ("SQUIRE__DAEMON__LEASE", "20s"),
+        ("SQUIRE__DAEMON__LOG", "b"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let flags = [
+        "daemon.log=c",
+        "daemon.concurrency=3",
+        "daemon.concurrency=4",
+    ];
+    let layers = Layers::new(layout.path("squire.toml"), variables);
+    let daemon = layers
+        .with_flags(flags.map(str::to_owned))
+        .load()
+        .unwrap()
+        .settings
+        .daemon;
+    assert_eq!(daemon.tick, Duration::from_secs(1));
+    assert_eq!(daemon.lease, Duration::from_secs(20));
+    assert_eq!((daemon.log.as_str(), daemon.concurrency), ("c", 4));
+}
+
+#[test]
+fn what_is_shown_has_the_place_of_the_last_layer_that_sets_it_and_defaults_as_comments() {
+    let layout = Layout::new(
+        "[daemon]\ntick = '1s'\n[[target]]\nname = 'a'\nuri = '/a'\n[target.cleanup]\nkeep_for = '24h'\n\
+         [[target.table]]\nmatch = 'x'\n[target.table.pace]\nintensity = 0.5",
+    )
+    .with("b.toml", "[daemon]\nmemory = '512MiB'\n[[target]]\nname = 'b'\nuri = '/b'");
+    let variables = [("SQUIRE__DAEMON__LEASE".to_owned(), "20s".to_owned())];
+    let layers = Layers::new(layout.path("squire.toml"), variables);
+    let loaded = layers
+        .with_flags(["daemon.log=warn".to_owned()])
+        .load()
+        .unwrap();
+    let shown = loaded.shown().to_string();
+    let (main, fragment) = (layout.path("squire.toml"), layout.path("conf.d/b.toml"));
+    let (main, fragment) = (main.display(), fragment.display());
+    let mut lines = shown.lines();
+    for expected in [
+        "[daemon]",
+        "#listen = \"127.0.0.1:9464\"",
+        &format!("memory = \"512MiB\"  # {fragment}:2:1"),
+        &format!("tick = \"1s\"        # {main}:2:1"),
+        "#hot_tick = \"1s\"",
+        "lease = \"20s\"      # environment variable SQUIRE__DAEMON__LEASE",
+        "log = \"warn\"       # --set daemon.log",
+        "[defaults.compaction]",
+        "#target_bytes_per_file = \"256MiB\"",
+        "[[target]]",
+        &format!("name = \"a\"  # {main}:4:1"),
+        "[target.cleanup]",
+        &format!("keep_for = \"1day\"  # {main}:7:1"),
+        "[[target.table]]",
+        "[target.table.pace]",
+        &format!("intensity = 0.5  # {main}:11:1"),
+        "[[target]]",
+        &format!("name = \"b\"  # {fragment}:4:1"),
+    ] {
+        let found = lines.any(|line| line == expected);
+        assert!(
+            found,
+            "{expected} is not shown, or not in its place:\n{shown}"
+        );
+    }
+}
+
+#[test]
+fn a_judge_sees_every_text_of_every_layer_and_its_refusals_have_places() {
+    fn judge(key: &str, text: &str) -> Option<Refusal> {
+        (text == "0 0 3 * * *").then(|| Refusal::new(format!("{key} is early"), "sleep"))
+    }
+    let layout = Layout::new(
+        "[defaults.index]\ncron = '0 0 3 * * *'\n[[target]]\nname = 'a'\nuri = '/a'\n\
+         [[target.table]]\nmatch = 'x'\n[target.table.cleanup]\ncron = '0 0 3 * * *'",
+    );
+    let variables = [(
+        "SQUIRE__DEFAULTS__COMPACTION__CRON".to_owned(),
+        "0 0 3 * * *".to_owned(),
+    )];
+    let layers = Layers::new(layout.path("squire.toml"), variables).judged_by(judge);
+    let said = layers.load().unwrap_err().to_string();
+    for part in [
+        "squire.toml:2:8: `defaults.index.cron`: defaults.index.cron is early",
+        "squire.toml:9:8: `target[0].table[0].cleanup.cron`: target.table.cleanup.cron is early",
+        "environment variable SQUIRE__DEFAULTS__COMPACTION__CRON: ",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
 }

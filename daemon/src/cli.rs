@@ -1,9 +1,10 @@
 //! The command line: what a person types, before anything is done about it.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use squire_engine::{DriftPolicy, LoadMode};
+use url::Url;
 
 /// Background maintenance for Lance tables, and graphs of them under one manifest.
 #[derive(Debug, Parser)]
@@ -82,14 +83,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "POLICY", default_value_t)]
         drift: DriftPolicy,
     },
-    /// Compact tables now, whatever the thresholds say; without names, all of them.
+    /// Compact tables of a graph or a directory now, whatever the thresholds say; without names, all of them.
     #[command(
         after_help = "Examples:\n  squire compact /var/lib/flights\n  squire compact /var/lib/flights Flight --target-bytes 128MiB\n  \
-            squire compact /var/lib/flights --dry-run"
+            squire compact /var/lib/lancedb --dry-run"
     )]
     Compact {
         #[command(flatten)]
-        graph: GraphArg,
+        target: TargetArg,
         /// The tables.
         tables: Vec<String>,
         /// What a fragment should grow to.
@@ -99,13 +100,51 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Show a graph: its tables, their layout, and the queue.
+    /// Bring the indexes of tables up to date now, whatever the thresholds say; in a graph, build declared ones.
+    #[command(
+        after_help = "Examples:\n  squire index /var/lib/lancedb\n  squire index /var/lib/flights Flight --dry-run"
+    )]
+    Index {
+        #[command(flatten)]
+        target: TargetArg,
+        /// The tables.
+        tables: Vec<String>,
+        /// Only say what would be done, and why.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove old versions of tables now, past age and number; what a graph's manifests, tags or branches need stays.
+    #[command(
+        after_help = "Examples:\n  squire cleanup /var/lib/lancedb --dry-run\n  squire cleanup /var/lib/lancedb docs --keep-for 1day --keep-versions 3\n  \
+            squire cleanup /var/lib/lancedb --name lake --config /etc/squire/squire.toml"
+    )]
+    Cleanup {
+        #[command(flatten)]
+        target: TargetArg,
+        /// The tables.
+        tables: Vec<String>,
+        /// A version stays for so long after another took its place: 7days unless set. Readers that take longer fail.
+        #[arg(long, value_name = "DURATION", value_parser = keep_for)]
+        keep_for: Option<Duration>,
+        /// So many of the newest versions stay, however old: 10 unless set.
+        #[arg(long, value_name = "N")]
+        keep_versions: Option<usize>,
+        /// Keep what the daemon's configuration keeps for the target of this name, where no option says otherwise.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Only say what would go, and what keeps the rest.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show a graph or a directory: its tables, their layout, and a graph's queue.
     #[command(
         after_help = "Examples:\n  squire status /var/lib/flights\n  squire status s3://bucket/flights --json"
     )]
     Status {
         #[command(flatten)]
-        graph: GraphArg,
+        target: TargetArg,
         /// Print JSON, for programs.
         #[arg(long)]
         json: bool,
@@ -151,12 +190,92 @@ pub(crate) enum Command {
         #[arg(long, requires = "confirm", requires = "what")]
         publish_partial: bool,
     },
+    /// Have the running daemon leave a target, or one table of it, alone for a while; it ends by itself.
+    #[command(
+        after_help = "Examples:\n  squire pause flights --for 2h --reason \"backup\"\n  squire pause flights edge:Flight --for 30m"
+    )]
+    Pause {
+        #[command(flatten)]
+        daemon: DaemonArg,
+        /// The target's name in the configuration.
+        target: String,
+        /// The table, as `squire status` shows it; without one, the whole target.
+        table: Option<String>,
+        /// For how long, such as 2h; at most 31 days.
+        #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+        lasts: Duration,
+        /// Why; others see it in the log and in `squire pauses`.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// End a pause before its time.
+    #[command(after_help = "Example:\n  squire resume flights")]
+    Resume {
+        #[command(flatten)]
+        daemon: DaemonArg,
+        /// The target's name in the configuration.
+        target: String,
+        /// The table; without one, the pause of the whole target.
+        table: Option<String>,
+    },
+    /// Show what is paused.
+    Pauses {
+        #[command(flatten)]
+        daemon: DaemonArg,
+    },
+    /// Show what the running daemon decided last about each duty of each table, and why.
+    #[command(after_help = "Examples:\n  squire explain flights\n  squire explain flights Flight")]
+    Explain {
+        #[command(flatten)]
+        daemon: DaemonArg,
+        /// The target's name in the configuration.
+        target: String,
+        /// Only this table.
+        table: Option<String>,
+    },
+    /// Watch the running daemon: its targets, their tables, what is done now, who waits for whom, and what was done.
+    #[command(
+        after_help = "Examples:\n  squire top\n  squire top --once\n  squire top --daemon https://lake.example:9464 --ca ca.pem"
+    )]
+    Top {
+        #[command(flatten)]
+        daemon: DaemonArg,
+        /// Print everything once, as text, and return.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Write the manual pages of all commands, as packages have them.
+    #[command(hide = true)]
+    Man {
+        /// Where to; it is made when it is not there.
+        folder: PathBuf,
+    },
     /// Run the daemon.
-    #[command(after_help = "Example:\n  squire run --config /etc/squire/squire.toml")]
-    Run(ConfigArg),
+    #[command(
+        after_help = "Examples:\n  squire run\n  squire run --config /etc/squire/squire.toml --set daemon.log=debug"
+    )]
+    Run(LayersArg),
+    /// Have the running daemon of this machine load its configuration again; returns when it is in force, or refused.
+    #[command(
+        after_help = "It asks over the socket reload.sock in the daemon's runtime folder, so it works for daemons that a service manager\n\
+            runs. To others, send the signal SIGHUP and look into the log.\n\nExample:\n  systemctl reload squire"
+    )]
+    Reload {
+        /// The folder in which the socket is.
+        #[arg(
+            long,
+            env = "RUNTIME_DIRECTORY",
+            default_value = "/run/squire",
+            value_name = "FOLDER"
+        )]
+        runtime_dir: PathBuf,
+    },
     /// Check a configuration without running it.
-    #[command(after_help = "Example:\n  squire check --config /etc/squire/squire.toml")]
-    Check(ConfigArg),
+    #[command(
+        after_help = "Examples:\n  squire check\n  squire check --show --set daemon.tick=5s\n  squire check --probe\n  \
+            squire check --schema > squire.schema.json"
+    )]
+    Check(CheckArg),
 }
 
 #[derive(Debug, Subcommand)]
@@ -208,10 +327,95 @@ pub(crate) struct GraphArg {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct TargetArg {
+    /// The root of the graph or the directory: a path, file://, memory:// or s3:// (credentials from AWS_* variables).
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: String,
+    /// On whose behalf: it stands in a graph's log. The default is user@host.
+    #[arg(long, env = "SQUIRE_ACTOR", value_name = "NAME")]
+    pub(crate) actor: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArg {
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Where the daemon is, instead of where the configuration says: https://HOST:PORT, or ADDRESS:PORT on this machine. Its
+    /// token is taken from the environment variable SQUIRE_TOKEN.
+    #[arg(long = "daemon", alias = "address", value_name = "URL", value_parser = daemon_url)]
+    pub(crate) url: Option<Url>,
+    /// The certificates of the authorities that the daemon's certificate may come from, as PEM; instead of the machine's own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ConfigArg {
     /// The configuration file; `conf.d/*.toml` beside it is read, too.
     #[arg(long, default_value = "/etc/squire/squire.toml", value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LayersArg {
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Set a key of [daemon] or [defaults], over files and environment: daemon.tick=5s. May be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Listen there: the same as --set daemon.listen=ADDRESS.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArg {
+    #[command(flatten)]
+    pub(crate) layers: LayersArg,
+    /// Open every target, to read only, and look whether this machine has what the daemon needs.
+    #[arg(long)]
+    pub(crate) probe: bool,
+    /// How long a target may take to answer a probe.
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration, requires = "probe")]
+    pub(crate) timeout: Duration,
+    /// Show the settings in force, each with the place that sets it; what is at its default is a comment.
+    #[arg(long)]
+    pub(crate) show: bool,
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only print the JSON schema of the configuration file, for editors.
+    #[arg(long, exclusive = true)]
+    pub(crate) schema: bool,
+    /// Only tell whether there is a target: exit with 1 when there is none. What is wrong is left to other checks.
+    #[arg(long, conflicts_with_all = ["probe", "show", "json"])]
+    pub(crate) has_targets: bool,
+}
+
+fn daemon_url(text: &str) -> Result<Url, String> {
+    let form = || "write https://HOST:PORT, or ADDRESS:PORT such as 127.0.0.1:9464".to_owned();
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Url::parse(&format!("http://{address}")).map_err(|_| form());
+    }
+    let url = Url::parse(text).map_err(|_| form())?;
+    // Refused where it is used: what is refused here is shown.
+    let credentials = !url.username().is_empty() || url.password().is_some();
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if credentials || matches!(url.scheme(), "http" | "https") && url.has_host() && bare {
+        Ok(url)
+    } else {
+        Err(form())
+    }
+}
+
+fn keep_for(text: &str) -> Result<Duration, String> {
+    let kept = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+    if kept < Duration::from_secs(1) {
+        return Err(
+            "a version that has just been superseded has readers: write 1s or more".to_owned(),
+        );
+    }
+    Ok(kept)
 }
 
 fn table_file(text: &str) -> Result<(String, PathBuf), String> {

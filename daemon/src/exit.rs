@@ -3,7 +3,9 @@
 use std::{error::Error as _, process::ExitCode};
 
 use squire_config::ConfigError;
-use squire_engine::{Advice, Error};
+use squire_engine::{Advice, Error, without_echo};
+
+use crate::service::http::door::DoorError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -12,12 +14,17 @@ pub(crate) enum Failure {
     Engine(#[from] Error),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// The command itself cannot be followed.
     #[error("{0}")]
     Usage(String),
     /// Something is left that only an operator can mend.
     #[error("{0}")]
     Operator(String),
+    /// A writer went first, and what was asked for is not done.
+    #[error("{0}")]
+    Overtaken(String),
     /// The machine refuses: a port is taken, a file cannot be read.
     #[error("{0}")]
     Machine(String),
@@ -29,7 +36,8 @@ fn with_causes(error: &Error) -> String {
     let mut cause = error.source();
     while let Some(inner) = cause {
         let told = inner.to_string();
-        if !text.contains(&told) {
+        let told = without_echo(&told);
+        if !text.contains(&*told) {
             text.push_str("\n  because: ");
             text.push_str(&told);
         }
@@ -41,10 +49,16 @@ fn with_causes(error: &Error) -> String {
 impl Failure {
     /// See `squire --help`.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Config(_) | Self::Usage(_) => 2,
+        ExitCode::from(self.code())
+    }
+
+    /// The exit code as a number.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Door(_) | Self::Usage(_) => 2,
             Self::Machine(_) => 1,
             Self::Operator(_) => 5,
+            Self::Overtaken(_) => 3,
             Self::Engine(e) => match e.advice() {
                 Advice::FixInput => 2,
                 Advice::Retry => match e {
@@ -56,6 +70,6 @@ impl Failure {
                 Advice::DoNotRetry => 4,
                 Advice::Repair => 5,
             },
-        })
+        }
     }
 }

@@ -4,14 +4,22 @@
 //! |---|---|
 //! | [`cli`] | the command line |
 //! | [`commands`] | the commands that a person runs |
-//! | [`service`] | the daemon: keepers, schedule, metrics, HTTP |
+//! | [`service`] | the daemon: keepers, schedule, pauses, metrics, HTTP |
+//! | [`configured`] | the configuration as every command reads it |
+//! | [`memory`] | keeps the process to its memory |
+//! | [`opened`] | an opened target of either kind: graph or directory |
+//! | [`policy`] | from the config's policies to the planner's |
 //! | [`output`] | numbers and tables as a person reads them |
 
 mod cli;
 mod commands;
+mod configured;
 mod exit;
 mod logging;
+mod memory;
+mod opened;
 mod output;
+mod policy;
 mod service;
 
 use std::process::ExitCode;
@@ -20,6 +28,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    memory::keep_to_limits(&cli.command);
     #[cfg(feature = "failpoints")]
     let _failpoints = squire_engine::failpoint::from_environment();
     let runtime = match tokio::runtime::Builder::new_multi_thread()

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::{
+    borrow::Cow,
     io::{IsTerminal, Write},
     time::Duration,
 };
@@ -21,12 +22,36 @@ const WORTH_TELLING: TimeDelta = TimeDelta::seconds(2);
 /// Prints one line of a result.
 pub(crate) fn say(line: &str) {
     // A reader that went away (`| head`) is no reason to fail.
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout(), "{}", harmless(line));
 }
 
 /// Prints an error.
 pub(crate) fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "squire: {text}");
+    let _ = writeln!(std::io::stderr(), "squire: {}", harmless(text));
+}
+
+/// A text that a terminal shows and does not obey: names of tables, and what stores and daemons answer, may be anybody's.
+/// Characters that move the cursor, hide or reorder others are written as JSON writes them, so that JSON stays JSON.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(commands) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if commands(c) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether a terminal, or whoever lays text out, takes a character for an order. All of them are below U+10000.
+fn commands(c: char) -> bool {
+    let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let hides = matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}');
+    reorders || hides || c.is_control() && c != '\n'
 }
 
 /// Whether there is somebody to ask.
@@ -36,7 +61,7 @@ pub(crate) fn can_ask() -> bool {
 
 /// Asks a question at the terminal; everything but a yes is a no.
 pub(crate) fn ask(question: &str) -> bool {
-    let _ = write!(std::io::stderr(), "{question} [y/N] ");
+    let _ = write!(std::io::stderr(), "{} [y/N] ", harmless(question));
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
@@ -134,7 +159,9 @@ impl Working {
                 let waiting = waits.borrow_and_update().first().cloned();
                 let now = Utc::now();
                 match (&bar, &waiting) {
-                    (Some(bar), Some(waiting)) => bar.set_message(waiting.told(now)),
+                    (Some(bar), Some(waiting)) => {
+                        bar.set_message(harmless(&waiting.told(now)).into_owned())
+                    }
                     (Some(bar), None) => bar.set_message(what.clone()),
                     (None, waiting) => {
                         if let Some(line) = lines.next(waiting.as_ref(), now) {
@@ -226,6 +253,23 @@ mod tests {
         assert!(next(Some(two), 9).is_some());
         assert_eq!(next(None, 10), None);
         assert_eq!(next(Some(two), 11), None, "another wait begins anew");
+    }
+
+    #[test]
+    fn a_terminal_is_given_text_and_no_orders() {
+        assert_eq!(harmless("Straße 東京 🦀\nnext"), "Straße 東京 🦀\nnext");
+        for (text, shown) in [
+            ("a\x1b[2Jb", "a\\u001b[2Jb"),
+            ("a\rb\tc\x7f", "a\\u000db\\u0009c\\u007f"),
+            ("\u{9b}31m", "\\u009b31m"),
+            ("evil\u{202e}txt", "evil\\u202etxt"),
+            ("two\u{200b}words", "two\\u200bwords"),
+        ] {
+            assert_eq!(harmless(text), shown);
+        }
+        let json = serde_json::json!({ "table": "a\u{9b}b\u{1b}c" }).to_string();
+        let again: serde_json::Value = serde_json::from_str(&harmless(&json)).expect("it is JSON");
+        assert_eq!(again["table"], "a\u{9b}b\u{1b}c");
     }
 
     #[test]

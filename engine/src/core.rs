@@ -25,6 +25,7 @@ use crate::{
         Table,
         commit::{Landing, commit_at},
         drift::DriftPolicy,
+        indexing::Refused,
         staged::Staged,
     },
 };
@@ -52,6 +53,8 @@ pub(crate) struct Core {
     attended: std::sync::Mutex<HashSet<OperationId>>,
     /// Operations that this process heals just now.
     pub(crate) in_healing: InHealing,
+    /// Work on indexes that came to nothing.
+    pub(crate) refused: Refused,
 }
 
 impl Core {
@@ -88,6 +91,7 @@ impl Core {
             swept: Swept::default(),
             attended: std::sync::Mutex::default(),
             in_healing: InHealing::default(),
+            refused: Refused::default(),
             storage,
         }
     }

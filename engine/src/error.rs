@@ -3,6 +3,7 @@
 use object_store::Error as StoreError;
 
 use crate::{
+    echo::without_echo,
     input::InputError,
     manifest::{Contested, Refusal},
     names::{NameError, OperationId, TableKey},
@@ -135,6 +136,24 @@ pub enum Error {
         /// The graph.
         uri: String,
     },
+    /// A table of a directory is not there: another program dropped it, or took it off the catalog.
+    #[error("{uri} has no table {table}: it was dropped, or never was; nothing was changed")]
+    TableGone {
+        /// The table.
+        table: TableKey,
+        /// The directory.
+        uri: String,
+    },
+    /// A table's commits are made in an external store of manifests, which Squire does not know.
+    #[error(
+        "{table} of {uri} is left alone: manifests are staged in its folder, so its commits are made in an external store such as DynamoDB, whose newest version cannot be seen here; exclude the table"
+    )]
+    ForeignCommits {
+        /// The table.
+        table: TableKey,
+        /// The directory.
+        uri: String,
+    },
     /// The request contradicts itself or the schema.
     #[error("{table}: {reason}")]
     BadRequest {
@@ -226,7 +245,7 @@ pub enum Error {
         uri: String,
     },
     /// The object store failed.
-    #[error("{action} {uri} failed: {source}")]
+    #[error("{action} {uri} failed: {}", without_echo(&source.to_string()))]
     Store {
         /// What was being done: `listing the manifests of`, ...
         action: &'static str,
@@ -326,6 +345,8 @@ impl Error {
             | Self::Damaged { .. }
             | Self::UnfitStore { .. } => Advice::Repair,
             Self::UnknownTable { .. }
+            | Self::TableGone { .. }
+            | Self::ForeignCommits { .. }
             | Self::BadRequest { .. }
             | Self::RowsForbid { .. }
             | Self::NotAGraph { .. }
@@ -396,6 +417,7 @@ impl Error {
 /// What Lance says, without the places in its source that it adds: they tell an operator nothing.
 pub(crate) fn plain(e: &dyn std::fmt::Display) -> String {
     let told = e.to_string();
+    let told = without_echo(&told);
     let parts = told.split(", ").filter(|part| !part.contains(".rs:"));
     parts.collect::<Vec<_>>().join(", ")
 }

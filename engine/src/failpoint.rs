@@ -35,6 +35,10 @@ failpoints! {
     BEFORE_REWRITE = "before-rewrite";
     /// When it has.
     AFTER_REWRITE = "after-rewrite";
+    /// Before new segments of indexes are written, with nothing held.
+    BEFORE_INDEX = "before-index";
+    /// When they are.
+    AFTER_INDEX = "after-index";
     /// Before a manifest is created: each transition, and the probe of a new graph's store.
     BEFORE_MANIFEST_CREATE = "before-manifest-create";
     /// When it is there, or another's is.
@@ -51,6 +55,10 @@ failpoints! {
     BEFORE_COMMIT = "before-commit";
     /// When it stands there, or was refused.
     AFTER_COMMIT = "after-commit";
+    /// Before a rewrite of a directory's table is committed.
+    BEFORE_LAND = "before-land";
+    /// When it stands there, or was refused.
+    AFTER_LAND = "after-land";
     /// Before a table is fenced.
     BEFORE_FENCE = "before-fence";
     /// When it is.
@@ -75,6 +83,10 @@ failpoints! {
     BEFORE_CREATED_DELETE = "before-created-delete";
     /// When they are gone.
     AFTER_CREATED_DELETE = "after-created-delete";
+    /// Before old versions of a table are removed, by cleanup or for a hard drop.
+    BEFORE_CLEANUP = "before-cleanup";
+    /// When they are gone.
+    AFTER_CLEANUP = "after-cleanup";
     /// Before what a hard drop took away from a table is made unreachable.
     BEFORE_PURGE = "before-purge";
     /// When it is, and the manifest still notes it.

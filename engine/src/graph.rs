@@ -11,23 +11,32 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    collection,
+    collection::{self, ManifestRetention},
     core::Core,
     error::{Error, Result},
     healing::{self, Heal, Healed},
-    maintenance::compaction::CompactionPolicy,
+    leftovers::{self, SidecarLook},
+    maintenance::{
+        Ask, cleanup::CleanupPolicy, compaction::CompactionPolicy, indexing::IndexPolicy,
+    },
     manifest::{Change, Manifest},
     names::TableKey,
     operation::{
-        DeleteRequest, LoadRequest, Receipt, SchemaRequest, apply_schema,
-        compact::{self, Compacted},
-        create_types, delete_rows, load_rows,
+        DeleteRequest, LoadRequest, Receipt, SchemaRequest, apply_schema, cleanup, compact,
+        create_types, delete_rows,
+        index::{self, Indexed},
+        load_rows,
         waiting::Waiting,
     },
     repair::{self, DriftLook, Drifted, Finding, Repaired},
     schema::Schema,
     storage::Storage,
-    table::{drift::DriftPolicy, stats::TableStats},
+    table::{
+        drift::DriftPolicy,
+        rewrite::Compacted,
+        stats::{TableStats, VersionInfo},
+        versions::{self, Cleaned, CleanupPreview},
+    },
 };
 
 /// How a graph is opened.
@@ -183,7 +192,7 @@ impl Graph {
         apply_schema(&self.0, request).await
     }
 
-    /// Compacts one table once, if its statistics say that it is due; `forced` leaves the thresholds aside.
+    /// Compacts one table once, if its statistics say that it is due.
     ///
     /// The rewrite runs with nothing held. When `stop` is cancelled, a rewrite is abandoned and its files are
     /// deleted; a commit that has begun is finished.
@@ -194,10 +203,68 @@ impl Graph {
         &self,
         table: &TableKey,
         policy: &CompactionPolicy,
-        forced: bool,
+        ask: &Ask,
         stop: &CancellationToken,
     ) -> Result<Compacted> {
-        compact::compact(&self.0, table, policy, forced, stop).await
+        compact::compact(&self.0, table, policy, ask, stop).await
+    }
+
+    /// Brings the indexes of one table up to date once, if its statistics say that they are due: declared indexes that
+    /// are not there are built, rows that are outside come under theirs.
+    ///
+    /// The building runs with nothing held. When `stop` is cancelled, it is abandoned and its files are deleted; a
+    /// commit that has begun is finished.
+    ///
+    /// # Errors
+    /// As [`Self::compact`].
+    pub async fn index(
+        &self,
+        table: &TableKey,
+        policy: &IndexPolicy,
+        ask: &Ask,
+        stop: &CancellationToken,
+    ) -> Result<Indexed> {
+        index::index(&self.0, table, policy, ask, stop).await
+    }
+
+    /// Removes the versions of one table that are past retention and that nothing protects, with the files that no other
+    /// version names.
+    ///
+    /// When `stop` is cancelled it ends at once; what is left is removed by the next one.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`]; [`Error::Lance`] and [`Error::Store`]; nothing is deleted after
+    /// [`Error::OutcomeUnknown`].
+    pub async fn cleanup(
+        &self,
+        table: &TableKey,
+        policy: &CleanupPolicy,
+        ask: &Ask,
+        stop: &CancellationToken,
+    ) -> Result<Cleaned> {
+        cleanup::cleanup(&self.0, table, policy, ask, stop).await
+    }
+
+    /// What [`Self::cleanup`] would do, and what keeps the rest. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Lance`], [`Error::Store`].
+    pub async fn explain_cleanup(
+        &self,
+        table: &TableKey,
+        policy: &CleanupPolicy,
+        ask: &Ask,
+    ) -> Result<CleanupPreview> {
+        cleanup::explain(&self.0, table, policy, ask).await
+    }
+
+    /// All versions of a table, in order: one list, besides that of the manifests.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTable`], [`Error::Store`].
+    pub async fn versions(&self, table: &TableKey) -> Result<Vec<VersionInfo>> {
+        let newest = self.0.register.newest().await?;
+        versions::list(&self.0.table_in(&newest, table)?).await
     }
 
     /// Heals what crashed writers left behind, as far as it is due (design §3, Healing).
@@ -238,6 +305,14 @@ impl Graph {
         repair::repair(&self.0, finding, partial).await
     }
 
+    /// Every sidecar that is on the store, with its age and how its operation stands: two lists. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Damaged`].
+    pub async fn sidecars(&self) -> Result<Vec<SidecarLook>> {
+        leftovers::look(&self.0).await
+    }
+
     /// Looks for tables that other programs moved past their pins: one list for each table.
     ///
     /// # Errors
@@ -260,12 +335,12 @@ impl Graph {
         self.0.waits.follow()
     }
 
-    /// Collects old manifests: about `keep` of them stay, and with them the log. Returns how many were deleted.
+    /// Collects old manifests, and with them the log and what they pin. Returns how many were deleted.
     ///
     /// # Errors
     /// [`Error::Store`]; nothing is deleted after an unknown outcome.
-    pub async fn collect(&self, keep: u64) -> Result<usize> {
-        collection::collect(&self.0, keep).await
+    pub async fn collect(&self, retention: &ManifestRetention) -> Result<usize> {
+        collection::collect(&self.0, retention).await
     }
 
     /// The log, newest first: who changed what, when. It ends where manifests are collected.
@@ -346,17 +421,24 @@ impl Snapshot {
         self.core.table_in(&self.manifest, table)?.at(pin).await
     }
 
-    /// What a planner needs to know of a table, from its Lance manifest alone.
+    /// What a planner needs to know of a table, from its Lance manifest and its declared type alone.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub async fn stats(&self, table: &TableKey) -> Result<TableStats> {
-        let read = TableStats::read(&self.open(table).await?).await;
-        read.map_err(|e| Error::Lance {
+        let dataset = self.open(table).await?;
+        let read = match self.manifest.schema.types.get(table) {
+            Some(def) => TableStats::read_declared(&dataset, def).await,
+            None => TableStats::read(&dataset).await,
+        };
+        let mut stats = read.map_err(|e| Error::Lance {
             action: "reading the indexes of",
             table: table.clone(),
             uri: self.core.storage.uri.clone(),
             source: Box::new(e),
-        })
+        })?;
+        let path = &self.core.table_in(&self.manifest, table)?.path;
+        self.core.refused.mark(path, &mut stats);
+        Ok(stats)
     }
 }

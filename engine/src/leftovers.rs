@@ -1,4 +1,4 @@
-//! What nobody names any more: sidecars without a ticket, heartbeats of holders long dead, and half-written files
+//! Which sidecars there are, and what nobody names any more: sidecars without a ticket, heartbeats of holders long dead, and half-written files
 //! that a killed put left on a local disk.
 
 use std::{
@@ -12,7 +12,7 @@ use crate::{
     core::Core,
     error::{Error, Result},
     healing::Healed,
-    manifest::{Call, Manifest, transition},
+    manifest::{Call, Manifest, TicketState, transition},
     names::OperationId,
 };
 
@@ -37,6 +37,80 @@ impl Orphan {
     pub fn is_due(&self) -> bool {
         self.age >= ORPHAN_AGE
     }
+}
+
+/// A sidecar that is on the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SidecarLook {
+    /// The operation that wrote it.
+    pub operation: OperationId,
+    /// When, by the store's clock.
+    pub written: DateTime<Utc>,
+    /// How its operation stands.
+    pub state: SidecarState,
+}
+
+/// How the operation of a sidecar stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SidecarState {
+    /// It is in line, and about to be decided.
+    Waiting,
+    /// It is decided and takes effect.
+    Decided,
+    /// It is decided, cannot be applied, and waits for an operator.
+    Quarantined,
+    /// No manifest names it: it is about to come in, or its author is gone.
+    Unnamed,
+    /// It has ended: a healer deletes the sidecar.
+    Ended,
+}
+
+impl SidecarState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Waiting,
+        Self::Decided,
+        Self::Quarantined,
+        Self::Unnamed,
+        Self::Ended,
+    ];
+
+    /// The state as metrics and the status spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Decided => "decided",
+            Self::Quarantined => "quarantined",
+            Self::Unnamed => "unnamed",
+            Self::Ended => "ended",
+        }
+    }
+
+    fn of(operation: OperationId, manifest: &Manifest) -> Self {
+        match manifest.ticket(operation).map(|ticket| &ticket.state) {
+            Some(TicketState::Waiting) => Self::Waiting,
+            Some(TicketState::Decided { .. }) => Self::Decided,
+            Some(TicketState::Quarantined { .. }) => Self::Quarantined,
+            None if has_ended(manifest, operation) => Self::Ended,
+            None => Self::Unnamed,
+        }
+    }
+}
+
+/// Every sidecar that there is: a list of them, and one of the manifests.
+///
+/// # Errors
+/// [`Error::Store`].
+pub(crate) async fn look(core: &Core) -> Result<Vec<SidecarLook>> {
+    // First the sidecars: one that is deleted meanwhile is of an operation that has ended.
+    let listed = core.recovery.list().await?;
+    let manifest = core.register.newest().await?;
+    let look = |s: crate::sidecar::Listed| SidecarLook {
+        operation: s.operation,
+        written: s.written,
+        state: SidecarState::of(s.operation, &manifest),
+    };
+    Ok(listed.into_iter().map(look).collect())
 }
 
 /// Removes what is left over, as far as it is due. What cannot be removed keeps nothing else from it.

@@ -23,6 +23,8 @@
 
 mod collection;
 mod core;
+mod directory;
+mod echo;
 mod error;
 pub mod failpoint;
 mod graph;
@@ -32,8 +34,10 @@ mod leftovers;
 mod liveness;
 pub mod maintenance;
 pub mod manifest;
+pub mod memory;
 pub mod names;
 mod operation;
+pub mod progress;
 mod purge;
 mod repair;
 pub mod schema;
@@ -41,18 +45,24 @@ mod sidecar;
 mod storage;
 mod table;
 
+pub use collection::ManifestRetention;
+pub use directory::{Directory, DirectoryOptions, Kind, detect};
+pub use echo::without_echo;
 pub use error::{Advice, Error, Obstacle, Result};
 pub use graph::{Graph, LogEntry, Options, Snapshot};
 pub use healing::{Healed, Left};
-pub use leftovers::Orphan;
+pub use leftovers::{Orphan, SidecarLook, SidecarState};
 pub use names::{OperationId, TableKey};
 pub use operation::{
     DeleteRequest, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest,
-    compact::{CompactReceipt, Compacted},
+    index::{IndexReceipt, Indexed},
     waiting::Waiting,
 };
 pub use repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
 pub use table::{
     drift::{DriftPolicy, DriftVersion},
-    stats::{FragmentStats, TableStats},
+    loss::Loss,
+    rewrite::{CompactReceipt, Compacted},
+    stats::{FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats, VersionInfo},
+    versions::{Cleaned, CleanupPreview, CleanupReceipt, Kept, Removed},
 };

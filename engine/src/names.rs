@@ -30,12 +30,13 @@ impl fmt::Display for TypeKind {
     }
 }
 
-/// A table of a graph, named by kind and type: `node:Person`, `edge:Knows`.
+/// A table of a graph, named by kind and type: `node:Person`, `edge:Knows`. A table of a directory is no graph's, and
+/// has a name alone.
 ///
 /// Keys are ordered; effects are taken in the order of their keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableKey {
-    kind: TypeKind,
+    kind: Option<TypeKind>,
     name: String,
 }
 
@@ -75,11 +76,22 @@ impl TableKey {
     pub fn new(kind: TypeKind, name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
         check_name(&name)?;
-        Ok(Self { kind, name })
+        Ok(Self {
+            kind: Some(kind),
+            name,
+        })
     }
 
-    /// `node` or `edge`.
-    pub const fn kind(&self) -> TypeKind {
+    /// The key of a table in a directory. Other programs named it: anything goes.
+    pub fn of_directory(name: impl Into<String>) -> Self {
+        Self {
+            kind: None,
+            name: name.into(),
+        }
+    }
+
+    /// `node` or `edge`, for a table of a graph.
+    pub const fn kind(&self) -> Option<TypeKind> {
         self.kind
     }
 
@@ -91,7 +103,10 @@ impl TableKey {
 
 impl fmt::Display for TableKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind, self.name)
+        match self.kind {
+            Some(kind) => write!(f, "{kind}:{}", self.name),
+            None => f.write_str(&self.name),
+        }
     }
 }
 
@@ -206,6 +221,13 @@ impl fmt::Display for HolderId {
     }
 }
 
+/// Whether a path that was read from a store is one folder directly below its root. Whoever can write there must not lead
+/// anybody elsewhere.
+pub(crate) fn is_folder(path: &str) -> bool {
+    !matches!(path, "" | "." | "..")
+        && !path.contains(|c: char| c.is_control() || "/\\".contains(c))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,8 +235,28 @@ mod tests {
     #[test]
     fn a_key_reads_back_as_it_is_written() {
         let key: TableKey = "edge:Knows".parse().unwrap();
-        assert_eq!((key.kind(), key.name()), (TypeKind::Edge, "Knows"));
+        assert_eq!((key.kind(), key.name()), (Some(TypeKind::Edge), "Knows"));
         assert_eq!(key.to_string(), "edge:Knows");
+    }
+
+    #[test]
+    fn a_folder_is_directly_below_the_root() {
+        for good in ["Person.lance", "..Person", "a b", "Ärzte.lance"] {
+            assert!(is_folder(good), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/../../x",
+            "/etc",
+            "a/b",
+            "..\\x",
+            "a\0",
+        ] {
+            assert!(!is_folder(bad), "{bad:?}");
+        }
     }
 
     #[test]

@@ -4,19 +4,18 @@
 //! owner right after its publish, and every round of healing. Only then the note goes. Doing it twice, at once or
 //! after a crash in between, does no harm.
 
-use futures::FutureExt;
-use lance::{
-    Dataset,
-    dataset::cleanup::{CleanupPolicy, RemovalStats},
-};
+use lance::Dataset;
 
 use crate::{
     core::Core,
     error::{Error, Result},
     failpoint,
     manifest::{Call, Manifest, Purge, TicketState, transition},
-    names::OperationId,
-    table::Table,
+    names::{OperationId, TableKey},
+    table::{
+        Table,
+        versions::{self, References},
+    },
 };
 
 /// Carries out the purges that `manifest` notes, as far as no operation is decided on their tables: one that waits stages
@@ -32,7 +31,7 @@ pub(crate) async fn round(core: &Core, manifest: &Manifest) -> Result<usize> {
             continue;
         }
         match carry_out(core, manifest, path, purge).await {
-            Ok(()) => purged += 1,
+            Ok(done) => purged += usize::from(done),
             Err(e) => _ = failed.get_or_insert(e),
         }
     }
@@ -49,7 +48,8 @@ fn is_touched(manifest: &Manifest, path: &str) -> bool {
     keys.any(|(key, _)| touches(key))
 }
 
-async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) -> Result<()> {
+/// Whether it could be carried out now.
+async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) -> Result<bool> {
     failpoint::hit!(BEFORE_PURGE);
     match purge.below {
         None => {
@@ -59,8 +59,13 @@ async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) 
         }
         Some(below) => {
             let table = core.table(&purge.table, path);
-            let entry = manifest.tables.values().find(|e| e.path == *path);
-            let dataset = table.at(entry.map_or(below, |e| e.pin)).await?;
+            let entry = manifest.tables.iter().find(|(_, e)| e.path == *path);
+            let dataset = versions::open(&table, entry.map_or(below, |(_, e)| e.pin)).await?;
+            if let Some((key, _)) = entry
+                && !begin(core, key, path, below).await?
+            {
+                return Ok(false);
+            }
             remove_below(&table, &dataset, below).await?;
         }
     }
@@ -76,23 +81,33 @@ async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) 
     if let Call::Holds(_) = call {
         tracing::info!(table = %purge.table, path, below = purge.below, uri = %core.storage.uri, "purged");
     }
-    Ok(())
+    Ok(true)
 }
 
-/// Removes the versions before `below`, and the files that no other version names. Files that never were in a version
-/// stay: somebody may be about to commit them.
-async fn remove_below(table: &Table, dataset: &Dataset, below: u64) -> Result<RemovalStats> {
-    let failed = |e| table.failed("purging earlier versions of", e);
-    let policy = CleanupPolicy {
-        before_version: Some(below),
-        error_if_tagged_old_versions: false,
-        ..CleanupPolicy::default()
-    };
-    let cleanup = dataset.cleanup(policy);
-    let removed = cleanup.execute().boxed().await.map_err(failed)?;
-    let tags = dataset.tags().list().await.map_err(failed)?;
-    for (tag, contents) in tags.iter().filter(|(_, tag)| tag.version < below) {
-        tracing::warn!(table = %table.key, tag, version = contents.version, uri = %table.storage.uri, "a tagged version still shows what a hard drop took away: delete the tag, then clean up");
+/// Says in the manifest that versions before `below` go, as a cleanup does; `false` when an operation was decided on the
+/// table since the note was read. From then on, whoever comes in comes in after this manifest, and so at its pin or
+/// later. A path that was dropped needs none of this: no operation touches it any more.
+///
+/// # Errors
+/// [`Error::Store`]; after [`Error::OutcomeUnknown`], nothing may be deleted.
+async fn begin(core: &Core, key: &TableKey, path: &str, below: u64) -> Result<bool> {
+    let by = core.by(&format!("{key}: versions below {below}, for a hard drop"));
+    let (key, path) = (key.clone(), path.to_owned());
+    let call = core
+        .register
+        .change(OperationId::fresh(), move |m| {
+            transition::clean(m, &key, &path, below, &by)
+        })
+        .await?;
+    Ok(matches!(call, Call::Holds(_)))
+}
+
+/// Removes the versions before `below`, and says which tags keep some of them.
+async fn remove_below(table: &Table, dataset: &Dataset, below: u64) -> Result<()> {
+    versions::remove(table, dataset, below.into()).await?;
+    let references = References::of(table, dataset).await?;
+    for (tag, version) in references.tags_below(below) {
+        tracing::warn!(table = %table.key, tag, version, uri = %table.storage.uri, "a tagged version still shows what a hard drop took away: delete the tag, then clean up");
     }
-    Ok(removed)
+    Ok(())
 }

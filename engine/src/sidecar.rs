@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     failpoint,
     manifest::{OperationKind, transition::Structure},
-    names::{HolderId, OperationId, TableKey},
+    names::{HolderId, OperationId, TableKey, is_folder},
     operation::LoadMode,
     schema::Step,
 };
@@ -49,6 +49,8 @@ pub(crate) enum LogicalPlan {
     },
     /// Layout only: never staged again, the work is planned anew.
     Compact,
+    /// Segments of indexes: never staged again, either.
+    Index,
 }
 
 /// One table's share of an operation.
@@ -182,21 +184,28 @@ impl Recovery {
         struct Head {
             format: u32,
         }
-        let damaged = |e: serde_json::Error| Error::Damaged {
+        let damaged = |reason: &dyn std::fmt::Display| Error::Damaged {
             object: object.clone(),
-            reason: e.to_string(),
+            reason: reason.to_string(),
             uri: self.uri.clone(),
         };
-        let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let head: Head = serde_json::from_slice(&bytes).map_err(|e| damaged(&e))?;
         if head.format > FORMAT {
             return Err(Error::NewerFormat {
-                object,
+                object: object.clone(),
                 found: head.format,
                 known: FORMAT,
                 uri: self.uri.clone(),
             });
         }
-        serde_json::from_slice(&bytes).map_err(damaged).map(Some)
+        let sidecar: Sidecar = serde_json::from_slice(&bytes).map_err(|e| damaged(&e))?;
+        let added = sidecar.structure.iter().flat_map(|s| s.added.values());
+        let mut paths = sidecar.effects.iter().map(|e| &e.path).chain(added);
+        if let Some(path) = paths.find(|path| !is_folder(path)) {
+            let reason = format!("the table's path {path:?} is no folder directly below the root");
+            return Err(damaged(&reason));
+        }
+        Ok(Some(sidecar))
     }
 
     /// Deletes a sidecar whose operation has ended. Best effort: what stays is deleted by a healer.

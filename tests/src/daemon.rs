@@ -1,6 +1,7 @@
 //! The real daemon as a child process, with a real configuration file.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -35,8 +36,21 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<std::ffi::OsStr>,
 {
+    run_with(args, &[]).await
+}
+
+/// The same, with these variables in its environment.
+///
+/// # Errors
+/// When it cannot be started.
+pub async fn run_with<I, S>(args: I, variables: &[(&str, &str)]) -> io::Result<std::process::Output>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<std::ffi::OsStr>,
+{
     Command::new(squire()?)
         .args(args)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()
         .await
@@ -58,11 +72,24 @@ impl Daemon {
     /// # Errors
     /// When it cannot be started, or ends before it listens.
     pub async fn start(config: &Path, log: &Path) -> io::Result<Self> {
+        Self::start_in(config, log, []).await
+    }
+
+    /// The same, with these variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_in<'a>(
+        config: &Path,
+        log: &Path,
+        environment: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> io::Result<Self> {
         let file = std::fs::File::create(log)?;
         let mut child = Command::new(squire()?)
             .arg("run")
             .arg("--config")
             .arg(config)
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
@@ -112,6 +139,22 @@ impl Daemon {
     pub async fn get(&self, path: &str) -> reqwest::Result<(u16, String)> {
         let answer = reqwest::get(format!("http://{}{path}", self.listening)).await?;
         Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    /// A metric's samples, by their labels as they are written.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached.
+    pub async fn metric(&self, name: &str) -> reqwest::Result<BTreeMap<String, f64>> {
+        let (_, body) = self.get("/metrics").await?;
+        let samples = body.lines().filter(|line| !line.starts_with('#'));
+        let samples = samples.filter_map(|line| {
+            let (metric, value) = line.rsplit_once(' ')?;
+            let (found, labels) = metric.split_once('{').unwrap_or((metric, "}"));
+            let labels = labels.trim_end_matches('}').to_owned();
+            (found == name).then_some((labels, value.parse().ok()?))
+        });
+        Ok(samples.collect())
     }
 
     /// Sends SIGTERM and waits for the end, at most this long.

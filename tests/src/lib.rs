@@ -3,15 +3,23 @@
 //! child processes.
 
 pub mod bank;
+pub mod certificates;
+pub mod cold;
 pub mod crew;
 pub mod daemon;
+pub mod docs;
 pub mod fault;
 pub mod fingerprint;
 pub mod flights;
+pub mod lancedb;
 pub mod layout;
 pub mod nycflights;
+pub mod patience;
 pub mod place;
+pub mod plain;
 pub mod process;
+pub mod promise;
+pub mod repository;
 pub mod show;
 pub mod store;
 pub mod stranger;

@@ -1,17 +1,17 @@
 //! Places for graphs in memory, which many handles can open as if each were a process of its own.
 
-use std::{collections::BTreeSet, future::Future, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use lance_io::object_store::ObjectStore;
 use object_store::ObjectStoreExt;
-use squire_engine::{Graph, Options, Snapshot};
-use tokio::time::{sleep, timeout};
+use squire_engine::{Graph, Options, Snapshot, manifest::Manifest};
 use uuid::Uuid;
 
 use crate::{
     flights::{key, schema},
+    patience::until,
     store::Watch,
 };
 
@@ -99,6 +99,21 @@ impl Place {
         Template { objects }
     }
 
+    /// Every manifest that there is, oldest first.
+    pub async fn manifests(&self) -> Vec<Manifest> {
+        let (store, _) = self.store().await;
+        let mut manifests = Vec::new();
+        for path in self.objects("_squire/manifest/").await {
+            // One that is gone was collected since.
+            if let Ok(found) = store.inner.get(&path.as_str().into()).await {
+                let bytes = found.bytes().await.expect("memory can be read");
+                let manifest = serde_json::from_slice(&bytes);
+                manifests.push(manifest.expect("a small manifest is plain JSON"));
+            }
+        }
+        manifests
+    }
+
     /// Every sidecar.
     pub async fn sidecars(&self) -> BTreeSet<String> {
         self.objects("_squire/recovery/").await
@@ -155,22 +170,9 @@ pub async fn sums(graph: &Graph) -> (usize, usize) {
     )
 }
 
-/// Asks again and again until it is so.
-///
-/// # Panics
-/// When it is not so after a minute: then it never will be.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut so: impl FnMut() -> F) {
-    let waited = timeout(Duration::from_secs(60), async {
-        while !so().await {
-            sleep(Duration::from_millis(10)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "never came true: {what}");
-}
-
 /// Waits until nobody has a ticket.
 pub async fn until_idle(graph: &Graph) {
-    until("the queue is empty", || async {
+    until("the queue is empty", async || {
         let snapshot = graph.snapshot().await.expect("a graph can be read");
         snapshot.manifest().queue.is_empty()
     })

@@ -12,6 +12,11 @@ use lance::{
         builder::DatasetBuilder,
         optimize::{CompactionOptions, compact_files},
     },
+    index::DatasetIndexExt,
+};
+use lance_index::{
+    IndexType,
+    scalar::{BuiltinIndexType, ScalarIndexParams},
 };
 use std::sync::Arc;
 
@@ -23,6 +28,25 @@ impl Stranger {
     pub async fn at(root: &str, folder: &str) -> Self {
         let table = DatasetBuilder::from_uri(format!("{root}/{folder}")).load();
         Self(table.await.expect("the table can be opened"))
+    }
+
+    /// Makes a table in this folder below a root, as other programs do.
+    pub async fn create(root: &str, folder: &str, batch: RecordBatch) -> Self {
+        let uri = format!("{root}/{folder}");
+        let params = WriteParams {
+            mode: WriteMode::Overwrite,
+            ..WriteParams::default()
+        };
+        let table = InsertBuilder::new(uri.as_str())
+            .with_params(&params)
+            .execute(vec![batch])
+            .await;
+        Self(table.expect("a table can be made"))
+    }
+
+    /// The table, as Lance has it open.
+    pub fn dataset(&self) -> &Dataset {
+        &self.0
     }
 
     /// The newest version.
@@ -63,6 +87,17 @@ impl Stranger {
             done.expect("the table can be compacted").fragments_removed > 0,
             "there was something to compact"
         );
+    }
+
+    /// Builds an index of sorted values.
+    pub async fn index(&mut self, column: &str, name: &str) {
+        let params = ScalarIndexParams::for_builtin(BuiltinIndexType::BTree);
+        let columns = [column];
+        let built = self
+            .0
+            .create_index_builder(&columns, IndexType::BTree, &params);
+        let built = built.name(name.to_owned()).await;
+        built.expect("an index can be built");
     }
 
     /// Adds a column of nulls.

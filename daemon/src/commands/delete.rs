@@ -14,7 +14,7 @@ pub(super) async fn run(
 ) -> Done {
     let options = Options {
         drift,
-        ..options(graph)
+        ..options(graph.actor.as_ref())
     };
     changing_with(graph, options, async |graph| {
         let key = graph.snapshot().await?.resolve(table)?;

@@ -12,7 +12,7 @@ pub(super) async fn run(graph: &GraphArg, schema: &Path) -> Done {
     let tables = schema.types.len();
     let created = {
         let _working = output::Working::on(format!("creating {tables} tables"));
-        Graph::create(&graph.graph, schema, options(graph)).await?
+        Graph::create(&graph.graph, schema, options(graph.actor.as_ref())).await?
     };
     output::say(&format!("created {} with {tables} tables", created.uri()));
     created.close().await;

@@ -1,24 +1,37 @@
 //! The commands that a person runs, one file each.
 
 mod check;
-mod compact;
+mod client;
 mod delete;
+mod explain;
 mod heal;
 mod init;
 mod load;
 mod log;
+mod maintain;
+mod man;
+mod pause;
+mod reload;
 mod repair;
 mod schema;
 mod status;
+mod top;
 
 use std::path::Path;
 
-use squire_engine::{Graph, OperationId, Options, schema::Schema};
+use squire_config::{Kind, Target};
+use squire_engine::{
+    Graph, OperationId, Options, TableKey,
+    maintenance::{Duty, Policy, compaction::CompactionPolicy},
+    schema::Schema,
+};
 
 use crate::{
-    cli::{Command, GraphArg, SchemaCommand},
+    cli::{Command, ConfigArg, GraphArg, SchemaCommand, TargetArg},
+    configured,
     exit::Failure,
-    output, service,
+    opened::Opened,
+    output, policy, service,
 };
 
 type Done = Result<(), Failure>;
@@ -55,12 +68,73 @@ pub(crate) async fn dispatch(command: Command) -> Done {
             drift,
         } => delete::run(&graph, &table, &predicate, expect, drift).await,
         Command::Compact {
-            graph,
+            target,
             tables,
             target_bytes,
             dry_run,
-        } => compact::run(&graph, tables, target_bytes, dry_run).await,
-        Command::Status { graph, json } => status::run(&graph, json).await,
+        } => {
+            let target_bytes = target_bytes.as_u64();
+            let compaction = CompactionPolicy {
+                target_bytes,
+                small_bytes: target_bytes / 2,
+                ..CompactionPolicy::default()
+            };
+            maintain::run(maintain::Request {
+                target: &target,
+                tables,
+                duty: Duty::Compaction,
+                policy_of: &|_| Policy {
+                    compaction: compaction.clone(),
+                    ..Policy::default()
+                },
+                dry_run,
+            })
+            .await
+        }
+        Command::Index {
+            target,
+            tables,
+            dry_run,
+        } => {
+            maintain::run(maintain::Request {
+                target: &target,
+                tables,
+                duty: Duty::Index,
+                policy_of: &|_| Policy::default(),
+                dry_run,
+            })
+            .await
+        }
+        Command::Cleanup {
+            target,
+            tables,
+            keep_for,
+            keep_versions,
+            name,
+            config,
+            dry_run,
+        } => {
+            let named = name.map(|name| target_named(&config, &name));
+            let named = named.transpose()?;
+            let policy_of = |key: &TableKey| {
+                let mut policy = named.as_ref().map_or_else(Policy::default, |target| {
+                    policy::of_table(&target.policies_of(&key.to_string()))
+                });
+                let cleanup = &mut policy.cleanup;
+                cleanup.keep_for = keep_for.unwrap_or(cleanup.keep_for);
+                cleanup.keep_versions = keep_versions.unwrap_or(cleanup.keep_versions);
+                policy
+            };
+            maintain::run(maintain::Request {
+                target: &target,
+                tables,
+                duty: Duty::Cleanup,
+                policy_of: &policy_of,
+                dry_run,
+            })
+            .await
+        }
+        Command::Status { target, json } => status::run(&target, json).await,
         Command::Log {
             graph,
             limit,
@@ -74,21 +148,67 @@ pub(crate) async fn dispatch(command: Command) -> Done {
             confirm,
             publish_partial,
         } => repair::run(&graph, what.as_deref(), confirm, publish_partial).await,
-        Command::Run(config) => service::run(&config.config).await,
-        Command::Check(config) => check::run(&config.config),
+        Command::Pause {
+            daemon,
+            target,
+            table,
+            lasts,
+            reason,
+        } => pause::pause(&daemon, target, table, lasts, reason).await,
+        Command::Resume {
+            daemon,
+            target,
+            table,
+        } => pause::resume(&daemon, target, table).await,
+        Command::Pauses { daemon } => pause::list(&daemon).await,
+        Command::Explain {
+            daemon,
+            target,
+            table,
+        } => explain::run(&daemon, &target, table.as_deref()).await,
+        Command::Top { daemon, once } => top::run(&daemon, once).await,
+        Command::Man { folder } => man::run(&folder),
+        Command::Run(layers) => service::run(&configured::layers_with_flags(&layers)).await,
+        Command::Reload { runtime_dir } => reload::run(&runtime_dir).await,
+        Command::Check(check) => check::run(&check).await,
     }
 }
 
-fn options(graph: &GraphArg) -> Options {
+/// A target of the daemon's configuration.
+fn target_named(config: &ConfigArg, name: &str) -> Result<Target, Failure> {
+    let targets = configured::layers(config).load()?.settings.targets;
+    let names: Vec<_> = targets.iter().map(|t| t.name.clone()).collect();
+    targets.into_iter().find(|t| t.name == name).ok_or_else(|| {
+        Failure::Usage(format!(
+            "{} has no target {name}; it has {}",
+            config.config.display(),
+            names.join(", ")
+        ))
+    })
+}
+
+fn options(actor: Option<&String>) -> Options {
     let mut options = Options::default();
-    if let Some(actor) = &graph.actor {
+    if let Some(actor) = actor {
         options.actor.clone_from(actor);
     }
     options
 }
 
 async fn open(graph: &GraphArg) -> Result<Graph, Failure> {
-    Ok(Graph::open(&graph.graph, options(graph)).await?)
+    Ok(Graph::open(&graph.graph, options(graph.actor.as_ref())).await?)
+}
+
+/// Opens a graph or a directory; `writing` heals what is in a graph's way first.
+async fn opened(target: &TargetArg, writing: bool) -> Result<Opened, Failure> {
+    let options = options(target.actor.as_ref());
+    let opened = Opened::open(&target.target, Kind::Auto, options.clone()).await?;
+    Ok(match opened {
+        Opened::Graph(_) if writing => {
+            Opened::Graph(Graph::open_for_writing(&target.target, options).await?)
+        }
+        opened => opened,
+    })
 }
 
 /// Works on a graph, and takes leave of it however the work ends: no heartbeat stays behind.
@@ -101,7 +221,7 @@ async fn working(graph: &GraphArg, work: impl AsyncFnOnce(&Graph) -> Done) -> Do
 
 /// Works on a graph to change it; heals what is in the way first.
 async fn changing(graph: &GraphArg, work: impl AsyncFnOnce(&Graph) -> Done) -> Done {
-    changing_with(graph, options(graph), work).await
+    changing_with(graph, options(graph.actor.as_ref()), work).await
 }
 
 /// The same, with options of its own.

@@ -1,44 +1,88 @@
 //! `squire status`.
 
 use chrono::Utc;
-use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::json;
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
 use squire_engine::{
-    Snapshot, TableKey, TableStats, Waiting, maintenance::compaction::CompactionPolicy,
+    Error, Snapshot, TableKey, TableStats, Waiting,
+    maintenance::{
+        Ask, Policy,
+        compaction::{self, Verdict},
+        indexing::{self, Verdict as IndexVerdict},
+    },
     manifest::TicketState,
 };
 
-use super::{Done, open};
-use crate::{cli::GraphArg, exit::Failure, output};
+use super::{Done, opened};
+use crate::{cli::TargetArg, exit::Failure, opened::Opened, output};
 
 const AT_ONCE: usize = 16;
 
-pub(super) async fn run(graph: &GraphArg, as_json: bool) -> Done {
-    let graph = open(graph).await?;
-    let snapshot = graph.snapshot().await?;
-    let tables = {
+/// A table, as far as it could be read.
+type Read = (TableKey, Result<TableStats, Error>);
+
+pub(super) async fn run(target: &TargetArg, as_json: bool) -> Done {
+    let opened = opened(target, false).await?;
+    let (snapshot, tables) = {
         let _working = output::Working::on("reading tables");
-        all_stats(&snapshot).await?
+        let snapshot = match &opened {
+            Opened::Graph(graph) => Some(graph.snapshot().await?),
+            Opened::Directory(_) => None,
+        };
+        let tables = all_stats(&opened, snapshot.as_ref()).await?;
+        (snapshot, tables)
     };
     if as_json {
-        say_json(graph.uri(), &snapshot, &tables)
+        say_json(opened.uri(), snapshot.as_ref(), &tables);
     } else {
-        say_table(graph.uri(), &snapshot, &tables);
-        Ok(())
+        say_heading(opened.uri(), snapshot.as_ref(), tables.len());
+        say_tables(&tables);
+        if let Some(snapshot) = &snapshot {
+            say_queue(snapshot);
+        }
     }
+    // One table that cannot be read hides no other; it is the command's failure all the same.
+    let failed = tables.into_iter().find_map(|(_, stats)| stats.err());
+    failed.map_or(Ok(()), |e| Err(Failure::from(e)))
 }
 
-async fn all_stats(snapshot: &Snapshot) -> Result<Vec<(TableKey, TableStats)>, Failure> {
-    let keys: Vec<_> = snapshot.manifest().tables.keys().cloned().collect();
-    let stats = stream::iter(keys).map(|key| async move {
-        let stats = snapshot.stats(&key).await?;
-        Ok::<_, squire_engine::Error>((key, stats))
+/// Every table, those with something due first.
+async fn all_stats(opened: &Opened, snapshot: Option<&Snapshot>) -> Result<Vec<Read>, Error> {
+    let keys: Vec<_> = match snapshot {
+        Some(snapshot) => snapshot.manifest().tables.keys().cloned().collect(),
+        None => opened.tables().await?,
+    };
+    let stats = stream::iter(keys).map(async |key| {
+        let stats = match snapshot {
+            Some(snapshot) => snapshot.stats(&key).await,
+            None => opened.stats(&key).await,
+        };
+        (key, stats)
     });
-    Ok(stats.buffered(AT_ONCE).try_collect().await?)
+    let mut tables: Vec<Read> = stats.buffered(AT_ONCE).collect().await;
+    // One that was dropped in the meantime is none.
+    tables.retain(|(_, stats)| !matches!(stats, Err(Error::TableGone { .. })));
+    tables.sort_by_key(|(_, stats)| stats.as_ref().is_ok_and(|stats| due(stats).is_empty()));
+    Ok(tables)
+}
+
+/// What a daemon without a policy of its own would find to do, by its reasons.
+fn due(stats: &TableStats) -> Vec<&'static str> {
+    let policy = Policy::default();
+    let mut due = Vec::new();
+    let verdict = compaction::plan(stats, &policy.compaction, &Ask::default());
+    if let Verdict::Compact(_, reason) = verdict {
+        due.push(reason.as_str());
+    }
+    let verdict = indexing::plan(stats, &policy.index, Utc::now(), false);
+    if let IndexVerdict::Index(_, reason) = verdict {
+        due.push(reason.as_str());
+    }
+    due
 }
 
 fn small_fragments(stats: &TableStats) -> usize {
-    let small = CompactionPolicy::default().small_bytes;
+    let small = Policy::default().compaction.small_bytes;
     stats
         .fragments
         .iter()
@@ -46,19 +90,38 @@ fn small_fragments(stats: &TableStats) -> usize {
         .count()
 }
 
-fn say_table(uri: &str, snapshot: &Snapshot, tables: &[(TableKey, TableStats)]) {
-    let manifest = snapshot.manifest();
-    let name = manifest.schema.name.as_deref().unwrap_or("graph");
-    output::say(&format!("{name} at {uri}, manifest {}\n", manifest.number));
+fn unindexed_rows(stats: &TableStats) -> u64 {
+    let of_index = stats.indexes.iter().map(|i| i.unindexed_rows);
+    of_index.max().unwrap_or(0)
+}
+
+fn say_heading(uri: &str, snapshot: Option<&Snapshot>, tables: usize) {
+    let heading = match snapshot.map(Snapshot::manifest) {
+        Some(manifest) => {
+            let name = manifest.schema.name.as_deref().unwrap_or("graph");
+            format!("{name} at {uri}, manifest {}\n", manifest.number)
+        }
+        None => format!("directory at {uri}, {tables} tables\n"),
+    };
+    output::say(&heading);
+}
+
+fn say_tables(tables: &[Read]) {
     let rows = tables.iter().map(|(key, stats)| {
+        let stats = match stats {
+            Ok(stats) => stats,
+            Err(e) => return vec![key.to_string(), format!("cannot be read: {e}")],
+        };
         vec![
             key.to_string(),
             output::count(stats.rows()),
             stats.fragments.len().to_string(),
             small_fragments(stats).to_string(),
             output::count(stats.deleted_rows()),
+            output::count(unindexed_rows(stats)),
             output::bytes(stats.bytes()),
             stats.version.to_string(),
+            due(stats).join(", "),
         ]
     });
     let header = [
@@ -67,10 +130,16 @@ fn say_table(uri: &str, snapshot: &Snapshot, tables: &[(TableKey, TableStats)]) 
         "fragments",
         "small",
         "deleted",
+        "unindexed",
         "bytes",
         "version",
+        "due",
     ];
     output::say(&output::table(&header, rows.collect()));
+}
+
+fn say_queue(snapshot: &Snapshot) {
+    let manifest = snapshot.manifest();
     if manifest.queue.is_empty() {
         output::say("\nqueue: empty");
         return;
@@ -100,19 +169,35 @@ fn say_table(uri: &str, snapshot: &Snapshot, tables: &[(TableKey, TableStats)]) 
     }
 }
 
-fn say_json(uri: &str, snapshot: &Snapshot, tables: &[(TableKey, TableStats)]) -> Done {
-    let manifest = snapshot.manifest();
+fn say_json(uri: &str, snapshot: Option<&Snapshot>, tables: &[Read]) {
     let tables = tables.iter().map(|(key, stats)| {
-        let table = json!({
-            "rows": stats.rows(),
-            "fragments": stats.fragments.len(),
-            "small_fragments": small_fragments(stats),
-            "deleted_rows": stats.deleted_rows(),
-            "bytes": stats.bytes(),
-            "version": stats.version,
-        });
+        let table = match stats {
+            Ok(stats) => json!({
+                "rows": stats.rows(),
+                "fragments": stats.fragments.len(),
+                "small_fragments": small_fragments(stats),
+                "deleted_rows": stats.deleted_rows(),
+                "unindexed_rows": unindexed_rows(stats),
+                "indexes": stats.indexes,
+                "missing_indexes": stats.missing,
+                "bytes": stats.bytes(),
+                "version": stats.version,
+                "due": due(stats),
+            }),
+            Err(e) => json!({ "error": e.to_string() }),
+        };
         (key.to_string(), table)
     });
+    let tables: serde_json::Map<_, _> = tables.collect();
+    let status = match snapshot {
+        Some(snapshot) => json_of_graph(uri, snapshot, tables.into()),
+        None => json!({ "uri": uri, "kind": "directory", "tables": tables }),
+    };
+    output::say(&status.to_string());
+}
+
+fn json_of_graph(uri: &str, snapshot: &Snapshot, tables: Value) -> Value {
+    let manifest = snapshot.manifest();
     let now = Utc::now();
     let queue = manifest.queue.iter().map(|ticket| {
         json!({
@@ -127,14 +212,13 @@ fn say_json(uri: &str, snapshot: &Snapshot, tables: &[(TableKey, TableStats)]) -
             "waiting": Waiting::of(manifest, ticket).map(|w| w.told(now)),
         })
     });
-    let status = json!({
+    json!({
         "uri": uri,
+        "kind": "graph",
         "name": manifest.schema.name,
         "graph": manifest.graph,
         "manifest": manifest.number,
-        "tables": tables.collect::<serde_json::Map<_, _>>(),
+        "tables": tables,
         "queue": queue.collect::<Vec<_>>(),
-    });
-    output::say(&status.to_string());
-    Ok(())
+    })
 }

@@ -1,18 +1,19 @@
 //! What is done for a target beside its keeper's looks, so that it delays no tick: healing, the collection of old
-//! manifests, and the adoption of drift.
+//! manifests, the adoption of drift, and a look at sidecars that tells when healing does not do its work.
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use squire_config::{Daemon, Drift, Target};
-use squire_engine::{Drifted, Graph, TableKey};
+use squire_engine::{Drifted, Graph, ManifestRetention, TableKey};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Task};
 
-/// So many manifests stay, and with them the log.
-const KEPT_MANIFESTS: u64 = 1_000;
+/// Sidecars are looked at this often, or every second tick where that is shorter. However long the interval of healing is,
+/// and beside it: that one is left to age must show within minutes, also when healing hangs.
+const SIDECARS_EVERY: Duration = Duration::from_secs(15);
 
 /// The upkeep of one target.
 #[derive(Clone)]
@@ -44,12 +45,20 @@ impl Upkeep {
     async fn heal_once(&self) -> Duration {
         let (name, daemon) = (&self.target.name, &self.daemon);
         // Neither waits for the other to succeed.
-        if let Err(e) = self.graph.collect(KEPT_MANIFESTS).await {
+        let retention = ManifestRetention {
+            keep_manifests: self.target.policies.cleanup.keep_manifests,
+            ..ManifestRetention::default()
+        };
+        let collected = self.graph.collect(&retention).await;
+        self.metrics.upkept(name, Task::Collect, collected.is_ok());
+        if let Err(e) = collected {
             tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
         }
         match self.graph.heal().await {
             Ok(healed) => {
                 self.metrics.healed(name, &healed);
+                self.metrics
+                    .upkept(name, Task::Heal, healed.failed.is_empty());
                 tracing::debug!(target_name = %name, rolled_forward = healed.rolled_forward, aborted = healed.aborted, discarded = healed.discarded, orphans = healed.orphans, "looked for what the dead left behind");
                 for e in &healed.failed {
                     tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
@@ -58,8 +67,36 @@ impl Upkeep {
                 next_look(waits_for_time, daemon.heal_interval, daemon.lease)
             }
             Err(e) => {
+                self.metrics.upkept(name, Task::Heal, false);
                 tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
                 daemon.heal_interval
+            }
+        }
+    }
+
+    /// Looks at sidecars again and again.
+    pub(super) async fn watch_sidecars(self) {
+        let mut ticks = interval(SIDECARS_EVERY.min(self.daemon.tick * 2));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let look = self.look_at_sidecars();
+            self.unhurt("the look at sidecars", look).await;
+        }
+    }
+
+    async fn look_at_sidecars(&self) {
+        let name = &self.target.name;
+        let looked = self.graph.sidecars().await;
+        self.metrics.upkept(name, Task::Sidecars, looked.is_ok());
+        match looked {
+            Ok(sidecars) => self.metrics.sidecars(name, &sidecars),
+            Err(e) => {
+                tracing::warn!(target_name = %name, error = %e, "the sidecars could not be looked at; it is tried again");
             }
         }
     }
@@ -95,10 +132,13 @@ impl Upkeep {
         let look = match self.graph.drift().await {
             Ok(look) => look,
             Err(e) => {
+                self.metrics.upkept(name, Task::Drift, false);
                 tracing::error!(target_name = %name, error = %e, "the look for drift failed; it is tried again");
                 return;
             }
         };
+        self.metrics
+            .upkept(name, Task::Drift, look.failed.is_empty());
         for e in &look.failed {
             tracing::error!(target_name = %name, error = %e, "a table could not be looked at for drift; it is tried again");
         }

@@ -1,38 +1,90 @@
 //! Which fragments to rewrite together, by bytes.
 //!
-//! A fragment is a candidate when it is small, or when too many of its rows are deleted. Candidates are packed,
-//! in the table's order, into groups of about the target size, and each group becomes one fragment. The plan is a
-//! fixed point: what was just compacted is no candidate, whatever the width of its rows.
+//! A fragment is **small** below a number of bytes, and **riddled** when too many of its rows are deleted. Small
+//! fragments fall into **tiers** by their size. When there are enough in one tier they become one fragment, which
+//! belongs to a higher tier: so a row is rewritten about once for each tier, however long the table grows, and a large
+//! fragment is not rewritten for the sake of a few tiny ones. A riddled fragment is rewritten at once, alone or with
+//! others. The plan is a fixed point: what was just compacted is no candidate, whatever the width of its rows.
+//!
+//! Where a table's rows lie does not matter much to Lance. What indexes cover does: fragments that are covered
+//! differently never become one.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
+use super::{Ask, tiers};
 use crate::table::stats::{FragmentStats, TableStats};
+
+/// A fragment that writers touch just now is rewritten all the same when more of it is deleted than this: by then, its
+/// readers and its writers carry more dead rows than live ones.
+pub const HOT_DELETED_FRACTION: f64 = 0.5;
+/// What one file fewer is worth to each reader of a table: what it could read in the time of opening one.
+pub const FILE_BYTES: u64 = 1 << 20;
+/// So few deleted rows are no reason, unless they are many bytes.
+const FEW_DELETED: u64 = 20;
+/// Deleted rows of so many bytes are a reason, however few.
+const MUCH_DELETED: u64 = 1 << 20;
 
 /// When and how a table is compacted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompactionPolicy {
+    /// Whether tables are compacted at all.
+    pub enabled: bool,
+    /// Never again on one table before this has passed, forced or not, nor before as much time as the last one took.
+    pub interval_floor: Duration,
     /// What a fragment should grow to, in bytes of data files.
     pub target_bytes: u64,
     /// Below this many bytes a fragment is small.
     pub small_bytes: u64,
-    /// So many small fragments make a table due.
+    /// So many small fragments of one tier make a table due. Sizes in one tier differ by this factor (2 to 16).
     pub min_small_fragments: usize,
-    /// A fragment with a larger share of deleted rows, 0 to 1, makes a table due.
+    /// A fragment with a larger share of deleted rows, 0 to 1, makes a table due; a handful of small rows does not.
     pub max_deleted_fraction: f64,
     /// One operation reads at most this many bytes; a single larger fragment is left alone.
     pub max_source_bytes: u64,
+    /// From so many small fragments on, windows and paces do not hold the table back; a pause does.
+    pub emergency_small_fragments: usize,
 }
 
 impl Default for CompactionPolicy {
     fn default() -> Self {
         let target_bytes = 256 << 20;
         Self {
+            enabled: true,
+            interval_floor: Duration::from_secs(1),
             target_bytes,
             small_bytes: target_bytes / 2,
             min_small_fragments: 8,
             max_deleted_fraction: 0.1,
             max_source_bytes: 4 << 30,
+            emergency_small_fragments: 1_000,
         }
+    }
+}
+
+impl CompactionPolicy {
+    /// Whether a fragment is known to be small.
+    pub fn is_small(&self, fragment: &FragmentStats) -> bool {
+        !fragment.unmeasured && fragment.live_bytes() < self.small_bytes
+    }
+
+    /// Whether too large a share of a fragment's rows is deleted.
+    pub fn is_thinned(&self, fragment: &FragmentStats) -> bool {
+        fragment.deleted_fraction() > self.max_deleted_fraction
+    }
+
+    /// Whether a fragment is thinned, and by so much that it makes a table due.
+    pub fn is_riddled(&self, fragment: &FragmentStats) -> bool {
+        let dead = fragment.bytes - fragment.live_bytes();
+        self.is_thinned(fragment) && (fragment.deleted >= FEW_DELETED || dead >= MUCH_DELETED)
+    }
+
+    /// So many small fragments at most a table at rest has, for each way in which indexes cover them.
+    pub fn small_at_rest(&self) -> usize {
+        tiers::count(self) * (tiers::least(self) - 1)
     }
 }
 
@@ -45,12 +97,25 @@ pub struct Group {
     pub rows: u64,
     /// Bytes that the rewrite reads.
     pub bytes: u64,
+    /// Bytes that it is expected to leave.
+    pub live_bytes: u64,
+}
+
+impl Group {
+    /// What the rewrite spares every later reader, in bytes: files that it need not open, dead rows that it need not
+    /// read.
+    pub fn saved(&self) -> u64 {
+        let fewer = self.fragments.len().saturating_sub(1) as u64;
+        let dead = self.bytes.saturating_sub(self.live_bytes);
+        FILE_BYTES.saturating_mul(fewer).saturating_add(dead)
+    }
 }
 
 /// What the planner says of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Rewrite these groups, because of this.
+    /// Rewrite these groups, because of this. They do not depend on each other, and come best first: who commits one
+    /// after the other has most of the benefit early.
     Compact(Vec<Group>, Reason),
     /// Leave it alone, because of this.
     Skip(Skip),
@@ -63,6 +128,8 @@ pub enum Reason {
     SmallFragments,
     /// A fragment has more deleted rows than allowed.
     DeletedRows,
+    /// It has so many small fragments that windows and paces do not hold it back.
+    Emergency,
     /// Somebody said so, or the cron did: thresholds do not count.
     Forced,
 }
@@ -71,6 +138,7 @@ impl Reason {
     /// The reason as logs, metrics and the status spell it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Emergency => "emergency",
             Self::SmallFragments => "small_fragments",
             Self::DeletedRows => "deleted_rows",
             Self::Forced => "forced",
@@ -83,10 +151,16 @@ impl Reason {
 pub enum Skip {
     /// Nothing about its layout could be better.
     Tidy,
-    /// Fewer small fragments than the threshold, and few deleted rows.
+    /// Fewer small fragments of one size than the threshold, and few deleted rows.
     BelowThreshold,
     /// Every candidate is larger than one operation may read.
     TooLarge,
+    /// The writer of every candidate left no record of its rows or its bytes. A budget could not count them.
+    Unmeasured,
+    /// It is due, but each group by now reads more than the job was given. It is planned anew.
+    Outgrown,
+    /// It would be due, but for fragments that writers touch just now.
+    Hot,
 }
 
 impl Skip {
@@ -96,6 +170,9 @@ impl Skip {
             Self::Tidy => "tidy",
             Self::BelowThreshold => "below_threshold",
             Self::TooLarge => "too_large",
+            Self::Unmeasured => "unmeasured",
+            Self::Outgrown => "outgrown",
+            Self::Hot => "hot",
         }
     }
 }
@@ -112,221 +189,152 @@ impl fmt::Display for Skip {
     }
 }
 
-/// Plans the compaction of one table. `forced` leaves the thresholds aside, not the sizes.
-pub fn plan(stats: &TableStats, policy: &CompactionPolicy, forced: bool) -> Verdict {
-    let small = |f: &&FragmentStats| f.live_bytes() < policy.small_bytes;
-    let riddled = |f: &&FragmentStats| f.deleted_fraction() > policy.max_deleted_fraction;
-    let candidates: Vec<_> = stats
+/// Plans the compaction of one table.
+pub fn plan(stats: &TableStats, policy: &CompactionPolicy, ask: &Ask) -> Verdict {
+    let small = stats.fragments.iter().filter(|f| policy.is_small(f));
+    let emergency = small.count() >= policy.emergency_small_fragments;
+    let due = |hot: &BTreeSet<u64>| due(stats, hot, policy, ask, emergency);
+    let skip = match due(&ask.hot) {
+        Ok((groups, reason)) => return Verdict::Compact(groups, reason),
+        Err(skip) => skip,
+    };
+    let held_back = !ask.hot.is_empty() && due(&BTreeSet::new()).is_ok();
+    Verdict::Skip(if held_back { Skip::Hot } else { skip })
+}
+
+/// Whether the same ask would find more to do once these groups are rewritten, as far as that can be foreseen: one
+/// operation reads so many bytes only, and what it leaves may fill further tiers.
+pub(crate) fn leaves_more(
+    stats: &TableStats,
+    groups: &[Group],
+    policy: &CompactionPolicy,
+    ask: &Ask,
+) -> bool {
+    let next = Ask {
+        max_bytes: None,
+        ..ask.clone()
+    };
+    matches!(
+        plan(&after(stats, groups), policy, &next),
+        Verdict::Compact(..)
+    )
+}
+
+/// What a table looks like once the groups are rewritten, if its indexes follow.
+pub(super) fn after(stats: &TableStats, groups: &[Group]) -> TableStats {
+    let sources: BTreeSet<_> = groups.iter().flat_map(|g| &g.fragments).collect();
+    let (read, mut fragments): (Vec<FragmentStats>, Vec<_>) = stats
         .fragments
         .iter()
-        .filter(|f| small(f) || riddled(f))
-        .copied()
-        .collect();
-    let groups = pack(&candidates, policy);
-    let readable = candidates
+        .partition(|f| sources.contains(&f.id));
+    let coverages: BTreeMap<_, _> = read.iter().map(|f| (f.id, f.coverage)).collect();
+    let next = stats.fragments.iter().map(|f| f.id + 1).max().unwrap_or(0);
+    let groups = groups.iter().filter(|group| group.rows > 0);
+    fragments.extend((next..).zip(groups).map(|(id, group)| {
+        FragmentStats {
+            id,
+            rows: group.rows,
+            deleted: 0,
+            bytes: group.live_bytes,
+            unmeasured: false,
+            coverage: group
+                .fragments
+                .first()
+                .and_then(|id| coverages.get(id).copied())
+                .unwrap_or(0),
+        }
+    }));
+    TableStats {
+        fragments,
+        ..stats.clone()
+    }
+}
+
+fn due(
+    stats: &TableStats,
+    hot: &BTreeSet<u64>,
+    policy: &CompactionPolicy,
+    ask: &Ask,
+    emergency: bool,
+) -> Result<(Vec<Group>, Reason), Skip> {
+    let left_to_writers =
+        |f: &&FragmentStats| hot.contains(&f.id) && f.deleted_fraction() <= HOT_DELETED_FRACTION;
+    let (unmeasured, measured): (Vec<&FragmentStats>, Vec<&FragmentStats>) = stats
+        .fragments
         .iter()
-        .any(|f| f.bytes <= policy.max_source_bytes);
+        .filter(|f| !left_to_writers(f))
+        .partition(|f| f.unmeasured);
+    let candidates = measured
+        .into_iter()
+        .filter(|f| policy.is_small(f) || policy.is_thinned(f));
+    let (readable, too_large): (Vec<_>, Vec<_>) =
+        candidates.partition(|f| f.bytes <= policy.max_source_bytes);
+    let tidied = tiers::as_few_as_possible(&readable, policy);
+    let mut groups = if ask.forced {
+        tidied.clone()
+    } else {
+        tiers::by_size(&readable, policy)
+    };
+    if emergency && groups.is_empty() {
+        groups.clone_from(&tidied);
+    }
     if groups.is_empty() {
-        return Verdict::Skip(if candidates.is_empty() || readable {
+        return Err(if readable.is_empty() && !too_large.is_empty() {
+            Skip::TooLarge
+        } else if readable.is_empty() && !unmeasured.is_empty() {
+            Skip::Unmeasured
+        } else if tidied.is_empty() {
             Skip::Tidy
         } else {
-            Skip::TooLarge
+            Skip::BelowThreshold
         });
     }
-    let reason = if forced {
-        Reason::Forced
-    } else if stats.fragments.iter().any(|f| riddled(&f)) {
-        Reason::DeletedRows
-    } else if candidates.len() >= policy.min_small_fragments {
-        Reason::SmallFragments
-    } else {
-        return Verdict::Skip(Skip::BelowThreshold);
-    };
-    Verdict::Compact(groups, reason)
-}
-
-/// Packs candidates into groups that are worth a rewrite, up to the bytes that one operation may read. Fragments
-/// that indexes cover differently never share a group.
-fn pack(candidates: &[FragmentStats], policy: &CompactionPolicy) -> Vec<Group> {
-    let mut groups = Vec::new();
-    let mut open: BTreeMap<u32, Vec<FragmentStats>> = BTreeMap::new();
-    let mut read = 0_u64;
-    for fragment in candidates {
-        if read.saturating_add(fragment.bytes) > policy.max_source_bytes {
-            continue;
-        }
-        read += fragment.bytes;
-        let filling = open.entry(fragment.coverage).or_default();
-        filling.push(*fragment);
-        let live: u64 = filling.iter().map(FragmentStats::live_bytes).sum();
-        if live >= policy.target_bytes {
-            groups.extend(group(filling, policy));
-            filling.clear();
+    best(&mut groups, policy.max_source_bytes);
+    if let Some(most) = ask.max_bytes {
+        fitting(&mut groups, most);
+        if groups.is_empty() {
+            return Err(Skip::Outgrown);
         }
     }
-    groups.extend(open.values().filter_map(|filling| group(filling, policy)));
-    groups
+    let reason = if emergency {
+        Reason::Emergency
+    } else if ask.forced {
+        Reason::Forced
+    } else if readable.iter().any(|f| policy.is_riddled(f)) {
+        Reason::DeletedRows
+    } else {
+        Reason::SmallFragments
+    };
+    Ok((groups, reason))
 }
 
-fn group(fragments: &[FragmentStats], policy: &CompactionPolicy) -> Option<Group> {
-    let riddled = |f: &FragmentStats| f.deleted_fraction() > policy.max_deleted_fraction;
-    let gains = fragments.len() > 1 || fragments.iter().any(riddled);
-    gains.then(|| Group {
-        fragments: fragments.iter().map(|f| f.id).collect(),
-        rows: fragments
-            .iter()
-            .map(|f| f.rows - f.deleted.min(f.rows))
-            .sum(),
-        bytes: fragments.iter().map(|f| f.bytes).sum(),
-    })
+/// Puts the groups that save most for what they cost first, and leaves as many as one operation may read, and one in
+/// any case. The others follow in the next ones.
+fn best(groups: &mut Vec<Group>, most: u64) {
+    let gain = |g: &Group| (u128::from(g.saved()) << 20) / (u128::from(g.bytes) + 1);
+    groups.sort_by_cached_key(|g| (std::cmp::Reverse(gain(g)), g.fragments.first().copied()));
+    fitting_or_first(groups, most);
+}
+
+/// Leaves as many groups as so many bytes allow; when none is so small, the first alone.
+pub(super) fn fitting_or_first(groups: &mut Vec<Group>, most: u64) {
+    let first = groups.first().cloned();
+    fitting(groups, most);
+    if groups.is_empty() {
+        groups.extend(first);
+    }
+}
+
+/// Leaves as many groups as so many bytes allow.
+fn fitting(groups: &mut Vec<Group>, most: u64) {
+    let mut read = 0_u64;
+    groups.retain(|group| {
+        let fits = read.saturating_add(group.bytes) <= most;
+        read += if fits { group.bytes } else { 0 };
+        fits
+    });
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const MIB: u64 = 1 << 20;
-
-    fn fragment(id: u64, rows: u64, deleted: u64, bytes: u64) -> FragmentStats {
-        FragmentStats {
-            id,
-            rows,
-            deleted,
-            bytes,
-            coverage: 0,
-        }
-    }
-
-    fn stats(fragments: Vec<FragmentStats>) -> TableStats {
-        TableStats {
-            version: 1,
-            fragments,
-        }
-    }
-
-    /// What the table looks like once the groups are rewritten, in the worst case: bytes follow live rows.
-    fn rewritten(before: &TableStats, groups: &[Group]) -> TableStats {
-        let mut fragments = before.fragments.clone();
-        for (n, group) in groups.iter().enumerate() {
-            let of = |f: &&FragmentStats| group.fragments.contains(&f.id);
-            let bytes = fragments
-                .iter()
-                .filter(of)
-                .map(FragmentStats::live_bytes)
-                .sum();
-            fragments.retain(|f| !group.fragments.contains(&f.id));
-            if group.rows > 0 {
-                fragments.push(fragment(1_000_000 + n as u64, group.rows, 0, bytes));
-            }
-        }
-        stats(fragments)
-    }
-
-    #[test]
-    fn small_fragments_become_one() {
-        let before = stats((0..100).map(|id| fragment(id, 100, 0, 10_000)).collect());
-        let Verdict::Compact(groups, reason) = plan(&before, &CompactionPolicy::default(), false)
-        else {
-            panic!("100 small fragments are due")
-        };
-        assert_eq!((groups.len(), reason), (1, Reason::SmallFragments));
-        assert_eq!(groups[0].rows, 10_000);
-    }
-
-    #[test]
-    fn fragments_that_indexes_cover_differently_do_not_become_one() {
-        let covered = |id| FragmentStats {
-            coverage: u32::from(id < 6),
-            ..fragment(u64::from(id), 100, 0, 10_000)
-        };
-        let before = stats((0..16_u8).map(covered).collect());
-        let Verdict::Compact(groups, _) = plan(&before, &CompactionPolicy::default(), false) else {
-            panic!("16 small fragments are due")
-        };
-        let sizes: Vec<_> = groups.iter().map(|g| g.fragments.len()).collect();
-        assert_eq!(sizes, [10, 6]);
-    }
-
-    #[test]
-    fn wide_rows_are_not_merged_again_and_again() {
-        // Few rows, many bytes: by rows these would be tiny for ever.
-        let before = stats(
-            (0..20)
-                .map(|id| fragment(id, 1_000, 0, 200 * MIB))
-                .collect(),
-        );
-        let verdict = plan(&before, &CompactionPolicy::default(), true);
-        assert_eq!(verdict, Verdict::Skip(Skip::Tidy));
-    }
-
-    #[test]
-    fn a_fragment_full_of_deleted_rows_is_rewritten_alone() {
-        let before = stats(vec![fragment(0, 1_000, 500, 300 * MIB)]);
-        let verdict = plan(&before, &CompactionPolicy::default(), false);
-        assert!(matches!(verdict, Verdict::Compact(_, Reason::DeletedRows)));
-    }
-
-    #[test]
-    fn a_lone_small_fragment_is_tidy_and_a_few_are_below_the_threshold() {
-        let policy = CompactionPolicy::default();
-        let few = |n| stats((0..n).map(|id| fragment(id, 10, 0, 100)).collect());
-        assert_eq!(plan(&few(1), &policy, true), Verdict::Skip(Skip::Tidy));
-        assert_eq!(
-            plan(&few(3), &policy, false),
-            Verdict::Skip(Skip::BelowThreshold)
-        );
-        assert!(matches!(
-            plan(&few(3), &policy, true),
-            Verdict::Compact(_, Reason::Forced)
-        ));
-    }
-
-    #[test]
-    fn a_fragment_larger_than_one_operation_may_read_is_left_alone() {
-        let policy = CompactionPolicy {
-            max_source_bytes: MIB,
-            ..CompactionPolicy::default()
-        };
-        let before = stats(vec![fragment(0, 10, 9, 2 * MIB)]);
-        assert_eq!(plan(&before, &policy, true), Verdict::Skip(Skip::TooLarge));
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_just_compacted_is_no_candidate(
-            fragments in prop::collection::vec((1..5_000_u64, 0..100_u64, 1..400 * MIB), 0..60),
-            forced in any::<bool>(),
-        ) {
-            let policy = CompactionPolicy { max_source_bytes: u64::MAX, ..CompactionPolicy::default() };
-            let fragments = fragments.into_iter().enumerate().map(|(id, (rows, deleted, bytes))| {
-                fragment(id as u64, rows, rows * deleted / 100, bytes)
-            });
-            let before = stats(fragments.collect());
-            if let Verdict::Compact(groups, _) = plan(&before, &policy, forced) {
-                let after = rewritten(&before, &groups);
-                prop_assert!(matches!(plan(&after, &policy, forced), Verdict::Skip(_)), "{after:?}");
-            }
-        }
-
-        #[test]
-        fn a_plan_never_reads_more_than_it_may_and_no_fragment_twice(
-            fragments in prop::collection::vec((1..5_000_u64, 0..100_u64, 1..400 * MIB), 0..60),
-            max_source_bytes in 1..3_000 * MIB,
-        ) {
-            let policy = CompactionPolicy { max_source_bytes, ..CompactionPolicy::default() };
-            let fragments = fragments.into_iter().enumerate().map(|(id, (rows, deleted, bytes))| {
-                fragment(id as u64, rows, rows * deleted / 100, bytes)
-            });
-            if let Verdict::Compact(groups, _) = plan(&stats(fragments.collect()), &policy, true) {
-                prop_assert!(groups.iter().map(|g| g.bytes).sum::<u64>() <= max_source_bytes);
-                let mut ids: Vec<_> = groups.iter().flat_map(|g| &g.fragments).collect();
-                let all = ids.len();
-                ids.sort_unstable();
-                ids.dedup();
-                prop_assert_eq!(ids.len(), all);
-            }
-        }
-    }
-}
+#[path = "compaction_tests.rs"]
+mod tests;

@@ -1,61 +1,254 @@
 //! Judgement: what to do with a table's layout, and when. Pure functions over statistics, policy, history and
 //! clock; nothing here asks a store.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | this file | the words: duties, policies, decisions |
+//! | [`plan`](plan()) | which jobs are due, of all tables of a target, and which comes first |
+//! | [`compaction`] | which fragments to rewrite together |
+//! | [`indexing`] | which indexes to bring up to date, and how |
+//! | [`cleanup`] | which versions to remove |
+//! | [`heat`] | which fragments writers touch just now |
+//! | [`history`] | what happened to a table so far, and its back-off |
+//! | [`pace`] | bytes an hour, and how much of the time |
+//! | [`window`] | times of the week |
+//! | [`looks`] | when to look at a table again |
+//! | [`pause`] | what a person wants left alone for a while |
+//!
+//! `docs/planner.md` says how it judges, with every threshold and every reason.
 
+pub mod cleanup;
 pub mod compaction;
+pub mod heat;
+pub mod history;
+pub mod indexing;
+pub mod looks;
+pub mod pace;
+pub mod pause;
+mod plan;
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod scenario_tests;
+#[cfg(test)]
+mod simulation_tests;
+mod tiers;
+pub mod window;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
-use crate::table::stats::TableStats;
-use compaction::{CompactionPolicy, Reason, Verdict};
+use chrono::{DateTime, NaiveDateTime, Utc};
 
-/// The first pause after a lost rewrite, doubled by every further one.
-const FIRST_BACK_OFF: Duration = Duration::from_secs(5);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(600);
+use crate::{
+    names::TableKey,
+    table::stats::{TableStats, VersionInfo},
+};
+use cleanup::{CleanupPolicy, Protected};
+use compaction::CompactionPolicy;
+pub use history::{DutyHistory, History};
+use indexing::IndexPolicy;
+use pace::Pace;
+pub use plan::plan;
+use window::Windows;
 
-/// What is allowed for a table, besides the sizes of [`CompactionPolicy`].
-#[derive(Clone, Debug, PartialEq)]
+/// What is done for a table. No two at once on one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Duty {
+    /// Fragments are rewritten.
+    Compaction,
+    /// Indexes are brought up to date.
+    Index,
+    /// Versions are removed.
+    Cleanup,
+}
+
+impl Duty {
+    /// All of them, in the order in which they are done where nothing else decides.
+    pub const ALL: [Self; 3] = [Self::Compaction, Self::Index, Self::Cleanup];
+
+    /// The duty as config, logs, metrics and the status spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Compaction => "compaction",
+            Self::Index => "index",
+            Self::Cleanup => "cleanup",
+        }
+    }
+}
+
+impl fmt::Display for Duty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What is asked of one run of a duty, besides the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// Thresholds are left aside; sizes and retention are not.
+    pub forced: bool,
+    /// Fragments to leave alone, because writers touch them just now.
+    pub hot: BTreeSet<u64>,
+    /// A compaction reads at most so many bytes: what a budget has room for.
+    pub max_bytes: Option<u64>,
+}
+
+impl Ask {
+    /// Thresholds are left aside.
+    pub fn forced() -> Self {
+        Self {
+            forced: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// What time it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// On the caller's monotonic clock, as a [`History`] is.
+    pub monotonic: Duration,
+    /// For the age of versions.
+    pub wall: DateTime<Utc>,
+    /// On the clock on the wall, for windows.
+    pub local: NaiveDateTime,
+}
+
+/// How one table is maintained.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
-    /// Whether compaction is on.
-    pub enabled: bool,
-    /// Never again on one table before this has passed, forced or not.
-    pub interval_floor: Duration,
-    /// Sizes and thresholds.
+    /// Fragments.
     pub compaction: CompactionPolicy,
+    /// Indexes.
+    pub index: IndexPolicy,
+    /// Versions.
+    pub cleanup: CleanupPolicy,
+    /// How fast.
+    pub pace: Pace,
+    /// When.
+    pub windows: Windows,
 }
 
-/// What happened to a table so far. Times are on the caller's monotonic clock, since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct History {
-    /// When the last job on it ended, however it ended.
-    pub last_end: Option<Duration>,
-    /// Failures and lost rewrites in a row.
-    pub losses: u32,
-    /// Whether a job is at work on it.
-    pub running: bool,
+/// What the planner is told of one table.
+#[derive(Clone, Copy, Debug)]
+pub struct TableView<'a> {
+    /// Its key.
+    pub key: &'a TableKey,
+    /// Its layout.
+    pub stats: &'a TableStats,
+    /// Its versions; nothing when they were not listed lately.
+    pub versions: Option<&'a [VersionInfo]>,
+    /// What cleanup must leave.
+    pub protected: &'a Protected,
+    /// How it is maintained.
+    pub policy: &'a Policy,
+    /// What happened to it so far.
+    pub history: &'a History,
+    /// Fragments that writers touch just now, see [`heat::Heat::hot`].
+    pub hot: &'a BTreeSet<u64>,
+    /// Duties whose thresholds do not count, because somebody or the cron said so.
+    pub forced: &'a BTreeSet<Duty>,
+    /// Whether a person wants it left alone, see [`pause::Pauses::until`].
+    pub paused: bool,
 }
 
-/// What to do with a table now.
+/// What is to be done for a target's tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What was decided about each duty of each table, in the order of keys and duties.
+    pub decisions: Vec<Decided>,
+    /// The jobs, best first; of one table at most one. A caller with fewer places takes the first ones.
+    pub jobs: Vec<Job>,
+}
+
+/// What was decided about one duty of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The table.
+    pub table: TableKey,
+    /// The duty.
+    pub duty: Duty,
+    /// What to do.
+    pub decision: Decision,
+}
+
+/// One run of a duty on a table. The executor plans again on fresh statistics, with the same functions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The table.
+    pub table: TableKey,
+    /// The duty.
+    pub duty: Duty,
+    /// Why it is due.
+    pub reason: Reason,
+    /// Bytes that it is expected to rewrite.
+    pub bytes: u64,
+    /// What the executor is asked, besides the policy.
+    pub ask: Ask,
+    /// Other duties of the table that are due, and wait for this job.
+    pub ahead_of: Vec<Duty>,
+}
+
+/// What to do about one duty of a table now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// Compact it, because of this.
+    /// Do it, because of this.
     Act(Reason),
-    /// Leave it alone, because of this.
+    /// Leave it, because of this.
     Skip(Skip),
 }
 
-/// Why nothing is done about a table now.
+/// Why a duty is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Of a compaction.
+    Compaction(compaction::Reason),
+    /// Of index upkeep.
+    Index(indexing::Reason),
+    /// Of a cleanup.
+    Cleanup(cleanup::Reason),
+}
+
+impl Reason {
+    /// The reason as logs, metrics and the status spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Compaction(reason) => reason.as_str(),
+            Self::Index(reason) => reason.as_str(),
+            Self::Cleanup(reason) => reason.as_str(),
+        }
+    }
+}
+
+/// Why a duty is left now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Skip {
     /// The policy says so.
     Disabled,
-    /// A job is at work on it.
+    /// A job is at work on the table.
     Running,
+    /// A person wants it left alone for a while.
+    Paused,
+    /// It is none of the times at which the table may be maintained.
+    OutsideWindow,
+    /// It is a time at which the table must not be maintained.
+    Blackout,
+    /// The bytes of this hour are spent, of the table or of the target.
+    Budget,
+    /// The rest after the last job has not passed, of the table or of the target.
+    Intensity,
     /// The interval floor has not passed.
     IntervalFloor,
-    /// The last rewrites were lost or failed.
+    /// The last jobs were lost or failed.
     BackOff,
-    /// Its layout gives no reason.
-    Layout(compaction::Skip),
+    /// This duty of the table goes first.
+    Waits(Duty),
+    /// The layout of its fragments gives no reason.
+    Compaction(compaction::Skip),
+    /// Its indexes give no reason.
+    Index(indexing::Skip),
+    /// Its versions give no reason.
+    Cleanup(cleanup::Skip),
 }
 
 impl Skip {
@@ -64,144 +257,49 @@ impl Skip {
         match self {
             Self::Disabled => "disabled",
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::OutsideWindow => "outside_window",
+            Self::Blackout => "blackout",
+            Self::Budget => "budget",
+            Self::Intensity => "intensity",
             Self::IntervalFloor => "interval_floor",
             Self::BackOff => "back_off",
-            Self::Layout(skip) => skip.as_str(),
+            Self::Waits(Duty::Compaction) => "waits_for_compaction",
+            Self::Waits(Duty::Index) => "waits_for_index",
+            Self::Waits(Duty::Cleanup) => "waits_for_cleanup",
+            Self::Compaction(skip) => skip.as_str(),
+            Self::Index(skip) => skip.as_str(),
+            Self::Cleanup(skip) => skip.as_str(),
         }
     }
 
-    /// Whether time alone can lift it, so that the table must be looked at again although it did not change.
+    /// Whether the duty is due and only held back, until time lifts it: what was forced is still to be done.
     pub const fn passes(self) -> bool {
-        matches!(self, Self::Running | Self::IntervalFloor | Self::BackOff)
+        match self {
+            Self::Running
+            | Self::Paused
+            | Self::OutsideWindow
+            | Self::Blackout
+            | Self::Budget
+            | Self::Intensity
+            | Self::IntervalFloor
+            | Self::BackOff
+            | Self::Waits(_)
+            | Self::Compaction(compaction::Skip::Hot | compaction::Skip::Outgrown)
+            | Self::Cleanup(cleanup::Skip::Unlisted) => true,
+            Self::Disabled | Self::Compaction(_) | Self::Index(_) | Self::Cleanup(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// Decides about one table. `forced` leaves the thresholds aside, not the floor, the back-off or the sizes.
-pub fn decide(
-    stats: &TableStats,
-    policy: &Policy,
-    history: &History,
-    now: Duration,
-    forced: bool,
-) -> Decision {
-    if !policy.enabled {
-        return Decision::Skip(Skip::Disabled);
-    }
-    let reason = match compaction::plan(stats, &policy.compaction, forced) {
-        Verdict::Skip(skip) => return Decision::Skip(Skip::Layout(skip)),
-        Verdict::Compact(_, reason) => reason,
-    };
-    if history.running {
-        return Decision::Skip(Skip::Running);
-    }
-    let since = history.last_end.map(|end| now.saturating_sub(end));
-    if since.is_some_and(|since| since < back_off(history.losses)) {
-        return Decision::Skip(Skip::BackOff);
-    }
-    if since.is_some_and(|since| since < policy.interval_floor) {
-        return Decision::Skip(Skip::IntervalFloor);
-    }
-    Decision::Act(reason)
-}
-
-fn back_off(losses: u32) -> Duration {
-    match losses {
-        0 => Duration::ZERO,
-        n => FIRST_BACK_OFF
-            .saturating_mul(2_u32.saturating_pow(n - 1))
-            .min(LONGEST_BACK_OFF),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::stats::FragmentStats;
-
-    fn fragmented() -> TableStats {
-        let fragment = |id| FragmentStats {
-            id,
-            rows: 10,
-            deleted: 0,
-            bytes: 1_000,
-            coverage: 0,
-        };
-        TableStats {
-            version: 1,
-            fragments: (0..50).map(fragment).collect(),
-        }
-    }
-
-    fn policy() -> Policy {
-        Policy {
-            enabled: true,
-            interval_floor: Duration::from_secs(30),
-            compaction: CompactionPolicy::default(),
-        }
-    }
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_fragmented_table_is_due_and_a_disabled_one_is_not() {
-        let history = History::default();
-        let decision = decide(&fragmented(), &policy(), &history, at(0), false);
-        assert_eq!(decision, Decision::Act(Reason::SmallFragments));
-        let off = Policy {
-            enabled: false,
-            ..policy()
-        };
-        let decision = decide(&fragmented(), &off, &history, at(0), true);
-        assert_eq!(decision, Decision::Skip(Skip::Disabled));
-    }
-
-    #[test]
-    fn one_table_never_has_two_jobs() {
-        let history = History {
-            running: true,
-            ..History::default()
-        };
-        let decision = decide(&fragmented(), &policy(), &history, at(0), true);
-        assert_eq!(decision, Decision::Skip(Skip::Running));
-    }
-
-    #[test]
-    fn the_interval_floor_holds_even_when_forced_and_passes() {
-        let history = History {
-            last_end: Some(at(100)),
-            ..History::default()
-        };
-        let decide = |now| decide(&fragmented(), &policy(), &history, at(now), true);
-        assert_eq!(decide(129), Decision::Skip(Skip::IntervalFloor));
-        assert_eq!(decide(130), Decision::Act(Reason::Forced));
-    }
-
-    #[test]
-    fn lost_rewrites_back_off_further_and_further() {
-        let lost = |losses| History {
-            last_end: Some(at(0)),
-            losses,
-            running: false,
-        };
-        let floorless = Policy {
-            interval_floor: Duration::ZERO,
-            ..policy()
-        };
-        let decide = |losses, now| decide(&fragmented(), &floorless, &lost(losses), at(now), false);
-        assert_eq!(decide(1, 4), Decision::Skip(Skip::BackOff));
-        assert!(matches!(decide(1, 5), Decision::Act(_)));
-        assert_eq!(decide(4, 39), Decision::Skip(Skip::BackOff));
-        assert!(
-            matches!(decide(40, 600), Decision::Act(_)),
-            "never longer than ten minutes"
-        );
     }
 }

@@ -5,6 +5,7 @@
 //! | this file | the state that one manifest object holds |
 //! | [`transition`] | the pure functions from one manifest to the next |
 //! | `structure` | what a schema apply changes besides pins |
+//! | `removal` | transitions that let something go |
 //! | `refusal` | why a manifest refuses a transition |
 //! | `codec` | a manifest as bytes |
 //! | `register` | the numbered objects: the only place that reads and writes manifests |
@@ -15,6 +16,7 @@ mod batch;
 mod codec;
 mod refusal;
 mod register;
+mod removal;
 mod structure;
 pub mod transition;
 mod voice;
@@ -133,6 +135,17 @@ pub enum OperationKind {
 }
 
 impl OperationKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::SchemaApply,
+        Self::Load,
+        Self::Delete,
+        Self::Compact,
+        Self::Index,
+        Self::Cleanup,
+        Self::Repair,
+    ];
+
     /// Whether the operation changes layout only. A physical operation never fails, blocks or delays a
     /// logical one.
     pub const fn is_physical(self) -> bool {

@@ -56,6 +56,19 @@ pub enum Refusal {
         /// As published.
         pin: u64,
     },
+    /// The operation was staged so long ago that cleanup may have taken its files for left over.
+    #[error("the operation was staged too long ago to take place")]
+    Outdated,
+    /// Cleanup may not pass the pin.
+    #[error("versions of {table} below {below} cannot go: {pin} is the pin")]
+    PastPin {
+        /// The table.
+        table: TableKey,
+        /// As asked for.
+        below: u64,
+        /// As published.
+        pin: u64,
+    },
     /// The operation has ended.
     #[error("the operation has ended: {0:?}")]
     Ended(Ending),
@@ -102,6 +115,7 @@ impl Refusal {
                 | Self::BaseBehindPin { .. }
                 | Self::AnotherTable { .. }
                 | Self::Stale { .. }
+                | Self::Outdated
                 | Self::Quarantined { .. }
                 | Self::Ended(Ending::Aborted)
                 | Self::NoTicket

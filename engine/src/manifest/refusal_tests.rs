@@ -436,6 +436,31 @@ fn collection_keeps_the_newest_manifest_and_takes_nothing_back() {
 }
 
 #[test]
+fn versions_go_only_below_the_pin_of_a_table_on_which_nothing_is_decided() {
+    let cleaning = |m: &Manifest, below| clean(m, &key(0), &m.tables[&key(0)].path, below, &by());
+    let m = after(&[&entering(0)]);
+    let Ok(Step::Next(next)) = cleaning(&m, 5) else {
+        panic!("who waits stages at the pin or later")
+    };
+    assert_eq!((&next.tables, &next.queue), (&m.tables, &m.queue));
+    assert_eq!(next.change.kind, Some(OperationKind::Cleanup));
+    let past = Refusal::PastPin {
+        table: key(0),
+        below: 6,
+        pin: 5,
+    };
+    assert_eq!(refusal(cleaning(&m, 6)), past);
+    let other = clean(&m, &key(0), "other.lance", 5, &by());
+    assert_eq!(refusal(other), Refusal::AnotherTable { table: key(0) });
+    let decided = after(&[&entering(0), &deciding(0)]);
+    let ahead = refusal(cleaning(&decided, 5));
+    assert!(matches!(ahead, Refusal::NotInFront { by, .. } if by == operation(0)));
+    let lost = after(&[&entering(0), &deciding(0), &quarantining(0)]);
+    let blocked = refusal(cleaning(&lost, 5));
+    assert!(matches!(blocked, Refusal::Quarantined { .. }), "{blocked}");
+}
+
+#[test]
 fn drift_is_adopted_only_on_a_table_that_nobody_touches() {
     let m = after(&[&entering(2)]);
     let refused = refusal(adopt(&m, &key(0), m.number, 5, 6, &by()));

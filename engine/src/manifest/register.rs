@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::{
     Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path,
@@ -171,6 +172,18 @@ impl Register {
     pub(crate) async fn read(&self, number: u64) -> Result<Option<Manifest>> {
         let read = self.read_object(number).await?;
         Ok(read.map(|(manifest, _)| manifest))
+    }
+
+    /// When the manifest of this number was written, by the store's clock; `None` when it was collected or never was.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn written(&self, number: u64) -> Result<Option<DateTime<Utc>>> {
+        match self.store.head(&self.path(number)).await {
+            Ok(object) => Ok(Some(object.last_modified)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(e) => Err(Error::store("looking at a manifest of", &self.uri, e)),
+        }
     }
 
     async fn read_object(&self, number: u64) -> Result<Option<(Manifest, ObjectMeta)>> {

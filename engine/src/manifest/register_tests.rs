@@ -13,7 +13,7 @@ use flaky::{Fault, Flaky};
 
 use super::*;
 use crate::manifest::{
-    Call, OperationKind, Refusal, Step, Ticket, TicketState, Touched,
+    Call, OperationKind, Purge, Refusal, Step, TableEntry, Ticket, TicketState, Touched,
     transition::{By, abort, bar, collect, discard, enqueue, enqueue_decided},
 };
 
@@ -453,11 +453,47 @@ async fn a_manifest_that_is_cut_short_or_stands_in_the_wrong_place_is_damaged() 
         codec::encode(&m).unwrap()
     });
     let empty = opened_after(|_| Vec::new());
-    for error in [cut.await, compressed.await, misplaced.await, empty.await] {
+    let bomb = opened_after(|_| zstd::bulk::compress(&vec![b' '; 64 << 20], 3).unwrap());
+    for error in [
+        cut.await,
+        compressed.await,
+        misplaced.await,
+        empty.await,
+        bomb.await,
+    ] {
         let Error::Damaged { object, .. } = &error else {
             panic!("{error}")
         };
         assert!(object.contains("2.json"), "{object}");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_leads_out_of_its_root_is_damaged() {
+    for path in ["../elsewhere.lance", "..", "a/b.lance", "/etc", ""] {
+        let led = opened_after(|mut m| {
+            let entry = TableEntry {
+                path: path.to_owned(),
+                pin: 1,
+                since: 0,
+            };
+            m.tables.insert("node:Person".parse().unwrap(), entry);
+            codec::encode(&m).unwrap()
+        });
+        let purged = opened_after(|mut m| {
+            let purge = Purge {
+                table: "node:Person".parse().unwrap(),
+                below: None,
+            };
+            m.purges.insert(path.to_owned(), purge);
+            codec::encode(&m).unwrap()
+        });
+        for error in [led.await, purged.await] {
+            let Error::Damaged { reason, .. } = &error else {
+                panic!("{error}")
+            };
+            assert!(reason.contains("directly below the root"), "{reason}");
+        }
     }
 }
 

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-pub use super::structure::Structure;
-use super::{
-    Change, Ending, Manifest, OperationKind, Outcome, Purge, Refusal, Ticket, TicketState,
+use super::{Change, Ending, Manifest, OperationKind, Outcome, Refusal, Ticket, TicketState};
+pub use super::{
+    removal::{clean, collect, purged},
+    structure::Structure,
 };
 use crate::names::{OperationId, TableKey};
 
@@ -34,7 +35,12 @@ pub struct By {
     pub summary: String,
 }
 
-fn next(m: &Manifest, transition: &str, ticket: Option<&Ticket>, by: &By) -> Box<Manifest> {
+pub(super) fn next(
+    m: &Manifest,
+    transition: &str,
+    ticket: Option<&Ticket>,
+    by: &By,
+) -> Box<Manifest> {
     let mut next = Box::new(m.clone());
     next.format = super::FORMAT;
     next.number = m.number + 1;
@@ -489,43 +495,6 @@ pub fn adopt(
     next.change.tables = vec![table.clone()];
     apply_pins(&mut next, &BTreeMap::from([(table.clone(), head)]), None)?;
     Ok(Step::Next(next))
-}
-
-/// `collect`: manifests below the mark may be deleted once the resulting manifest counts; outcomes older
-/// than the mark are trimmed. The mark never falls and never passes the manifest that records it.
-///
-/// # Errors
-/// [`Refusal::BadCollection`].
-pub fn collect(m: &Manifest, below: u64, by: &By) -> Result<Step, Refusal> {
-    let bad = |reason| Refusal::BadCollection { below, reason };
-    if below == m.collected_below {
-        return Ok(Step::Already);
-    }
-    if below < m.collected_below {
-        return Err(bad("more is collected already"));
-    }
-    let mut next = next(m, "collect", None, by);
-    if below > next.number {
-        return Err(bad("the newest manifest must stay"));
-    }
-    next.collected_below = below;
-    next.outcomes.retain(|_, outcome| outcome.number >= below);
-    Ok(Step::Next(next))
-}
-
-/// `purged`: what was noted for a path has been made unreachable. A note that asks for more by now stays.
-///
-/// # Errors
-/// None: it is a transition like the others.
-pub fn purged(m: &Manifest, path: &str, done: &Purge, by: &By) -> Result<Step, Refusal> {
-    match m.purges.get(path) {
-        Some(noted) if done.covers(noted) => {
-            let mut next = next(m, "purged", None, by);
-            next.purges.remove(path);
-            Ok(Step::Next(next))
-        }
-        _ => Ok(Step::Already),
-    }
 }
 
 fn set_state(m: &mut Manifest, operation: OperationId, state: TicketState) {

@@ -163,7 +163,7 @@ async fn land(
                     }));
                 }
                 // A new table is created at version 1 or not at all.
-                Search::Absent if head > effect.base => {
+                Search::Absent if head > effect.base || sidecar.plan == LogicalPlan::Index => {
                     if let Some(why) = restage::hindrance(sidecar, effect, &table, head).await? {
                         return cannot_any_more(core, sidecar, effect, why).await;
                     }
@@ -425,7 +425,7 @@ async fn restage(
                 Err(e) => Err(e),
             }
         }
-        LogicalPlan::Compact => Ok(Restaged::Impossible(None)),
+        LogicalPlan::Compact | LogicalPlan::Index => Ok(Restaged::Impossible(None)),
     }
 }
 

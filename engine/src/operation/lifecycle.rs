@@ -8,12 +8,13 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::{
     Receipt,
     effects::{self, Carried},
     held::Held,
+    in_time::in_time,
 };
 use crate::{
     core::Core,
@@ -150,6 +151,7 @@ async fn short_form(
     if snapshot.ahead(&ticket).next().is_some() || !touched.covers(&work.touched_on(&snapshot)) {
         return Ok(None);
     }
+    let began = Utc::now();
     let stage = match stage(core, work, &snapshot, operation).await {
         // What is past the pin may be an operation decided since the snapshot: under a ticket it shows.
         Err(Error::Drift { .. }) => return Ok(None),
@@ -162,14 +164,11 @@ async fn short_form(
     }
     let sidecar = sidecar(core, work, operation, &stage);
     let expected = expected(&stage, touched, &snapshot);
-    let entering = enter_decided(
-        core.clone(),
-        ticket,
-        sidecar,
-        stage,
-        expected,
-        snapshot.number,
-    );
+    let staged = StagedOn {
+        manifest: snapshot.number,
+        began,
+    };
+    let entering = enter_decided(core.clone(), ticket, sidecar, stage, expected, staged);
     to_its_end(core, operation, entering).await
 }
 
@@ -180,6 +179,13 @@ async fn moved_on(core: &Core, snapshot: &Manifest, touched: &Touched) -> Result
     Ok(tables.any(|table| newest.tables.get(table) != snapshot.tables.get(table)))
 }
 
+/// On which manifest an operation was staged, and since when.
+#[derive(Clone, Copy)]
+struct StagedOn {
+    manifest: u64,
+    began: DateTime<Utc>,
+}
+
 /// Steps 6 to 10 of the short form.
 async fn enter_decided(
     core: Arc<Core>,
@@ -187,7 +193,7 @@ async fn enter_decided(
     sidecar: Sidecar,
     stage: Stage,
     expected: BTreeMap<TableKey, u64>,
-    staged_on: u64,
+    staged: StagedOn,
 ) -> Result<Option<Receipt>> {
     let operation = sidecar.operation;
     if let Err(e) = core.recovery.write(&sidecar).await {
@@ -197,11 +203,12 @@ async fn enter_decided(
     let alive = core.liveness.hold();
     let bases = sidecar.bases();
     let by = core.by(&stage.summary);
+    let enter = move |m: &Manifest| {
+        transition::enqueue_decided(m, &ticket, &expected, &bases, staged.manifest, &by)
+    };
     let entered = core
         .register
-        .change(operation, move |m| {
-            transition::enqueue_decided(m, &ticket, &expected, &bases, staged_on, &by)
-        })
+        .change(operation, in_time(staged.began, enter))
         .await;
     match entered {
         Ok(Call::Holds(decided)) => finish(&core, &sidecar, decided, &stage, alive)
@@ -216,6 +223,7 @@ async fn enter_decided(
                 | Refusal::BaseBehindPin { .. }
                 | Refusal::AnotherTable { .. }
                 | Refusal::Stale { .. }
+                | Refusal::Outdated
                 | Refusal::Ended(Ending::Aborted) => Ok(None),
                 Refusal::ExpectedVersionMismatch { ref table, .. }
                     if !stage.expected.contains_key(table) =>
@@ -306,6 +314,7 @@ async fn with_ticket(
         held.abort().await;
         return Ok(Long::Grew(grown));
     }
+    let began = Utc::now();
     let stage = match stage(core, work, &snapshot, operation).await {
         Ok(stage) => stage,
         // What is past the pin may be the work of whoever went next, after a healer took the ticket away.
@@ -324,7 +333,7 @@ async fn with_ticket(
     to_its_end(
         core,
         operation,
-        decide(core.clone(), held, sidecar, stage, expected),
+        decide(core.clone(), held, sidecar, stage, expected, began),
     )
     .await
 }
@@ -342,6 +351,7 @@ async fn decide(
     sidecar: Sidecar,
     stage: Stage,
     expected: BTreeMap<TableKey, u64>,
+    began: DateTime<Utc>,
 ) -> Result<Long> {
     let operation = sidecar.operation;
     if let Err(e) = core.recovery.write(&sidecar).await {
@@ -349,11 +359,10 @@ async fn decide(
         return held.fail(e).await;
     }
     let (bases, by) = (sidecar.bases(), core.by(&stage.summary));
+    let decide = move |m: &Manifest| transition::decide(m, operation, &expected, &bases, &by);
     let decided = core
         .register
-        .change(operation, move |m| {
-            transition::decide(m, operation, &expected, &bases, &by)
-        })
+        .change(operation, in_time(began, decide))
         .await;
     match decided {
         Ok(Call::Holds(decided)) => {

@@ -3,22 +3,29 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `load`, `delete`, `schema_apply` | logical operations: what to stage |
-//! | [`compact`] | the physical operation that rewrites fragments |
+//! | [`compact`], [`index`] | physical operations: what to work on, and what it needs to find unchanged |
+//! | `physical` | how a physical operation comes in, with its work done before |
+//! | [`cleanup`] | the removal of old versions |
 //! | `lifecycle` | enqueue, wait, snapshot, stage, sidecar, decide (steps 1 to 7) |
 //! | `held` | a waiting ticket in this process's care |
 //! | `effects` | take effect, publish, clear (steps 8 to 10), for owners and healers alike |
 //! | `restage` | staging an effect again, where others came in between |
+//! | `in_time` | how long after it was staged an operation may come in |
 //! | `queue` | the fair queue of this process |
 //! | `line` | waiting in the manifest's queue, and helping whoever is ahead |
 //! | `waiting` | who waits for whom, for programs and in words |
 
+pub(crate) mod cleanup;
 pub(crate) mod compact;
 mod delete;
 pub(crate) mod effects;
 mod held;
+pub(crate) mod in_time;
+pub(crate) mod index;
 pub(crate) mod lifecycle;
 pub(crate) mod line;
 mod load;
+mod physical;
 pub(crate) mod queue;
 pub(crate) mod restage;
 mod schema_apply;

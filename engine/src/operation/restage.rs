@@ -24,7 +24,7 @@ use crate::{
     core::Core,
     error::Result,
     sidecar::{Effect, LogicalPlan, Sidecar},
-    table::{Table, staged::Staged},
+    table::{Table, indexing, staged::Staged},
 };
 
 /// How the rows of a load come into a table; `None` when the effect is no load.
@@ -142,6 +142,10 @@ pub(crate) async fn hindrance(
         // The steps were planned for the columns of the base.
         LogicalPlan::Delete { .. } | LogicalPlan::SchemaApply { .. } => true,
         LogicalPlan::Compact => return Ok(Some("it is not staged again")),
+        LogicalPlan::Index => {
+            let sound = index_sources_hold(effect, table, head).await?;
+            return Ok((!sound).then_some("what its indexes were made from has changed"));
+        }
     };
     if keeps_columns && same_fields(table, effect.base, head).await?.is_none() {
         return Ok(Some(
@@ -149,6 +153,24 @@ pub(crate) async fn hindrance(
         ));
     }
     Ok(None)
+}
+
+/// Whether segments of an index are right for the table at `head`. The one who made them has looked before the first
+/// attempt; a healer has only the transaction. Lance's own rules do not look at columns that were dropped since.
+async fn index_sources_hold(effect: &Effect, table: &Table, head: u64) -> Result<bool> {
+    let transaction = Staged::from_effect(effect, table)?.transaction;
+    let failed = |e| table.failed("reading the indexes of", e);
+    let now = table.at(head).await?;
+    match indexing::sources_of(&now, &transaction)
+        .await
+        .map_err(failed)?
+    {
+        Some(read) => {
+            let hold = indexing::sources_hold(&read, &now, &transaction).await;
+            hold.map_err(failed)
+        }
+        None => Ok(false),
+    }
 }
 
 /// The table at both versions, if they have the same fields: then what was written for one can be read as the other.

@@ -102,7 +102,7 @@ fn rename_type(schema: &mut Schema, from: &TableKey, to: &TableKey) -> Option<()
     fits(!schema.types.contains_key(to))?;
     let def = schema.types.remove(from)?;
     schema.types.insert(to.clone(), def);
-    if from.kind() == TypeKind::Node {
+    if from.kind() == Some(TypeKind::Node) {
         let ends = schema
             .types
             .values_mut()

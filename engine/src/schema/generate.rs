@@ -87,7 +87,7 @@ pub(super) fn renaming_schema() -> impl Strategy<Value = Schema> {
                 Some(pool[pick % pool.len()].to_owned()).filter(|former| former != name)
             };
             for (key, def) in &mut schema.types {
-                let pool: &[&str] = if key.kind() == TypeKind::Node {
+                let pool: &[&str] = if key.kind() == Some(TypeKind::Node) {
                     &NODES
                 } else {
                     &EDGES

@@ -58,13 +58,14 @@ impl<'a> Former<'a> {
 
     /// The key that a type of the new schema has in the old one, should it be there.
     fn source(&self, table: &'a TableKey) -> Option<TableKey> {
-        let renames = self.of(table.kind());
+        let kind = table.kind()?;
+        let renames = self.of(kind);
         let name = renames.source(table.name());
         let is_new = name == table.name() && renames.gives_up(name);
         if is_new {
             None
         } else {
-            TableKey::new(table.kind(), name).ok()
+            TableKey::new(kind, name).ok()
         }
     }
 }
@@ -133,9 +134,12 @@ impl Planner {
         let names = old
             .types
             .keys()
-            .filter(|t| t.kind() == kind)
+            .filter(|t| t.kind() == Some(kind))
             .map(TableKey::name);
-        let of_kind = new.types.iter().filter(|(table, _)| table.kind() == kind);
+        let of_kind = new
+            .types
+            .iter()
+            .filter(|(table, _)| table.kind() == Some(kind));
         let claims: Vec<_> = of_kind
             .map(|(t, def)| Claim {
                 name: t.name(),

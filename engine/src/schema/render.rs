@@ -22,7 +22,7 @@ impl Schema {
 }
 
 fn type_section(table: &TableKey, def: &TypeDef) -> String {
-    let heading = format!("{}.{}", table.kind(), table.name());
+    let heading = table.to_string().replacen(':', ".", 1);
     let mut out = format!("[{heading}]\n");
     let mut line = |text: String| {
         out.push_str(&text);

@@ -43,7 +43,7 @@ pub enum Step {
         /// What it holds, settled.
         def: TypeDef,
     },
-    /// An index is no longer declared; the daemon removes it.
+    /// An index is no longer declared. The table keeps it, and it is kept up like any other.
     DropIndex {
         /// The table.
         table: TableKey,
@@ -331,7 +331,7 @@ pub fn reads(old: &Schema, steps: &[Step]) -> BTreeSet<TableKey> {
 
 /// The edge types that begin or end at a node type.
 fn edges_at<'s>(schema: &'s Schema, node: &TableKey) -> impl Iterator<Item = &'s TableKey> {
-    let name = (node.kind() == TypeKind::Node).then(|| node.name().to_owned());
+    let name = (node.kind() == Some(TypeKind::Node)).then(|| node.name().to_owned());
     schema.types.iter().filter_map(move |(key, def)| {
         let (ends, name) = (def.endpoints.as_ref()?, name.as_ref()?);
         (ends.from.node == *name || ends.to.node == *name).then_some(key)

@@ -4,6 +4,8 @@
 //!   behind. It also waits for writes that are still on their way: a caller that goes away does not stop them.
 //! - A **commit's** handle keeps transaction files. Lance deletes the one of an attempt that lost; but an owner
 //!   and a healer stage the same file, and the other's attempt may just have landed with it.
+//! - A **cleanup's** handle deletes nothing after a certain time: what was true when the cleanup looked need not be so
+//!   when its process was asleep for days.
 
 use std::{
     collections::BTreeSet,
@@ -12,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::BoxStream};
 use lance_io::object_store::WrappingObjectStore;
 use object_store::{
@@ -31,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 enum Habit {
     Record,
     KeepTransactions,
+    DeleteUntil(DateTime<Utc>),
 }
 
 /// The habit of a handle's store, and what it remembers.
@@ -61,6 +65,19 @@ impl Handle {
         }
     }
 
+    /// By the process's own clock.
+    pub(super) fn for_cleanup(
+        inside: Option<Arc<dyn WrappingObjectStore>>,
+        until: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            inside,
+            habit: Habit::DeleteUntil(until),
+            created: Arc::default(),
+            writes: TaskTracker::new(),
+        }
+    }
+
     /// Forgets what was created so far.
     pub(super) fn forget_created(&self) {
         lock(&self.created).clear();
@@ -69,6 +86,24 @@ impl Handle {
     /// Whether no write is on its way.
     pub(super) fn is_quiet(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// Deletes what was created so far and is not to be kept: all of it has landed. Best effort.
+    pub(super) async fn delete_strays(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        kept: impl Fn(&str) -> bool,
+    ) {
+        let strays: BTreeSet<_> = {
+            let mut created = lock(&self.created);
+            let strays = created.iter().filter(|path| !kept(path.as_ref()));
+            let strays = strays.cloned().collect();
+            created.retain(|path| kept(path.as_ref()));
+            strays
+        };
+        if !strays.is_empty() {
+            delete(store, &strays).await;
+        }
     }
 
     /// Deletes what was created so far, and whatever of it lands later: it waits a moment for writes that are on their
@@ -203,8 +238,16 @@ impl ObjectStore for Habitual {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        if self.habit == Habit::Record {
-            return self.inner.delete_stream(locations);
+        match self.habit {
+            Habit::Record => return self.inner.delete_stream(locations),
+            Habit::DeleteUntil(until) => {
+                let in_time = locations.map(move |location| match location {
+                    Ok(_) if Utc::now() > until => Err(failure("the cleanup took too long")),
+                    location => location,
+                });
+                return self.inner.delete_stream(in_time.boxed());
+            }
+            Habit::KeepTransactions => {}
         }
         let (kept, deleted) = (Arc::new(Mutex::new(Vec::new())), self.inner.clone());
         let keep = kept.clone();
@@ -286,8 +329,33 @@ fn ended<T>(answer: std::result::Result<Result<T>, tokio::task::JoinError>) -> R
 }
 
 fn interrupted() -> object_store::Error {
+    failure("the write was interrupted")
+}
+
+fn failure(reason: &'static str) -> object_store::Error {
     object_store::Error::Generic {
         store: "squire",
-        source: "the write was interrupted".into(),
+        source: reason.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use object_store::{ObjectStoreExt, memory::InMemory};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cleanup_that_slept_past_its_time_deletes_nothing_any_more() {
+        let disk: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let path = Path::from("t.lance/data/a.lance");
+        disk.put(&path, "rows".into()).await.unwrap();
+        let until = |minutes| Utc::now() + TimeDelta::minutes(minutes);
+        let handle = |minutes| Handle::for_cleanup(None, until(minutes)).wrap("", disk.clone());
+        assert!(handle(-1).delete(&path).await.is_err());
+        assert!(disk.head(&path).await.is_ok());
+        assert!(handle(1).delete(&path).await.is_ok());
+        assert!(disk.head(&path).await.is_err());
     }
 }

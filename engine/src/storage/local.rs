@@ -29,6 +29,20 @@ pub(super) async fn remove_folder(path: &Path) -> object_store::Result<()> {
     }
 }
 
+/// Removes a folder and those in it that are empty, and leaves the others.
+pub(super) async fn remove_empty_folders(path: &Path) {
+    let Ok(folder) = LocalFileSystem::new().path_to_filesystem(path) else {
+        return;
+    };
+    if let Ok(mut entries) = tokio::fs::read_dir(&folder).await {
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            // A file, or a folder with files, refuses.
+            let _ = tokio::fs::remove_dir(entry.path()).await;
+        }
+    }
+    let _ = tokio::fs::remove_dir(&folder).await;
+}
+
 #[async_trait::async_trait]
 impl ObjectStoreProvider for SyncedLocalProvider {
     async fn new_store(&self, base_path: Url, params: &ObjectStoreParams) -> Result<ObjectStore> {

@@ -3,6 +3,7 @@
 //! Local disk, memory and object stores take the same code path: local roots go through the store interface,
 //! too (scheme `file-object-store`), so that every write is synced and a wrapper sees every request.
 
+mod credentials;
 mod handle;
 mod local;
 
@@ -11,24 +12,31 @@ use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
 use lance::session::Session;
 use lance_io::object_store::{
-    ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreRegistry, WrappingObjectStore,
+    ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor,
+    WrappingObjectStore,
 };
 use object_store::{ObjectStore, path::Path};
 use url::Url;
 
 use handle::Handle;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    memory,
+};
 
 /// Squire's own folder below a root.
 pub(crate) const SQUIRE_DIR: &str = "_squire";
 
-/// Bytes that Lance may keep of indexes, and of table metadata, over all graphs of the process.
-const INDEX_CACHE_BYTES: usize = 128 << 20;
-const METADATA_CACHE_BYTES: usize = 256 << 20;
+/// A cleanup that takes longer, because its process was asleep, has to begin anew.
+const CLEANUP_PATIENCE: TimeDelta = TimeDelta::days(1);
+
+/// So far off a clock may be before S3 refuses what is asked by it.
+const MAX_SKEW: TimeDelta = TimeDelta::minutes(15);
 
 static REGISTRY: LazyLock<Arc<ObjectStoreRegistry>> = LazyLock::new(|| {
     let registry = ObjectStoreRegistry::default();
@@ -36,13 +44,14 @@ static REGISTRY: LazyLock<Arc<ObjectStoreRegistry>> = LazyLock::new(|| {
     Arc::new(registry)
 });
 
-static SESSION: LazyLock<Arc<Session>> = LazyLock::new(|| {
-    Arc::new(Session::new(
-        INDEX_CACHE_BYTES,
-        METADATA_CACHE_BYTES,
-        REGISTRY.clone(),
-    ))
-});
+static SESSION: LazyLock<Arc<Session>> =
+    LazyLock::new(|| Arc::new(new_session(memory::limits().cache)));
+
+/// A session with two caches of so many bytes each: for indexes, and for tables' metadata.
+fn new_session(cache: u64) -> Session {
+    let cache = usize::try_from(cache).unwrap_or(usize::MAX);
+    Session::new(cache, cache, REGISTRY.clone())
+}
 
 /// A root: its store, its URIs, and the session and parameters that Lance opens tables with.
 #[derive(Clone)]
@@ -56,8 +65,11 @@ pub(crate) struct Storage {
     pub(crate) store: Arc<dyn ObjectStore>,
     params: ObjectStoreParams,
     commit_params: ObjectStoreParams,
+    session: Arc<Session>,
     /// The root's folder, on a local disk.
     disk: Option<PathBuf>,
+    /// Whether objects are listed in the order of their names.
+    pub(crate) lists_by_name: bool,
     /// Whether a failed write that left no object can no longer land.
     pub(crate) definite: bool,
     workshops: Arc<Mutex<Vec<Bench>>>,
@@ -72,7 +84,8 @@ impl std::fmt::Debug for Storage {
 }
 
 impl Storage {
-    /// Connects to a root. Credentials come from the environment (`AWS_*`), never from the URI.
+    /// Connects to a root. Credentials come from the environment (`AWS_*`) or from files that the service manager hands
+    /// over, never from the URI.
     ///
     /// `wrapper` sees every request of Squire's and of Lance's, for tests and for counting.
     ///
@@ -85,6 +98,7 @@ impl Storage {
         let root = Root::parse(uri)?;
         let params = ObjectStoreParams {
             object_store_wrapper: wrapper,
+            storage_options_accessor: root.credentials()?,
             ..ObjectStoreParams::default()
         };
         let commit_params = ObjectStoreParams {
@@ -101,22 +115,27 @@ impl Storage {
             disk: root.disk,
             base,
             store: store.inner.clone(),
+            lists_by_name: store.list_is_lexically_ordered,
             definite: !store.is_cloud() || root.local,
             commit_params,
             params,
+            session: SESSION.clone(),
             workshops: Arc::default(),
             _clients: [store, committing],
         })
     }
 
-    /// The URI that Lance opens the table at `path` with.
+    /// The URI that Lance opens the table at `path` with. It escapes what would end a path early.
     pub(crate) fn table_uri(&self, path: &str) -> String {
+        let path = path.replace('%', "%25");
+        let path = path.replace('#', "%23").replace('?', "%3F");
         format!("{}/{path}", self.lance_root)
     }
 
-    /// The folder of the table at `path`, on the store.
+    /// The folder of the table at `path`, on the store: by its very name, as Lance has it, nothing escaped.
     pub(crate) fn table_base(&self, path: &str) -> Path {
-        self.base.clone().join(path)
+        let joined = Path::parse(format!("{}/{path}", self.base));
+        joined.unwrap_or_else(|_| self.base.clone().join(path))
     }
 
     /// Deletes the folder of the table at `path` with everything in it. Others may be doing the same.
@@ -136,6 +155,15 @@ impl Storage {
         Ok(())
     }
 
+    /// Removes the folder of the table at `path` from a local disk, as far as there is no file in it: writes that came
+    /// after another program dropped the table have made it anew, and a client that lists the root would take it for a
+    /// table. Best effort.
+    pub(crate) async fn remove_empty_folders(&self, path: &str) {
+        if self.lance_root.starts_with(local::SCHEME) {
+            local::remove_empty_folders(&self.table_base(path)).await;
+        }
+    }
+
     /// A folder of Squire's own.
     pub(crate) fn squire_dir(&self, name: &str) -> Path {
         self.base.clone().join(SQUIRE_DIR).join(name)
@@ -149,9 +177,18 @@ impl Storage {
         self.disk.iter().flat_map(folder).collect()
     }
 
-    /// The process's one session with Lance.
+    /// The session with Lance: the process's one, unless this is [`Self::apart`].
     pub(crate) fn session(&self) -> Arc<Session> {
-        SESSION.clone()
+        self.session.clone()
+    }
+
+    /// The same place, with a session of its own that ends with it. Lance remembers transactions by a table's URI and
+    /// version; where others may drop a table and make another of its name, that memory must not outlive a job.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            session: Arc::new(new_session(memory::limits().job_cache())),
+            ..self.clone()
+        }
     }
 
     /// How Lance opens the store.
@@ -162,6 +199,29 @@ impl Storage {
     /// How Lance opens the store to commit, see [`Handle`].
     pub(crate) fn commit_params(&self) -> ObjectStoreParams {
         self.commit_params.clone()
+    }
+
+    /// How Lance opens the store to clean up: it deletes nothing later than a day from now, see [`Handle`].
+    pub(crate) fn cleanup_params(&self) -> ObjectStoreParams {
+        let inside = self.params.object_store_wrapper.clone();
+        let handle = Handle::for_cleanup(inside, Utc::now() + CLEANUP_PATIENCE);
+        ObjectStoreParams {
+            object_store_wrapper: Some(Arc::new(handle)),
+            ..self.params.clone()
+        }
+    }
+
+    /// A time that has surely passed, by the clock that the store gives its objects their times by.
+    ///
+    /// S3 refuses requests whose clock is off by more than a quarter of an hour, so this process's clock is not. Memory
+    /// and local disks take their times from the clock that is asked here.
+    pub(crate) fn surely_past(&self) -> DateTime<Utc> {
+        let margin = if self.definite {
+            TimeDelta::zero()
+        } else {
+            MAX_SKEW
+        };
+        Utc::now() - margin
     }
 
     /// A handle to write through that remembers the files, see [`Handle`]. Handles are used again: each has a client
@@ -215,6 +275,17 @@ impl Workshop {
             .as_ref()
             .map(|bench| bench.params.clone())
             .unwrap_or_default()
+    }
+
+    /// Deletes what was written through it so far and is not to be kept, once that is written.
+    pub(crate) async fn delete_strays(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        kept: impl Fn(&str) -> bool,
+    ) {
+        if let Some(bench) = &self.bench {
+            bench.handle.delete_strays(store, kept).await;
+        }
     }
 
     /// Deletes what was written through it.
@@ -293,6 +364,10 @@ impl Root {
                 local: true,
                 disk: None,
             }),
+            // To take this for s3:// would be to commit beside DynamoDB, and to remove what it names.
+            "s3+ddb" => Err(bad(
+                "its commits are made in DynamoDB, which Squire does not know: such tables cannot be maintained; do not give it as s3:// instead, that would destroy them",
+            )),
             "s3" => Ok(Self {
                 shown: trimmed.to_owned(),
                 lance: trimmed.to_owned(),
@@ -303,6 +378,20 @@ impl Root {
                 "the scheme is not known; use a path, file://, memory:// or s3://",
             )),
         }
+    }
+
+    /// What the service manager hands over for the store's client.
+    fn credentials(&self) -> Result<Option<Arc<StorageOptionsAccessor>>> {
+        if self.local {
+            return Ok(None);
+        }
+        let given = credentials::of_service_manager(&|name| std::env::var_os(name));
+        let given = given.map_err(|reason| Error::BadUri {
+            uri: self.shown.clone(),
+            reason,
+        })?;
+        let accessor = || Arc::new(StorageOptionsAccessor::with_static_options(given.clone()));
+        Ok((!given.is_empty()).then(accessor))
     }
 
     fn local(path: PathBuf) -> Option<Self> {
@@ -353,6 +442,24 @@ mod tests {
     fn credentials_in_a_uri_are_refused_and_not_repeated() {
         let error = Root::parse("s3://key:secret@bucket/graph").err().unwrap();
         assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn tables_whose_commits_are_in_dynamodb_are_refused_and_not_sent_to_s3() {
+        let error = Root::parse("s3+ddb://bucket/db?ddbTableName=t").err();
+        let error = error.unwrap().to_string();
+        assert!(error.contains("DynamoDB"), "{error}");
+        assert!(error.contains("do not give it as s3://"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_time_has_surely_passed_on_s3_when_the_clock_could_be_off_and_it_has_all_the_same() {
+        let mut storage = Storage::connect("memory://clock/db", None).await.unwrap();
+        let passed = storage.surely_past();
+        assert!(Utc::now() - passed < TimeDelta::minutes(1));
+        storage.definite = false;
+        let passed = storage.surely_past();
+        assert!(Utc::now() - passed >= MAX_SKEW);
     }
 
     #[test]

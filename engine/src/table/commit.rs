@@ -3,25 +3,33 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use futures::{StreamExt, stream::BoxStream};
-use lance::dataset::CommitBuilder;
+use futures::{
+    FutureExt, StreamExt,
+    stream::{self, BoxStream},
+};
+use lance::{
+    Dataset,
+    dataset::{CommitBuilder, transaction::Transaction},
+};
 use lance_core::Error as LanceError;
 use lance_io::object_store::ObjectStore as LanceStore;
 use lance_table::{
     format::{IndexMetadata, Manifest as LanceManifest, Transaction as LanceTransaction},
     io::commit::{
-        CommitError, CommitHandler, ConditionalPutCommitHandler, ManifestLocation,
-        ManifestNamingScheme, ManifestWriter,
+        CommitError, CommitHandler, ManifestLocation, ManifestNamingScheme, ManifestWriter,
     },
 };
 use object_store::{ObjectStore, path::Path};
 
-use super::{Table, staged::Staged};
+use super::{Table, listing::ByListing, staged::Staged};
+
+/// So many versions are counted on from a known one; beyond, a list is cheaper.
+const MAX_STEPS: u64 = 16;
 
 /// What became of one attempt to commit at exactly one version.
 #[derive(Debug)]
@@ -43,29 +51,113 @@ pub(crate) enum Landing {
 /// The table's history is never waited for or rebased past `head`: as soon as anything newer shows, the attempt
 /// is off, before Lance writes a file.
 pub(crate) async fn commit_at(table: &Table, staged: &Staged, head: u64) -> Landing {
-    let exactly = Arc::new(Exactly {
-        version: head + 1,
-        refused: Arc::default(),
-        lost: AtomicBool::new(false),
-        inner: ConditionalPutCommitHandler,
-    });
-    let params = table.storage.commit_params();
+    if head > 0 {
+        return match AtHead::open(table, head).await {
+            Ok(at) => at.commit(staged).await,
+            Err(e) => Landing::Unclear(Box::new(e)),
+        };
+    }
+    let exactly = Exactly::next_after(0);
     let uri = table.storage.table_uri(&table.path);
-    let (builder, transaction) = if head == 0 {
-        let builder = CommitBuilder::new(uri.as_str())
-            .use_stable_row_ids(true)
-            .with_store_params(params)
-            .with_session(table.storage.session());
-        (builder, staged.transaction.clone())
-    } else {
-        match table.open(head, params, Some(exactly.clone())).await {
-            Ok(dataset) => {
-                let transaction = staged.transaction_on(&dataset);
-                (CommitBuilder::new(Arc::new(dataset)), transaction)
+    let builder = CommitBuilder::new(uri.as_str())
+        .use_stable_row_ids(true)
+        .with_store_params(table.storage.commit_params())
+        .with_session(table.storage.session());
+    commit(builder, &exactly, staged, staged.transaction.clone()).await
+}
+
+/// A table, open at a version: what follows is committed right after it or not at all.
+#[derive(Debug)]
+pub(crate) struct AtHead {
+    pub(crate) dataset: Arc<Dataset>,
+    exactly: Arc<Exactly>,
+}
+
+impl AtHead {
+    /// Opens a version, to commit after it.
+    pub(crate) async fn open(table: &Table, head: u64) -> lance::Result<Self> {
+        let exactly = Exactly::next_after(head);
+        let params = table.storage.commit_params();
+        let dataset = table.open(head, params, Some(exactly.clone())).await?;
+        Ok(Self {
+            dataset: Arc::new(dataset),
+            exactly,
+        })
+    }
+
+    /// Opens the newest version, to commit after it: one list. Right before the commit, only the version after it is
+    /// asked for. Others may have made that one and removed it again: so whoever commits looks back at what is newest.
+    pub(crate) async fn newest(table: &Table) -> lance::Result<Self> {
+        let exactly = Exactly::next_after_newest();
+        let params = table.storage.commit_params();
+        let dataset = table.open_newest_with(params, exactly.clone()).await?;
+        let naming = dataset.manifest_location().naming_scheme;
+        exactly
+            .next
+            .get_or_init(|| (dataset.manifest().version + 1, Some(naming)));
+        Ok(Self {
+            dataset: Arc::new(dataset),
+            exactly,
+        })
+    }
+
+    /// Opens the version that is newest by now, counted on from one after which others have committed: on a table with
+    /// many versions, that is quicker than a list, and the quickest comes first.
+    pub(crate) async fn newest_since(table: &Table, passed: &Passed) -> lance::Result<Self> {
+        let base = table.storage.table_base(&table.path);
+        let store = &table.storage.store;
+        let mut newest = passed.version + 1;
+        let last = newest + MAX_STEPS;
+        while ByListing
+            .version_exists(&base, newest + 1, store, passed.naming)
+            .await?
+        {
+            newest += 1;
+            if newest == last {
+                return Self::newest(table).await;
             }
-            Err(e) => return Landing::Unclear(Box::new(e)),
         }
-    };
+        let exactly = Exactly::at(newest + 1, Some(passed.naming));
+        let params = table.storage.commit_params();
+        match table.open(newest, params, Some(exactly.clone())).await {
+            Ok(dataset) => Ok(Self {
+                dataset: Arc::new(dataset),
+                exactly,
+            }),
+            // Somebody removed it.
+            Err(LanceError::DatasetNotFound { .. } | LanceError::NotFound { .. }) => {
+                Self::newest(table).await
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What is remembered of it once others have committed after it.
+    pub(crate) fn passed(&self) -> Passed {
+        Passed {
+            version: self.version(),
+            naming: self.dataset.manifest_location().naming_scheme,
+        }
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.dataset.manifest().version
+    }
+
+    /// Commits right after this version, in one attempt.
+    pub(crate) async fn commit(&self, staged: &Staged) -> Landing {
+        let transaction = staged.transaction_on(&self.dataset);
+        let builder = CommitBuilder::new(self.dataset.clone());
+        commit(builder, &self.exactly, staged, transaction).await
+    }
+}
+
+async fn commit(
+    builder: CommitBuilder<'_>,
+    exactly: &Arc<Exactly>,
+    staged: &Staged,
+    transaction: Transaction,
+) -> Landing {
     let mut builder = builder
         .with_commit_handler(exactly.clone())
         .with_max_retries(1)
@@ -73,15 +165,20 @@ pub(crate) async fn commit_at(table: &Table, staged: &Staged, head: u64) -> Land
     if let Some(rows) = &staged.affected_rows {
         builder = builder.with_affected_rows(rows.clone());
     }
-    let committed = builder.execute(transaction).await;
+    // Boxed: with Lance's future inside, those of the callers are too deep for the compiler.
+    let committed = builder.execute(transaction).boxed().await;
     match committed {
-        Ok(dataset) if dataset.manifest().version == head + 1 => Landing::Landed(head + 1),
+        Ok(dataset) if dataset.manifest().version == exactly.version() => {
+            Landing::Landed(exactly.version())
+        }
         Ok(_) => Landing::Taken,
         Err(_) if exactly.refused.load(Ordering::SeqCst) => Landing::Taken,
         Err(e) if e.is_commit_status_unknown() => Landing::Unclear(Box::new(e)),
         Err(_) if exactly.lost.load(Ordering::SeqCst) => Landing::Lost,
-        // The version that the transaction was staged at is gone.
-        Err(e @ (LanceError::DatasetNotFound { .. } | LanceError::NotFound { .. })) if head > 0 => {
+        // The version that the transaction was staged at is gone, or one since.
+        Err(e @ (LanceError::DatasetNotFound { .. } | LanceError::NotFound { .. }))
+            if exactly.version() > 1 =>
+        {
             Landing::Conflict(e.to_string())
         }
         Err(LanceError::DatasetAlreadyExists { .. }) => Landing::Taken,
@@ -94,18 +191,53 @@ pub(crate) async fn commit_at(table: &Table, staged: &Staged, head: u64) -> Land
     }
 }
 
+/// A version after which others have committed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed {
+    version: u64,
+    naming: ManifestNamingScheme,
+}
+
 /// A commit handler that writes one version and refuses every other. It remembers what it answered, because Lance
 /// wraps a refusal, and calls a lost put and a logical conflict by one name.
 struct Exactly {
-    version: u64,
+    /// The version, once it is known; and how its object is named, where it is asked for by name instead of by a list.
+    next: OnceLock<(u64, Option<ManifestNamingScheme>)>,
     refused: Arc<AtomicBool>,
     lost: AtomicBool,
-    inner: ConditionalPutCommitHandler,
+    inner: ByListing,
+}
+
+impl Exactly {
+    fn next_after(head: u64) -> Arc<Self> {
+        Self::at(head + 1, None)
+    }
+
+    fn at(version: u64, naming: Option<ManifestNamingScheme>) -> Arc<Self> {
+        let exactly = Self::next_after_newest();
+        exactly.next.get_or_init(|| (version, naming));
+        exactly
+    }
+
+    /// Of a table that is yet to be opened with this.
+    fn next_after_newest() -> Arc<Self> {
+        Arc::new(Self {
+            next: OnceLock::new(),
+            refused: Arc::default(),
+            lost: AtomicBool::new(false),
+            inner: ByListing,
+        })
+    }
+
+    /// The version that is written; 0, which none has, before it is known.
+    fn version(&self) -> u64 {
+        self.next.get().map_or(0, |(version, _)| *version)
+    }
 }
 
 impl fmt::Debug for Exactly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Exactly({})", self.version)
+        write!(f, "Exactly({})", self.version())
     }
 }
 
@@ -164,7 +296,21 @@ impl CommitHandler for Exactly {
         object_store: &'a LanceStore,
         since_version: u64,
     ) -> BoxStream<'a, lance_core::Result<ManifestLocation>> {
-        let (version, refused) = (self.version, self.refused.clone());
+        let (version, refused) = (self.version(), self.refused.clone());
+        if let Some((_, Some(naming))) = self.next.get()
+            && since_version + 1 == version
+        {
+            let (inner, base, naming) = (self.inner, base_path.clone(), *naming);
+            let asked = async move {
+                let store = object_store.inner.as_ref();
+                match inner.version_exists(&base, version, store, naming).await {
+                    Ok(false) => None,
+                    Ok(true) => Some(Err(refuse(version, version, &refused))),
+                    Err(e) => Some(Err(e)),
+                }
+            };
+            return stream::once(asked).filter_map(std::future::ready).boxed();
+        }
         self.inner
             .list_manifest_locations_since(base_path, object_store, since_version)
             .map(move |location| match location {
@@ -186,9 +332,9 @@ impl CommitHandler for Exactly {
         naming_scheme: ManifestNamingScheme,
         transaction: Option<LanceTransaction>,
     ) -> Result<ManifestLocation, CommitError> {
-        if manifest.version != self.version {
+        if manifest.version != self.version() {
             let found = manifest.version - 1;
-            let refusal = refuse(self.version, found, &self.refused);
+            let refusal = refuse(self.version(), found, &self.refused);
             return Err(CommitError::OtherError(refusal));
         }
         let committed = self

@@ -1,12 +1,19 @@
 //! Lance tables, as the protocol sees them: opened at a version, committed at exactly one version, and described
 //! by their manifests alone.
 
+pub(crate) mod carry;
 pub(crate) mod commit;
 pub(crate) mod drift;
 pub(crate) mod evolve;
+pub(crate) mod files;
+pub(crate) mod indexing;
+pub(crate) mod listing;
+pub(crate) mod loss;
+pub(crate) mod rewrite;
 pub(crate) mod rows;
 pub(crate) mod staged;
 pub(crate) mod stats;
+pub(crate) mod versions;
 
 use std::sync::Arc;
 
@@ -15,6 +22,7 @@ use lance_io::object_store::ObjectStoreParams;
 use lance_table::io::commit::CommitHandler;
 
 use drift::DriftPolicy;
+use listing::ByListing;
 
 use crate::{
     error::{Error, Result},
@@ -46,24 +54,37 @@ impl Table {
         params: ObjectStoreParams,
         handler: Option<Arc<dyn CommitHandler>>,
     ) -> lance::Result<Dataset> {
-        let mut builder = DatasetBuilder::from_uri(self.storage.table_uri(&self.path))
+        DatasetBuilder::from_uri(self.storage.table_uri(&self.path))
             .with_session(self.storage.session())
             .with_store_params(params)
-            .with_version(version);
-        if let Some(handler) = handler {
-            builder = builder.with_commit_handler(handler);
-        }
-        builder.load().await
+            .with_version(version)
+            .with_commit_handler(handler.unwrap_or_else(|| Arc::new(ByListing)))
+            .load()
+            .await
+    }
+
+    /// The table at its newest version.
+    pub(crate) async fn open_newest(&self, params: ObjectStoreParams) -> lance::Result<Dataset> {
+        self.open_newest_with(params, Arc::new(ByListing)).await
+    }
+
+    /// The same, to go on with this handler.
+    pub(crate) async fn open_newest_with(
+        &self,
+        params: ObjectStoreParams,
+        handler: Arc<dyn CommitHandler>,
+    ) -> lance::Result<Dataset> {
+        DatasetBuilder::from_uri(self.storage.table_uri(&self.path))
+            .with_session(self.storage.session())
+            .with_store_params(params)
+            .with_commit_handler(handler)
+            .load()
+            .await
     }
 
     /// The newest version; 0 when there is no table yet.
     pub(crate) async fn head(&self) -> Result<u64> {
-        let newest = DatasetBuilder::from_uri(self.storage.table_uri(&self.path))
-            .with_session(self.storage.session())
-            .with_store_params(self.storage.params())
-            .load()
-            .await;
-        match newest {
+        match self.open_newest(self.storage.params()).await {
             Ok(dataset) => Ok(dataset.manifest().version),
             Err(lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }) => Ok(0),
             Err(e) => Err(self.failed("reading the head of", e)),

@@ -115,15 +115,28 @@ impl Staged {
         })
     }
 
-    /// The transaction as it is committed to this version of the table. The bytes of a sidecar do not hold the
+    /// The transaction as it is committed right after this version of the table. The bytes of a sidecar do not hold the
     /// metadata of a schema, where other programs keep things of their own: it stays the table's.
+    ///
+    /// The fragments of a rewrite get their ids here. Lance would give them some, too, but only after it has noted in the
+    /// indexes that they cover fragment 0: with stable row ids, indexes follow their rows.
     pub(crate) fn transaction_on(&self, dataset: &Dataset) -> Transaction {
         let mut transaction = self.transaction.clone();
-        if let Operation::Project { schema, .. }
-        | Operation::Merge { schema, .. }
-        | Operation::Overwrite { schema, .. } = &mut transaction.operation
-        {
-            schema.metadata.clone_from(&dataset.schema().metadata);
+        match &mut transaction.operation {
+            Operation::Project { schema, .. }
+            | Operation::Merge { schema, .. }
+            | Operation::Overwrite { schema, .. } => {
+                schema.metadata.clone_from(&dataset.schema().metadata);
+            }
+            Operation::Rewrite { groups, .. } => {
+                let newest = dataset.manifest().max_fragment_id();
+                let free = newest.map_or(0, |id| id + 1)..;
+                let fragments = groups.iter_mut().flat_map(|g| &mut g.new_fragments);
+                for (fragment, id) in fragments.filter(|f| f.id == 0).zip(free) {
+                    fragment.id = id;
+                }
+            }
+            _ => {}
         }
         transaction
     }

@@ -1,7 +1,17 @@
 //! What a planner needs to know of a table, read from its Lance manifest alone: no further request.
 
+use std::{collections::BTreeMap, num::NonZero};
+
+use chrono::{DateTime, Utc};
 use lance::{Dataset, index::DatasetIndexExt};
+use lance_table::{
+    format::{Fragment, IndexMetadata},
+    system_index::is_system_index,
+};
 use serde::{Deserialize, Serialize};
+
+use super::indexing;
+use crate::{memory::width, schema::TypeDef};
 
 /// One fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,8 +22,11 @@ pub struct FragmentStats {
     pub rows: u64,
     /// Deleted rows.
     pub deleted: u64,
-    /// Bytes of its data files; of unknown files, 0.
+    /// Bytes of its data files, as far as they are on record.
     pub bytes: u64,
+    /// Its writer left no record of its rows, or of the size of a file of it: `rows` and `bytes` are too few.
+    #[serde(default)]
+    pub unmeasured: bool,
     /// Which indexes cover it, as a number that fragments covered alike share. Only those may become one: Lance
     /// follows an index to a rewritten fragment as a whole or not at all.
     #[serde(default)]
@@ -21,6 +34,19 @@ pub struct FragmentStats {
 }
 
 impl FragmentStats {
+    fn of(fragment: &Fragment, coverage: u32) -> Self {
+        let sizes = fragment.files.iter().map(|f| f.file_size_bytes.get());
+        let known = sizes.clone().flatten().map(NonZero::get);
+        Self {
+            id: fragment.id,
+            rows: fragment.physical_rows.unwrap_or(0) as u64,
+            deleted: deleted_rows(fragment),
+            bytes: known.sum(),
+            unmeasured: fragment.physical_rows.is_none() || sizes.clone().any(|s| s.is_none()),
+            coverage,
+        }
+    }
+
     /// Bytes that a rewrite would leave, by the share of live rows.
     pub fn live_bytes(&self) -> u64 {
         if self.rows == 0 {
@@ -41,6 +67,60 @@ impl FragmentStats {
     }
 }
 
+/// One index: all segments (deltas) under one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexStats {
+    /// Its name.
+    pub name: String,
+    /// What it indexes, as paths of columns.
+    pub columns: Vec<String>,
+    /// How many segments it has: each optimisation that appends adds one, and searches ask all of them.
+    pub segments: usize,
+    /// Live rows in fragments that no segment covers.
+    pub unindexed_rows: u64,
+    /// Fragments that no segment covers.
+    pub unindexed_fragments: usize,
+    /// Bytes of a value of its column, when all have as many.
+    #[serde(default)]
+    pub value_bytes: Option<u64>,
+    /// Why it could not be extended when that was tried last; nothing when it could, or may be tried again.
+    #[serde(default)]
+    pub refused: Option<IndexRefusal>,
+}
+
+/// A declared index that the table does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingIndex {
+    /// What it is declared on.
+    pub column: String,
+    /// Its declared kind, in the schema's word.
+    pub kind: String,
+    /// Bytes of a value of the column, when all have as many.
+    #[serde(default)]
+    pub value_bytes: Option<u64>,
+    /// Why it cannot be built yet; nothing when it can.
+    pub blocked: Option<String>,
+    /// Why it could not be built when that was tried last; nothing when it was not tried, or may be tried again.
+    #[serde(default)]
+    pub refused: Option<IndexRefusal>,
+}
+
+/// Why an index could not be built or extended, as far as this process has tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexRefusal {
+    /// What was in the way.
+    pub reason: String,
+    /// When it may be tried again; nothing, when not before the table changes.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl IndexRefusal {
+    /// Whether it is not to be tried now.
+    pub fn holds(&self, now: DateTime<Utc>) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
 /// A table at one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableStats {
@@ -48,6 +128,21 @@ pub struct TableStats {
     pub version: u64,
     /// Its fragments, in the table's order.
     pub fragments: Vec<FragmentStats>,
+    /// Its indexes, by name.
+    #[serde(default)]
+    pub indexes: Vec<IndexStats>,
+    /// Declared indexes that are not there; for a table of a directory, none.
+    #[serde(default)]
+    pub missing: Vec<MissingIndex>,
+}
+
+/// A version of a table that is on the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionInfo {
+    /// Its number.
+    pub version: u64,
+    /// When its object was written, by the store's clock.
+    pub written: DateTime<Utc>,
 }
 
 impl TableStats {
@@ -56,14 +151,12 @@ impl TableStats {
     /// # Errors
     /// Lance's, when the list of indexes cannot be read.
     pub async fn read(dataset: &Dataset) -> lance::Result<Self> {
-        let indexes = dataset.load_indices().await?;
-        let mut coverages: Vec<Vec<bool>> = vec![vec![false; indexes.len()]];
-        let mut coverage_of = |id: u64| {
-            let covers = |index: &lance_table::format::IndexMetadata| {
-                let bitmap = index.fragment_bitmap.as_ref();
-                u32::try_from(id).is_ok_and(|id| bitmap.is_some_and(|b| b.contains(id)))
-            };
-            let coverage: Vec<_> = indexes.iter().map(covers).collect();
+        let all = dataset.load_indices().await?;
+        // Lance's own books are kept as indexes, too, and are nobody's to keep up.
+        let segments: Vec<_> = all.iter().filter(|i| !is_system_index(i)).collect();
+        let mut coverages: Vec<Vec<bool>> = vec![vec![false; segments.len()]];
+        let mut coverage_of = |fragment: &Fragment| {
+            let coverage: Vec<_> = segments.iter().map(|s| covers(s, fragment)).collect();
             let known = coverages.iter().position(|c| *c == coverage);
             let at = known.unwrap_or_else(|| {
                 coverages.push(coverage);
@@ -73,21 +166,26 @@ impl TableStats {
         };
         let manifest = dataset.manifest();
         let fragments = manifest.fragments.iter().map(|fragment| {
-            let deletions = fragment.deletion_file.as_ref();
-            let size = |file: &lance_table::format::DataFile| {
-                file.file_size_bytes.get().map_or(0, std::num::NonZero::get)
-            };
-            FragmentStats {
-                id: fragment.id,
-                rows: fragment.physical_rows.unwrap_or(0) as u64,
-                deleted: deletions.and_then(|d| d.num_deleted_rows).unwrap_or(0) as u64,
-                bytes: fragment.files.iter().map(size).sum(),
-                coverage: coverage_of(fragment.id),
-            }
+            let coverage = coverage_of(fragment);
+            FragmentStats::of(fragment, coverage)
         });
         Ok(Self {
             version: manifest.version,
             fragments: fragments.collect(),
+            indexes: indexes(dataset, &segments),
+            missing: Vec::new(),
+        })
+    }
+
+    /// The same, and which of the indexes that its type declares the table does not have.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) async fn read_declared(dataset: &Dataset, def: &TypeDef) -> lance::Result<Self> {
+        let stats = Self::read(dataset).await?;
+        Ok(Self {
+            missing: indexing::missing(dataset, def, stats.rows()).await?,
+            ..stats
         })
     }
 
@@ -107,5 +205,83 @@ impl TableStats {
     /// Bytes of data files.
     pub fn bytes(&self) -> u64 {
         self.fragments.iter().map(|f| f.bytes).sum()
+    }
+}
+
+/// The indexes that Lance can keep up, by name. One that it can only read, or that waits for rows to be trained on, is
+/// not among them: nothing could be done about it.
+fn indexes(dataset: &Dataset, segments: &[&IndexMetadata]) -> Vec<IndexStats> {
+    let mut by_name: BTreeMap<&str, Vec<&IndexMetadata>> = BTreeMap::new();
+    for segment in segments {
+        by_name.entry(&segment.name).or_default().push(segment);
+    }
+    let fragments = &dataset.manifest().fragments;
+    let rows = fragments.iter().map(live_rows).sum();
+    by_name.retain(|_, segments| indexing::can_be_extended(segments, rows));
+    let stats = by_name.into_iter().map(|(name, segments)| {
+        let outside = |f: &&Fragment| !segments.iter().any(|s| covers(s, f));
+        let unindexed = fragments.iter().filter(outside).map(live_rows);
+        let fields = segments
+            .iter()
+            .flat_map(|s| s.keyed_fields().iter().take(1));
+        let (schema, mut first) = (dataset.schema(), fields.clone());
+        let of_one = first.next().and_then(|field| schema.field_by_id(*field));
+        let columns = fields.filter_map(|field| schema.field_path(*field).ok());
+        IndexStats {
+            name: name.to_owned(),
+            columns: columns.take(1).collect(),
+            segments: segments.len(),
+            unindexed_rows: unindexed.clone().sum(),
+            unindexed_fragments: unindexed.count(),
+            value_bytes: of_one.and_then(|field| width(&field.data_type())),
+            refused: None,
+        }
+    });
+    stats.collect()
+}
+
+/// Whether a segment answers for a fragment.
+pub(super) fn covers(segment: &IndexMetadata, fragment: &Fragment) -> bool {
+    let bitmap = segment.fragment_bitmap.as_ref();
+    u32::try_from(fragment.id).is_ok_and(|id| bitmap.is_some_and(|b| b.contains(id)))
+}
+
+fn deleted_rows(fragment: &Fragment) -> u64 {
+    let deletions = fragment.deletion_file.as_ref();
+    deletions.and_then(|d| d.num_deleted_rows).unwrap_or(0) as u64
+}
+
+/// Rows of a fragment that are not deleted.
+pub(super) fn live_rows(fragment: &Fragment) -> u64 {
+    let rows = fragment.physical_rows.unwrap_or(0) as u64;
+    rows.saturating_sub(deleted_rows(fragment))
+}
+
+#[cfg(test)]
+mod tests {
+    use lance_table::format::DataFile;
+
+    use super::*;
+
+    #[test]
+    fn a_fragment_with_a_file_of_unknown_size_or_of_unknown_rows_says_so() {
+        let fragment = |sizes: &[u64]| {
+            let file = |size: &u64| DataFile {
+                file_size_bytes: NonZero::new(*size).into(),
+                ..DataFile::new_legacy_from_fields("a.lance", vec![0], None)
+            };
+            let mut fragment = Fragment::new(7).with_physical_rows(10);
+            fragment.files = sizes.iter().map(file).collect();
+            fragment
+        };
+        let stats = FragmentStats::of(&fragment(&[500, 20]), 0);
+        assert_eq!(
+            (stats.bytes, stats.rows, stats.unmeasured),
+            (520, 10, false)
+        );
+        assert!(FragmentStats::of(&fragment(&[500, 0]), 0).unmeasured);
+        let mut countless = fragment(&[500]);
+        countless.physical_rows = None;
+        assert!(FragmentStats::of(&countless, 0).unmeasured);
     }
 }

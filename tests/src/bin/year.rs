@@ -139,7 +139,7 @@ async fn wait_until_tidy(graph: &Graph, daemon: &mut Daemon) -> Result<(usize, u
     let deadline = Instant::now() + PATIENCE;
     loop {
         while let Some(line) = daemon.try_next_line() {
-            if line["message"] == "job done" {
+            if line["message"] == "job done" && line["duty"] == "compaction" {
                 jobs += 1;
                 worst = worst.max(line["hold_ms"].as_u64().unwrap_or(0));
             }

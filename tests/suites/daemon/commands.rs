@@ -198,10 +198,8 @@ async fn a_dry_run_foresees_what_a_compaction_then_does() {
     assert_eq!(files(&root), before, "a dry run writes nothing");
 
     let told = done(squire(&["compact", &uri, "Flight"]).await);
-    assert_eq!(
-        line(&told, "edge:Flight")[..4],
-        ["edge:Flight", "rewritten", "5", "1"]
-    );
+    assert_eq!(line(&told, "edge:Flight")[1], "rewritten,");
+    assert!(told.contains("5 → 1"), "before and after: {told}");
     assert!(!told.contains("node:Plane"), "only the named table: {told}");
     let flights = status(&uri).await["tables"]["edge:Flight"].clone();
     assert_eq!(
@@ -209,7 +207,7 @@ async fn a_dry_run_foresees_what_a_compaction_then_does() {
         (&500.into(), &1.into())
     );
     let told = done(squire(&["compact", &uri]).await);
-    assert_eq!(line(&told, "edge:Flight")[1..], ["skipped:", "tidy"]);
+    assert_eq!(line(&told, "edge:Flight")[1..3], ["skipped:", "tidy"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,7 +78,7 @@ async fn a_configuration_that_cannot_be_used_is_refused_by_check_and_by_run_alik
         ),
         (
             "[daemon]\nlisten = \"0.0.0.0:9464\"\n",
-            &[":2:10: `daemon.listen`", "127.0.0.1"],
+            &[":2:1: `daemon.listen`", "127.0.0.1"],
         ),
         ("[daemon\n", &[":1:", "fix: "]),
     ];

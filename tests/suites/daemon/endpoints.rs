@@ -1,132 +1,15 @@
-//! `/metrics`, `/healthz` and the log: what programs read of a daemon.
+//! `/healthz` and the log: what programs read of a daemon. The suite `prometheus` has `/metrics`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-    process::Stdio,
-};
+use std::{fs, process::Stdio};
 
-use squire_tests::{
-    daemon,
-    flights::{day, key},
-};
+use squire_tests::{daemon, flights::day};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
     process::Command,
 };
 
-use crate::site::{QUICK, Site, fragments, until};
-
-/// A metric's kind and labels.
-type Described = BTreeMap<String, (String, BTreeSet<String>)>;
-
-/// The metrics that the manual describes, from its tables.
-fn described() -> Described {
-    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
-    let text = fs::read_to_string(&manual)
-        .unwrap_or_else(|e| panic!("{} lists the metrics: {e}", manual.display()));
-    let plain = |cell: &str| cell.trim().trim_matches('`').to_owned();
-    let rows = text.lines().filter_map(|line| {
-        let cells: Vec<_> = line.strip_prefix("| `squire_")?.split('|').collect();
-        let labels = cells[2]
-            .split(',')
-            .map(plain)
-            .filter(|label| !label.is_empty());
-        Some((
-            format!("squire_{}", plain(cells[0])),
-            (plain(cells[1]), labels.collect()),
-        ))
-    });
-    rows.collect()
-}
-
-/// The metrics that a daemon shows, besides those of its process.
-fn shown(body: &str) -> Described {
-    let mut shown = Described::new();
-    for line in body.lines() {
-        if let Some(described) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = described.split_once(' ').expect("a name and a kind");
-            shown.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
-        } else if !line.starts_with('#') {
-            let (metric, value) = line.rsplit_once(' ').expect("a metric and a value");
-            value.parse::<f64>().expect("a sample is a number");
-            let (name, labels) = metric.split_once('{').unwrap_or((metric, "}"));
-            let base = ["_bucket", "_sum", "_count"].iter().find_map(|part| {
-                let base = name.strip_suffix(part)?;
-                shown.contains_key(base).then_some(base)
-            });
-            let entry = shown
-                .get_mut(base.unwrap_or(name))
-                .expect("a sample has a type");
-            let labels = labels
-                .strip_suffix('}')
-                .expect("labels are closed")
-                .split("\",");
-            let names = labels
-                .filter_map(|label| label.split_once("=\""))
-                .map(|(name, _)| name);
-            entry
-                .1
-                .extend(names.filter(|name| *name != "le").map(str::to_owned));
-        }
-    }
-    shown.retain(|name, _| !name.starts_with("process_"));
-    shown
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_manual_describes_every_metric_with_its_kind_and_labels_and_no_other() {
-    let site = Site::new();
-    let graph = site.graph("graph").await;
-    for n in 0..5 {
-        graph.load(day(n, 10)).await.unwrap();
-    }
-    let eager = "min_small_fragments = 4\ninterval_floor = \"100ms\"\n";
-    let targets = [("graph", &*site.uri("graph"), eager)];
-    let mut daemon = site.daemon(&site.config(QUICK, &targets), "log").await;
-    daemon.until_compacted("graph").await;
-    let target = "duty=\"compaction\",target=\"graph\"";
-    daemon
-        .until_metric("squire_last_success_timestamp_seconds", target, |at| {
-            at > 0.0
-        })
-        .await;
-    let healed = "how=\"aborted\",target=\"graph\"";
-    daemon
-        .until_metric("squire_healed_total", healed, |n| n == 0.0)
-        .await;
-    daemon
-        .until_metric(
-            "squire_table_fragments",
-            "table=\"edge:Flight\",target=\"graph\"",
-            |n| n == 1.0,
-        )
-        .await;
-    let (code, body) = daemon.get("/metrics").await;
-    assert_eq!(code, 200);
-    let described = described();
-    assert!(
-        described.len() > 10,
-        "the manual has tables of metrics: {described:?}"
-    );
-    assert_eq!(shown(&body), described);
-    assert!(
-        body.lines().any(|line| line.starts_with("process_")) || cfg!(not(target_os = "linux"))
-    );
-
-    assert_eq!(
-        daemon.metric("squire_table_rows").await.len(),
-        3,
-        "one sample a table"
-    );
-    let written = daemon.metric("squire_rewrite_written_bytes_total").await;
-    assert!(written["target=\"graph\""] > 0.0);
-    assert_eq!(fragments(&graph, &key("edge:Flight")).await, 1);
-    assert_eq!(daemon.get("/").await.0, 404);
-    daemon.stop().await;
-}
+use crate::site::{QUICK, Site, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_health_names_every_target() {

@@ -2,14 +2,23 @@
 //! daemon's log and endpoints say.
 #![allow(missing_docs)]
 
+mod anchors;
+mod check;
 mod commands;
 mod config;
 mod crash;
+mod credentials;
 mod dead_writer;
+mod directory;
+mod door;
 mod endpoints;
+mod pauses;
 mod refusals;
 mod repair;
 mod schema;
+mod secrets;
 mod service;
 mod site;
 mod stopping;
+mod tls;
+mod top;

@@ -6,7 +6,7 @@ use squire_tests::{
     place::rows,
 };
 
-use crate::site::{Site, done, files, refused, squire, under_way};
+use crate::site::{QUICK, Site, done, files, refused, squire, under_way};
 
 /// A graph with rows, in a place of its own.
 struct Loaded {
@@ -135,4 +135,35 @@ async fn a_property_that_rows_leave_empty_cannot_become_required() {
     let shown = done(squire(&["schema", "show", &loaded.uri]).await);
     assert!(shown.contains("name = \"string\""), "{shown}");
     assert_eq!(under_way(&loaded.site.path("graph")), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_declared_on_a_table_that_nobody_writes_is_built_by_the_daemon() {
+    let loaded = Loaded::new().await;
+    let off = "enabled = false\n[target.index]\ninterval_floor = \"100ms\"\n";
+    let targets = [("graph", &*loaded.uri, off)];
+    let daemon = loaded
+        .site
+        .daemon(&loaded.site.config(QUICK, &targets), "log")
+        .await;
+    let known = "state=\"due\",table=\"node:Plane\",target=\"graph\"";
+    daemon
+        .until_metric("squire_table_missing_indexes", known, |n| n == 0.0)
+        .await;
+    let wanted = loaded.wanted(&[(
+        "seats = \"int32\"\n",
+        "seats = \"int32\"\n[[node.Plane.index]]\nproperty = \"seats\"\nkind = \"btree\"\n",
+    )]);
+    done(squire(&["schema", "apply", &loaded.uri, &wanted]).await);
+    let built = "duty=\"index\",outcome=\"done\",target=\"graph\"";
+    daemon
+        .until_metric("squire_jobs_total", built, |n| n == 1.0)
+        .await;
+    daemon
+        .until_metric("squire_table_missing_indexes", known, |n| n == 0.0)
+        .await;
+    let snapshot = loaded.graph.snapshot().await.unwrap();
+    let stats = snapshot.stats(&key("node:Plane")).await.unwrap();
+    assert_eq!(stats.indexes.len(), 1);
+    daemon.stop().await;
 }

@@ -9,7 +9,7 @@ use squire_tests::{
     place::{rows, until_idle},
 };
 
-use crate::site::{QUICK, Site, fragments, under_way, until};
+use crate::site::{QUICK, Site, fragments, is_at_rest, under_way, until};
 
 const EAGER: &str = "min_small_fragments = 4\ninterval_floor = \"100ms\"\n";
 
@@ -53,7 +53,7 @@ async fn tables_are_compacted_by_threshold_while_loads_go_on_and_none_of_them_fa
     let (of_first, of_second, ()) = tokio::join!(write(&first), write(&second), watch);
     for (graph, name, expected) in [(first, "first", of_first), (second, "second", of_second)] {
         until("few fragments are left", async || {
-            fragments(&graph, &key("edge:Flight")).await < 4
+            is_at_rest(&graph, &key("edge:Flight"), 4).await
         })
         .await;
         until_idle(&graph).await;
@@ -172,7 +172,8 @@ async fn with_one_place_there_are_never_two_jobs_at_once() {
             .await
             .unwrap();
     }
-    let one = format!("concurrency = 1\n{QUICK}");
+    // The least budget has room for one job, whatever else is asked for.
+    let one = format!("concurrency = 4\nmemory = \"256MiB\"\n{QUICK}");
     let targets = [("graph", &*site.uri("graph"), EAGER)];
     let daemon = site.daemon(&site.config(&one, &targets), "log").await;
     for table in ["edge:Flight", "node:Plane", "node:Airport"] {
@@ -186,7 +187,10 @@ async fn with_one_place_there_are_never_two_jobs_at_once() {
         .until_metric("squire_jobs_total", labels, |n| n == 3.0)
         .await;
     let mut at_work = Vec::new();
-    for line in daemon.stop().await {
+    let lines = daemon.stop().await;
+    let running = lines.iter().find(|l| l["message"] == "squire is running");
+    assert_eq!(running.map(|line| &line["places"]), Some(&1.into()));
+    for line in lines {
         match line["message"].as_str() {
             Some("job started") => {
                 assert_eq!(at_work, Vec::<String>::new(), "{line}");
@@ -300,7 +304,7 @@ async fn two_daemons_on_one_graph_do_no_harm() {
         expected.add(&flights(n, 100)).unwrap();
     }
     until("few fragments are left", async || {
-        fragments(&graph, &key("edge:Flight")).await < 4
+        is_at_rest(&graph, &key("edge:Flight"), 4).await
     })
     .await;
     until_idle(&graph).await;

@@ -6,27 +6,33 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Output,
-    time::Duration,
 };
 
 use serde_json::Value;
-use squire_engine::{Graph, Options, TableKey};
+use squire_engine::{
+    Graph, Options, TableKey,
+    maintenance::{
+        Ask,
+        compaction::{self, CompactionPolicy, Verdict},
+    },
+};
 use squire_tests::{
     daemon::{self, Daemon},
     flights::{SCHEMA, key, schema},
+    repository,
 };
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-/// How long a condition may take to come true, on a machine with much else to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use squire_tests::patience::{PATIENCE, until};
+
 /// A short lease, for whoever waits for the dead.
 pub(crate) const QUICK: &str =
     "tick = \"100ms\"\nheal_interval = \"500ms\"\nlease = \"1s\"\nshutdown_grace = \"30s\"\n";
 
 /// A file of the real data.
 pub(crate) fn real(file: &str) -> String {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    let data = repository::file("tests/data");
     let beside = data.join(file);
     let file = if beside.is_file() {
         beside
@@ -50,7 +56,12 @@ pub(crate) struct Ran {
 
 /// Runs one command to its end.
 pub(crate) async fn squire(args: &[&str]) -> Ran {
-    daemon::run(args)
+    squire_with(args, &[]).await
+}
+
+/// The same, with these variables in its environment.
+pub(crate) async fn squire_with(args: &[&str], variables: &[(&str, &str)]) -> Ran {
+    daemon::run_with(args, variables)
         .await
         .expect("squire can be started")
         .into()
@@ -155,10 +166,34 @@ impl Site {
         PathBuf::from(self.write(&format!("squire-{}.toml", names.join("-")), config))
     }
 
+    /// What `squire explain` says of a target.
+    pub(crate) async fn explain(&self, daemon: &Keeping, target: &str) -> String {
+        let config = self.write("none.toml", "");
+        let args = [
+            "explain",
+            target,
+            "--config",
+            &config,
+            "--daemon",
+            daemon.address(),
+        ];
+        done(squire(&args).await)
+    }
+
     /// A daemon with this configuration; its log is the file `name` of the folder.
     pub(crate) async fn daemon(&self, config: &Path, name: &str) -> Keeping {
+        self.daemon_with(config, name, &[]).await
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) async fn daemon_with(
+        &self,
+        config: &Path,
+        name: &str,
+        variables: &[(&str, &str)],
+    ) -> Keeping {
         let log = self.path(name);
-        let daemon = Daemon::start(config, &log).await;
+        let daemon = Daemon::start_in(config, &log, variables.iter().copied()).await;
         Keeping {
             daemon: daemon.expect("the daemon starts"),
             seen: Vec::new(),
@@ -197,23 +232,16 @@ impl Keeping {
     /// Waits until a job on a target ended well.
     pub(crate) async fn until_compacted(&mut self, target: &str) -> Value {
         self.until_logged("a job done", |line| {
-            line["message"] == "job done" && line["target_name"] == target
+            let done = line["message"] == "job done" && line["duty"] == "compaction";
+            done && line["target_name"] == target
         })
         .await
     }
 
     /// A metric's samples, by their labels as they are written.
     pub(crate) async fn metric(&self, name: &str) -> BTreeMap<String, f64> {
-        let (code, body) = self.get("/metrics").await;
-        assert_eq!(code, 200, "{body}");
-        let samples = body.lines().filter(|line| !line.starts_with('#'));
-        let samples = samples.filter_map(|line| {
-            let (metric, value) = line.rsplit_once(' ')?;
-            let (found, labels) = metric.split_once('{').unwrap_or((metric, "}"));
-            let labels = labels.trim_end_matches('}').to_owned();
-            (found == name).then(|| (labels, value.parse().expect("a sample is a number")))
-        });
-        samples.collect()
+        let samples = self.daemon.metric(name).await;
+        samples.expect("the daemon answers")
     }
 
     /// Waits until a metric of a target is as it should be. Labels are as they are written, the target's last.
@@ -228,6 +256,30 @@ impl Keeping {
             },
         )
         .await;
+    }
+
+    /// The whole lines of its log so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let log = fs::read_to_string(&self.log).expect("there is a log");
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        let lines = whole.lines().map(serde_json::from_str);
+        lines
+            .collect::<Result<_, _>>()
+            .expect("every line of the log is JSON")
+    }
+
+    /// Waits until so many more looks at a target have come.
+    pub(crate) async fn until_looked(&self, target: &str, more: f64) {
+        let labels = format!("target=\"{target}\"");
+        let before = self.metric("squire_ticks_total").await;
+        let before = before.get(&labels).copied().unwrap_or(0.0);
+        self.until_metric("squire_ticks_total", &labels, |n| n > before + more)
+            .await;
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.daemon.listening
     }
 
     /// What `/healthz` says.
@@ -259,16 +311,6 @@ impl Keeping {
         );
         lines
     }
-}
-
-/// Asks again and again until it is so.
-pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
-    let waited = timeout(PATIENCE, async {
-        while !so().await {
-            sleep(Duration::from_millis(20)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "never came true: {what}");
 }
 
 /// Every file below a folder, by its path in it, with its length.
@@ -341,4 +383,22 @@ pub(crate) async fn fragments(graph: &Graph, table: &TableKey) -> usize {
     let snapshot = graph.snapshot().await.expect("a graph can be read");
     let stats = snapshot.stats(table).await.expect("statistics can be read");
     stats.fragments.len()
+}
+
+/// Whether a table's fragments are no reason to compact it any more, for a daemon with this threshold.
+pub(crate) async fn is_at_rest(
+    graph: &Graph,
+    table: &TableKey,
+    min_small_fragments: usize,
+) -> bool {
+    let snapshot = graph.snapshot().await.expect("a graph can be read");
+    let stats = snapshot.stats(table).await.expect("statistics can be read");
+    let policy = CompactionPolicy {
+        min_small_fragments,
+        ..CompactionPolicy::default()
+    };
+    matches!(
+        compaction::plan(&stats, &policy, &Ask::default()),
+        Verdict::Skip(_)
+    )
 }

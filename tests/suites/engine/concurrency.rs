@@ -6,19 +6,24 @@ use arrow::{array::AsArray, datatypes::Int32Type};
 use futures::{TryStreamExt, future::join_all};
 use squire_engine::{
     Compacted, DeleteRequest, Error, Graph, LoadMode, LoadRequest, Rows,
-    maintenance::compaction::CompactionPolicy,
+    maintenance::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes},
-    place::{Place, rows, rows_in, until, until_idle},
+    patience::until,
+    place::{Place, rows, rows_in, until_idle},
     store::Verb,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 async fn compact(graph: &Graph, table: &str, policy: &CompactionPolicy, forced: bool) -> Compacted {
+    let ask = Ask {
+        forced,
+        ..Ask::default()
+    };
     let compacted = graph
-        .compact(&key(table), policy, forced, &CancellationToken::new())
+        .compact(&key(table), policy, &ask, &CancellationToken::new())
         .await;
     compacted.unwrap()
 }
@@ -34,7 +39,7 @@ async fn compact_until(graph: Graph, stop: CancellationToken) -> usize {
         for table in ["edge:Flight", "node:Plane"] {
             match compact(&graph, table, &policy, false).await {
                 Compacted::Done(_) => done += 1,
-                Compacted::Skipped(_) | Compacted::Lost => tokio::task::yield_now().await,
+                Compacted::Skipped(_) | Compacted::Lost(_) => tokio::task::yield_now().await,
             }
         }
     }
@@ -201,7 +206,7 @@ async fn two_loads_of_one_table_line_up_across_processes() {
         let second = second.clone();
         async move { second.load(day(2, 100)).await }
     });
-    until("the second stands in line", || async {
+    until("the second stands in line", async || {
         second.snapshot().await.unwrap().manifest().queue.len() == 2
     })
     .await;

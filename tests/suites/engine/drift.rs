@@ -2,7 +2,7 @@
 
 use squire_engine::{
     Compacted, DeleteRequest, DriftPolicy, Drifted, Error, Graph, Options,
-    maintenance::compaction::CompactionPolicy,
+    maintenance::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes},
@@ -165,7 +165,7 @@ async fn a_compaction_never_publishes_what_a_stranger_changed() {
         .compact(
             &key("edge:Flight"),
             &CompactionPolicy::default(),
-            true,
+            &Ask::forced(),
             &CancellationToken::new(),
         )
         .await;

@@ -4,13 +4,14 @@ use arrow::record_batch::RecordBatchIterator;
 use futures::TryStreamExt;
 use lance::dataset::builder::DatasetBuilder;
 use squire_engine::{
-    Compacted, DeleteRequest, Error, Graph, LogEntry, Receipt,
-    maintenance::compaction::CompactionPolicy,
+    Compacted, DeleteRequest, Error, Graph, LogEntry, Loss, Receipt,
+    maintenance::{Ask, compaction::CompactionPolicy},
     manifest::{OperationKind, TicketState},
 };
 use squire_tests::{
     flights::{day, flights, key},
-    place::{Place, rows, until, until_idle},
+    patience::until,
+    place::{Place, rows, until_idle},
     store::{Moment, Request, Verb},
 };
 use tokio::task::JoinHandle;
@@ -33,7 +34,7 @@ fn compact(graph: &Graph, stop: &CancellationToken) -> JoinHandle<Result<Compact
     let (graph, stop) = (graph.clone(), stop.clone());
     tokio::spawn(async move {
         let (table, policy) = (key("edge:Flight"), CompactionPolicy::default());
-        graph.compact(&table, &policy, true, &stop).await
+        graph.compact(&table, &policy, &Ask::forced(), &stop).await
     })
 }
 
@@ -81,7 +82,10 @@ async fn a_rewrite_whose_source_was_changed_meanwhile_is_lost_and_leaves_no_file
         other.snapshot().await.unwrap().manifest().clone(),
     );
     rewriting.open();
-    assert_eq!(compaction.await.unwrap().unwrap(), Compacted::Lost);
+    assert_eq!(
+        compaction.await.unwrap().unwrap(),
+        Compacted::Lost(Loss::SourcesChanged)
+    );
     let after = (
         place.objects(DATA).await,
         other.snapshot().await.unwrap().manifest().clone(),
@@ -100,11 +104,8 @@ async fn a_decided_load_makes_a_compaction_wait_without_a_place_in_line() {
     let (compactor, watch) = place.watched().await;
     let compaction = compact(&compactor, &CancellationToken::new());
     // It has done its work and looks, again and again, whether it is its turn.
-    until("the rewrite is done", || async {
-        wrote_data(&watch.take())
-    })
-    .await;
-    until("it looks again", || async {
+    until("the rewrite is done", async || wrote_data(&watch.take())).await;
+    until("it looks again", async || {
         watch
             .take()
             .iter()
@@ -167,7 +168,7 @@ async fn a_cancelled_rewrite_leaves_no_file_behind() {
         assert!(matches!(compaction.await.unwrap(), Err(Error::Cancelled)));
         // The write was on its way: what it leaves is deleted as soon as it has landed.
         rewriting.open();
-        until("its files are gone", || async {
+        until("its files are gone", async || {
             let after = (
                 place.objects("").await,
                 graph.snapshot().await.unwrap().manifest().clone(),
@@ -188,7 +189,7 @@ async fn a_compaction_whose_caller_goes_away_leaves_no_file_behind() {
     rewriting.reached().await;
     compaction.abort();
     assert!(compaction.await.unwrap_err().is_cancelled());
-    until("its files are gone", || async {
+    until("its files are gone", async || {
         place.objects("").await == before
     })
     .await;
@@ -206,7 +207,7 @@ async fn a_compaction_whose_caller_goes_away_in_the_commit_is_finished_and_keeps
             compaction.abort();
             assert!(compaction.await.unwrap_err().is_cancelled());
             writing.open();
-            until(&format!("it is finished: {moment:?} {part}"), || async {
+            until(&format!("it is finished: {moment:?} {part}"), async || {
                 let snapshot = other.snapshot().await.unwrap();
                 let stats = snapshot.stats(&key("edge:Flight")).await.unwrap();
                 stats.fragments.len() == 1 && place.sidecars().await.is_empty()
@@ -237,7 +238,7 @@ async fn a_compaction_whose_caller_goes_away_before_its_turn_leaves_nothing_behi
         compaction.abort();
         assert!(compaction.await.unwrap_err().is_cancelled());
         writing.open();
-        until(&format!("it is undone: {moment:?}"), || async {
+        until(&format!("it is undone: {moment:?}"), async || {
             place.objects(DATA).await == before && place.sidecars().await.is_empty()
         })
         .await;
@@ -301,7 +302,7 @@ async fn an_operation_dropped_at_any_write_takes_place_wholly_or_not_at_all_and_
                 assert!(operation.await.unwrap_err().is_cancelled());
                 writing.open();
                 let case = format!("dropped {moment:?} {part}, long {long}");
-                until(&format!("nothing is left: {case}"), || async {
+                until(&format!("nothing is left: {case}"), async || {
                     let manifest = other.snapshot().await.unwrap().manifest().clone();
                     manifest.queue.is_empty() && place.sidecars().await.is_empty()
                 })

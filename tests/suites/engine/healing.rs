@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use object_store::ObjectStoreExt;
 use squire_engine::{
-    Compacted, DeleteRequest, Error, Graph, LoadMode, LoadRequest, Receipt, Rows,
-    maintenance::compaction::CompactionPolicy,
+    Compacted, DeleteRequest, Error, Graph, LoadMode, LoadRequest, Loss, Receipt, Rows,
+    maintenance::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes},
-    place::{Place, rows, sums, until, until_idle},
+    patience::until,
+    place::{Place, rows, sums, until_idle},
     store::{Gate, Moment, Verb},
 };
 use tokio::task::JoinHandle;
@@ -43,7 +44,7 @@ async fn manifest_after(graph: &Graph, n: u64) -> String {
 
 /// Heals until nothing is left in the queue.
 async fn heal(graph: &Graph) {
-    until("it is healed", || async {
+    until("it is healed", async || {
         graph.heal().await.unwrap();
         graph.snapshot().await.unwrap().manifest().queue.is_empty()
     })
@@ -98,7 +99,7 @@ async fn story(moment: Moment, part: &str, ahead: u64, decided: bool) {
     let receipt = receipt.unwrap_or_else(|e| panic!("{case}: {e}"));
     assert_eq!(receipt.rows_written, 20, "{case}");
     assert_eq!(sums(&healer).await, (15, 10), "{case}: once, and in both");
-    until("no sidecar is left", || async {
+    until("no sidecar is left", async || {
         place.sidecars().await.is_empty()
     })
     .await;
@@ -198,7 +199,7 @@ async fn a_waiting_ticket_of_a_dead_writer_is_taken_back_and_its_writer_starts_o
         gate.open();
         assert_eq!(delete.await.unwrap().unwrap().rows_deleted, 10);
         assert_eq!(sums(&healer).await, (10, 5), "stalled {moment:?} {part}");
-        until("no sidecar is left", || async {
+        until("no sidecar is left", async || {
             place.sidecars().await.is_empty()
         })
         .await;
@@ -245,7 +246,7 @@ fn compact(graph: &Graph) -> JoinHandle<Result<Compacted, Error>> {
     tokio::spawn(async move {
         let (table, policy) = (key("edge:Flight"), CompactionPolicy::default());
         graph
-            .compact(&table, &policy, true, &CancellationToken::new())
+            .compact(&table, &policy, &Ask::forced(), &CancellationToken::new())
             .await
     })
 }
@@ -301,7 +302,10 @@ async fn a_compaction_without_its_sidecar_is_fenced_off_and_discarded() {
     without_its_sidecar(&place).await;
     graph.load(day(3, 10)).await.unwrap();
     gate.open();
-    assert_eq!(compaction.await.unwrap().unwrap(), Compacted::Lost);
+    assert_eq!(
+        compaction.await.unwrap().unwrap(),
+        Compacted::Lost(Loss::SourcesChanged)
+    );
     assert_eq!(rows(&graph, "edge:Flight").await, 40);
 }
 
@@ -314,7 +318,7 @@ async fn a_decided_load_without_its_sidecar_is_quarantined_and_blocks_its_tables
     gate.reached().await;
     without_its_sidecar(&place).await;
     let (healer, _) = place.short_lived(LEASE).await;
-    until("it is quarantined", || async {
+    until("it is quarantined", async || {
         healer.heal().await.unwrap().quarantined == 1
     })
     .await;

@@ -10,8 +10,8 @@ use lance::{
     },
 };
 use squire_engine::{
-    Compacted, DeleteRequest, Graph, LoadMode, LoadRequest, Options, Rows,
-    maintenance::compaction::CompactionPolicy,
+    Compacted, DeleteRequest, Graph, LoadMode, LoadRequest, ManifestRetention, Options, Rows,
+    maintenance::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::flights::{append, day, flights, key, planes, schema};
 use tokio_util::sync::CancellationToken;
@@ -52,10 +52,14 @@ async fn collection_story(uri: &str) {
     for n in 0..20 {
         graph.load(day(n, 10)).await.unwrap();
     }
-    assert!(graph.collect(10).await.unwrap() > 20);
+    assert!(graph.collect(&ManifestRetention::newest(10)).await.unwrap() > 20);
     let manifest = graph.snapshot().await.unwrap().manifest().clone();
     assert!(manifest.outcomes.len() <= 6, "{}", manifest.outcomes.len());
-    assert_eq!(graph.collect(10).await.unwrap(), 0, "nothing more is due");
+    assert_eq!(
+        graph.collect(&ManifestRetention::newest(10)).await.unwrap(),
+        0,
+        "nothing more is due"
+    );
     // What it has seen is collected by now.
     sleeper.load(day(20, 10)).await.unwrap();
     assert_eq!(rows(&sleeper, "edge:Flight").await, 210);
@@ -107,7 +111,7 @@ async fn main_story(uri: &str) {
         .compact(
             &key("edge:Flight"),
             &policy,
-            false,
+            &Ask::default(),
             &CancellationToken::new(),
         )
         .await
@@ -154,7 +158,7 @@ async fn a_table_whose_head_drifted_past_its_pin_without_a_change_of_meaning_is_
         .compact(
             &key("edge:Flight"),
             &CompactionPolicy::default(),
-            false,
+            &Ask::default(),
             &CancellationToken::new(),
         )
         .await

@@ -2,13 +2,16 @@
 #![allow(missing_docs)]
 
 mod bad_input;
+mod cleanup;
 mod concurrency;
 mod drift;
 mod gates;
 mod healing;
+mod indexes;
 mod lifecycle;
 mod repair;
 mod requests;
 mod restage;
 mod schema;
+mod sidecars;
 mod waiting;

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use object_store::{ObjectStoreExt, path::Path};
 use squire_engine::{
     Error, Finding, Graph, LoadMode, LoadRequest, Options, Quarantined, Receipt, Remedy, Repaired,
-    Rows, Standing,
+    Rows, SidecarState, Standing,
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes, schema},
-    place::{Place, sums, until},
+    patience::until,
+    place::{Place, sums},
     store::{Gate, Moment, Verb, Watch},
     stranger::Stranger,
 };
@@ -89,7 +90,7 @@ async fn lose_sidecar(place: &Place) -> (Path, Bytes) {
 
 async fn quarantine(place: &Place) {
     let (healer, _) = place.short_lived(LEASE).await;
-    until("it is quarantined", || async {
+    until("it is quarantined", async || {
         healer.heal().await.unwrap().quarantined == 1
     })
     .await;
@@ -179,6 +180,9 @@ async fn what_stands_in_part_is_published_in_part_by_an_explicit_word_alone() {
 async fn what_stands_in_part_is_finished_when_its_sidecar_is_back() {
     let lost = Lost::at(Moment::After, FIRST).await;
     lost.restore_sidecar().await;
+    let sidecars = lost.graph.sidecars().await.unwrap();
+    let states: Vec<_> = sidecars.iter().map(|s| s.state).collect();
+    assert_eq!(states, [SidecarState::Quarantined]);
     assert_eq!(quarantined(&lost.graph).await.1.remedy, Remedy::Finish);
     assert!(matches!(
         repair(&lost.graph, false).await,
@@ -242,7 +246,7 @@ async fn a_repair_that_is_killed_anywhere_can_be_run_again_and_wakes_up_to_no_ha
         let stalled = tokio::spawn(async move { killed.repair(&finding, false).await });
         gate.reached().await;
         let (healer, _) = lost.place.short_lived(LEASE).await;
-        until("it is published", || async {
+        until("it is published", async || {
             for finding in healer.findings().await.unwrap() {
                 if matches!(finding, Finding::Quarantined(_)) {
                     healer.repair(&finding, false).await.unwrap();

@@ -9,7 +9,8 @@ use squire_engine::{
 };
 use squire_tests::{
     flights::{SCHEMA, append, key, planes},
-    place::{Place, rows, until},
+    patience::until,
+    place::{Place, rows},
     store::{Moment, Verb},
     stranger::Stranger,
 };
@@ -99,7 +100,7 @@ async fn story(work: Work, overwrites: bool, by_healer: bool) -> (usize, usize, 
     meddle(&place, overwrites).await;
     if by_healer {
         let (healer, _) = place.short_lived(LEASE).await;
-        until("it is healed", || async {
+        until("it is healed", async || {
             healer.heal().await.unwrap();
             healer.snapshot().await.unwrap().manifest().queue.is_empty()
         })

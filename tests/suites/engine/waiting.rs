@@ -3,12 +3,13 @@
 use futures::TryStreamExt;
 use squire_engine::{
     Compacted, Error, Graph, Options, Receipt, Waiting,
-    maintenance::compaction::CompactionPolicy,
+    maintenance::{Ask, compaction::CompactionPolicy},
     manifest::{OperationKind, TicketState},
 };
 use squire_tests::{
     flights::{append, day, key, planes},
-    place::{Place, rows, until},
+    patience::until,
+    place::{Place, rows},
     store::{Gate, Moment, Verb},
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -29,7 +30,7 @@ fn compact(graph: &Graph) -> JoinHandle<Result<Compacted, Error>> {
         let policy = CompactionPolicy::default();
         let stop = CancellationToken::new();
         graph
-            .compact(&key("edge:Flight"), &policy, true, &stop)
+            .compact(&key("edge:Flight"), &policy, &Ask::forced(), &stop)
             .await
     })
 }
@@ -113,7 +114,7 @@ async fn a_wait_that_its_caller_gives_up_is_no_wait_any_more() {
     second.abort();
     let mut waits = graph.waiting();
     waits.wait_for(Vec::is_empty).await.unwrap();
-    until("its ticket is taken back", || async {
+    until("its ticket is taken back", async || {
         queue(&graph).await == 1
     })
     .await;
@@ -136,15 +137,9 @@ async fn first_come_is_first_served_and_neither_a_later_load_nor_a_compaction_ov
     let (second_writer, watch) = place.watched().await;
     let staging = watch.hold_first(Verb::Put, SIDECAR);
     let second = load(&second_writer, 2);
-    until("the second is in line", || async {
-        queue(&graph).await == 2
-    })
-    .await;
+    until("the second is in line", async || queue(&graph).await == 2).await;
     let third = load(&place.open().await, 3);
-    until("the third is in line", || async {
-        queue(&graph).await == 3
-    })
-    .await;
+    until("the third is in line", async || queue(&graph).await == 3).await;
 
     at_commit.open();
     let first = first.await.unwrap().unwrap();

@@ -5,18 +5,20 @@ use std::{future::Future, time::Duration};
 use futures::{FutureExt, future::BoxFuture};
 use object_store::ObjectStoreExt;
 use squire_engine::{
-    Advice, Compacted, DeleteRequest, Error, Graph, LoadMode, LoadRequest, Options, Rows,
-    maintenance::compaction::CompactionPolicy,
+    Advice, Compacted, DeleteRequest, Error, Graph, Indexed, LoadMode, LoadRequest,
+    ManifestRetention, Options, Rows, SchemaRequest,
+    maintenance::{Ask, compaction::CompactionPolicy, indexing::IndexPolicy},
+    schema::Schema,
 };
 use squire_tests::{
     fault::Counts,
-    flights::{airports, append, day, flights, key, planes, schema},
+    flights::{SCHEMA, airports, append, day, flights, key, planes, schema},
     place::Place,
     store::{Moment, Verb, Watch},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{repairs, schemas};
+use crate::{cleanups, repairs, schemas};
 
 /// Long enough to stay out of the way of an operation that nothing holds up.
 pub(crate) const LEASE: Duration = Duration::from_millis(200);
@@ -54,6 +56,8 @@ pub(crate) struct Kind {
     pub(crate) is_decided: bool,
     /// Whether it is an operator who ends what was begun.
     pub(crate) is_repaired: bool,
+    /// Whether it removes what nobody was promised; done again, it finishes that.
+    pub(crate) removes: bool,
     prepare: Option<Box<dyn Fn(Place) -> BoxFuture<'static, ()> + Send + Sync>>,
     operate: Box<dyn Fn(Place, Options) -> BoxFuture<'static, Answer> + Send + Sync>,
 }
@@ -70,6 +74,7 @@ impl Kind {
             is_first: false,
             is_decided: false,
             is_repaired: false,
+            removes: false,
             prepare: None,
             operate: Box::new(move |place, options| operate(place, options).boxed()),
         }
@@ -101,6 +106,12 @@ impl Kind {
     /// What it carries out is decided already.
     fn of_what_is_decided(mut self) -> Self {
         self.is_decided = true;
+        self
+    }
+
+    /// It removes what nobody was promised.
+    pub(crate) fn that_removes(mut self) -> Self {
+        self.removes = true;
         self
     }
 
@@ -143,6 +154,7 @@ pub(crate) fn all() -> Vec<Kind> {
     kinds.extend(physical());
     kinds.extend(healing());
     kinds.extend(repairs::all());
+    kinds.extend(cleanups::all());
     kinds
 }
 
@@ -191,10 +203,13 @@ fn logical() -> Vec<Kind> {
 fn physical() -> Vec<Kind> {
     vec![
         Kind::on("compact", |graph| async move { compact(&graph).await }),
+        Kind::on("index create", |graph| async move { index(&graph).await }).after(declared),
+        Kind::on("index append", |graph| async move { index(&graph).await }).after(outside),
         Kind::on("collect", |graph| async move {
             let newest = graph.snapshot().await.unwrap().manifest().number;
-            answer(graph.collect(newest - 4).await)
-        }),
+            answer(graph.collect(&ManifestRetention::newest(newest - 4)).await)
+        })
+        .that_removes(),
     ]
 }
 
@@ -210,6 +225,14 @@ fn healing() -> Vec<Kind> {
         heals("heal a decided compaction", |place| async move {
             abandon(&place, Moment::Before, FLIGHT_COMMIT, |graph| async move {
                 compact(&graph).await
+            })
+            .await;
+        })
+        .of_what_is_decided(),
+        heals("heal a decided index", |place| async move {
+            declared(place.clone()).await;
+            abandon(&place, Moment::Before, FLIGHT_COMMIT, |graph| async move {
+                index(&graph).await
             })
             .await;
         })
@@ -367,11 +390,37 @@ fn some_of_both() -> DeleteRequest {
         .add(key("edge:Flight"), "day = 1 AND dest < 'D04'")
 }
 
+/// A graph whose flights have a declared index.
+async fn declared(place: Place) {
+    let index = "\n[[edge.Flight.index]]\nproperty = \"dest\"\nkind = \"btree\"\n";
+    let schema = Schema::parse(&format!("{SCHEMA}{index}"), "declared.toml").unwrap();
+    let graph = place.open().await;
+    let request = SchemaRequest::new(schema);
+    graph.apply_schema(request).await.unwrap();
+}
+
+/// The same, built, with a day of flights outside.
+async fn outside(place: Place) {
+    declared(place.clone()).await;
+    let graph = place.open().await;
+    assert_eq!(index(&graph).await, Answer::Done);
+    graph.load(day(3, 6)).await.unwrap();
+}
+
+async fn index(graph: &Graph) -> Answer {
+    let (table, policy) = (key("edge:Flight"), IndexPolicy::default());
+    let stop = CancellationToken::new();
+    match graph.index(&table, &policy, &Ask::forced(), &stop).await {
+        Ok(Indexed::Skipped(_) | Indexed::Lost(_)) => Answer::Not,
+        indexed => answer(indexed),
+    }
+}
+
 async fn compact(graph: &Graph) -> Answer {
     let (table, policy) = (key("edge:Flight"), CompactionPolicy::default());
     let stop = CancellationToken::new();
-    match graph.compact(&table, &policy, true, &stop).await {
-        Ok(Compacted::Skipped(_) | Compacted::Lost) => Answer::Not,
+    match graph.compact(&table, &policy, &Ask::forced(), &stop).await {
+        Ok(Compacted::Skipped(_) | Compacted::Lost(_)) => Answer::Not,
         compacted => answer(compacted),
     }
 }

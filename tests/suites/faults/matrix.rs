@@ -3,22 +3,25 @@
 //! Each kind is run once without a fault, on a copy of the graph that it begins with: that tells its writes, and what
 //! readers see before and after. Then it is run once for each write and each fault, and healed by another process.
 
-use std::{env, io::Write, time::Duration};
+use std::{collections::BTreeSet, env, io::Write, time::Duration};
 
 use futures::{StreamExt, stream};
 use squire_engine::{DeleteRequest, Error, Graph, Options};
 use squire_tests::{
     fault::{Fault, Faulty},
     flights::{append, planes, schema},
-    place::{Place, Template, until},
+    patience::until_in_task,
+    place::{Place, Template},
+    promise::Promise,
     wrapped::Request,
 };
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::{
     kinds::{self, Answer, Kind, LEASE},
     repairs::repair,
-    state::{Reader, State, manifests},
+    state::{Reader, State},
 };
 
 /// Cases at once. Those of stalled processes mostly wait.
@@ -39,6 +42,9 @@ struct Clean {
     writes: Vec<String>,
     /// The write that decides it.
     decides: Option<usize>,
+    /// What every reader was promised when it began, and the objects of tables that it leaves.
+    promise: Promise,
+    left: BTreeSet<String>,
 }
 
 impl Clean {
@@ -51,15 +57,16 @@ impl Clean {
         kind.prepare(&place).await;
         let begins = place.template().await;
         let mut reader = Reader::default();
-        let (number, before) = match manifests(&place).await.last() {
+        let (number, before) = match place.manifests().await.last() {
             Some(newest) => (newest.number, reader.look(&place, newest).await),
             None => (0, State::new()),
         };
         let begun = reader.clone();
+        let promise = Promise::of(&place).await;
 
         let faulty = Faulty::never(kind.counts);
         let answer = kind.operate(&place, options(&faulty)).await;
-        let manifests = manifests(&place).await;
+        let manifests = place.manifests().await;
         let after = reader.look(&place, manifests.last().unwrap()).await;
         let mut writes = faulty.writes();
         writes.truncate(kind.writes);
@@ -82,6 +89,8 @@ impl Clean {
             after,
             answer,
             decides,
+            promise,
+            left: below(&place).await,
         }
     }
 
@@ -137,8 +146,21 @@ impl Clean {
         if matches!(fault, Fault::StallBefore | Fault::StallAfter) {
             assert_eq!(told, Some(self.answer), "it goes on as if nothing had been");
         }
+        if self.kind.removes {
+            self.finished_by_another(&place).await;
+        }
         next_operation(&place).await;
         true
+    }
+
+    /// Whatever was cut off, every manifest that is kept can be read in full, by somebody who has nothing of it in
+    /// memory; and the same done again leaves what it leaves when nothing goes wrong.
+    async fn finished_by_another(&self, place: &Place) {
+        self.promise.holds(place).await;
+        let told = self.kind.operate(place, options(&Faulty::default())).await;
+        assert_eq!(told, Answer::Done, "the next one goes through");
+        self.promise.holds(place).await;
+        assert_eq!(below(place).await, self.left, "the next one finishes it");
     }
 
     /// Heals, as another process, until no ticket and no sidecar is left, and nothing that a hard drop took away.
@@ -148,7 +170,7 @@ impl Clean {
             Err(Error::NotAGraph { .. }) => return,
             Err(e) => panic!("the graph cannot be opened: {e}"),
         };
-        until("nothing is left to heal", || async {
+        until_in_task("nothing is left to heal", || async {
             let healed = if by_hand {
                 healer.heal_now().await
             } else {
@@ -170,7 +192,7 @@ impl Clean {
     async fn read_all(&self, place: &Place) -> State {
         let mut reader = self.reader.clone();
         let mut last = self.before.clone();
-        for manifest in manifests(place).await {
+        for manifest in place.manifests().await {
             if manifest.number < self.number {
                 continue;
             }
@@ -187,6 +209,16 @@ impl Clean {
     }
 }
 
+/// The objects of tables, by their paths below the root.
+async fn below(place: &Place) -> BTreeSet<String> {
+    let (_, root) = place.store().await;
+    let objects = place.objects(".lance/").await;
+    let paths = objects
+        .iter()
+        .filter_map(|path| path.strip_prefix(root.as_ref()));
+    paths.map(str::to_owned).collect()
+}
+
 fn options(faulty: &Faulty) -> Options {
     Options {
         lease: LEASE,
@@ -198,9 +230,10 @@ fn options(faulty: &Faulty) -> Options {
 /// A write, without what is different in each run.
 fn shape(write: &Request) -> String {
     let folder = write.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    // A table whose name was given before has the operation's id in its path.
+    // A table whose name was given before has the operation's id in its path, a segment of an index its own.
     let parts = folder.split('/').map(|part| match part.split_once('-') {
         Some((name, _)) if part.ends_with(".lance") => name,
+        Some(_) if Uuid::parse_str(part).is_ok() => "<id>",
         _ => part,
     });
     format!("{:?} {}", write.verb, parts.collect::<Vec<_>>().join("/"))

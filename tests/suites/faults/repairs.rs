@@ -1,11 +1,7 @@
 //! What an operator or a daemon does about strangers and quarantine, for the crash matrix.
 
 use squire_engine::{Graph, LoadMode};
-use squire_tests::{
-    place::{Place, until},
-    store::Moment,
-    stranger::Stranger,
-};
+use squire_tests::{patience::until_in_task, place::Place, store::Moment, stranger::Stranger};
 
 use crate::kinds::{Answer, Kind, PLANE_COMMIT, abandon, answer, both, without_sidecars};
 
@@ -54,7 +50,7 @@ async fn quarantined(place: Place) {
     abandon(&place, Moment::Before, PLANE_COMMIT, load).await;
     without_sidecars(&place).await;
     let healer = place.open().await;
-    until("it is quarantined", || async {
+    until_in_task("it is quarantined", || async {
         healer.heal_now().await.unwrap().quarantined == 1
     })
     .await;

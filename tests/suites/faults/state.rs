@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use arrow::datatypes::Schema as ArrowSchema;
 use lance::dataset::builder::DatasetBuilder;
-use object_store::ObjectStoreExt;
-use squire_engine::{TableKey, manifest::Manifest};
+use squire_engine::{IndexStats, TableKey, TableStats, manifest::Manifest};
 use squire_tests::{fingerprint::Fingerprint, place::Place};
 
 /// All tables of one snapshot.
@@ -17,6 +16,8 @@ pub(crate) struct Seen {
     fields: ArrowSchema,
     rows: Fingerprint,
     fragments: usize,
+    /// Rows outside of each index.
+    indexes: BTreeMap<String, u64>,
 }
 
 /// Looks at each version of a table once.
@@ -48,21 +49,12 @@ async fn look_at(place: &Place, path: &str, version: u64) -> Seen {
         .load()
         .await
         .unwrap_or_else(|e| panic!("version {version} of {path} is published: {e}"));
+    let stats = TableStats::read(&dataset).await.unwrap();
+    let outside = |i: IndexStats| (i.name, i.unindexed_rows);
     Seen {
+        indexes: stats.indexes.into_iter().map(outside).collect(),
         fields: ArrowSchema::from(dataset.schema()),
         rows: Fingerprint::of(&dataset).await.unwrap(),
         fragments: dataset.manifest().fragments.len(),
     }
-}
-
-/// Every manifest that there is, oldest first.
-pub(crate) async fn manifests(place: &Place) -> Vec<Manifest> {
-    let (store, _) = place.store().await;
-    let mut manifests = Vec::new();
-    for path in place.objects("_squire/manifest/").await {
-        let found = store.inner.get(&path.as_str().into()).await.unwrap();
-        let bytes = found.bytes().await.unwrap();
-        manifests.push(serde_json::from_slice(&bytes).expect("a small manifest is plain JSON"));
-    }
-    manifests
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use fail::FailScenario;
 use squire_engine::{
     Compacted, Error, Graph, Receipt, SchemaRequest, failpoint,
-    maintenance::compaction::CompactionPolicy, manifest::OperationKind, schema::Schema,
+    maintenance::{Ask, compaction::CompactionPolicy},
+    manifest::OperationKind,
+    schema::Schema,
 };
 use squire_tests::{
     flights::{SCHEMA, key},
@@ -37,7 +39,7 @@ fn compact(graph: &Graph, table: &str) -> JoinHandle<Result<Compacted, Error>> {
     let (graph, table) = (graph.clone(), key(table));
     tokio::spawn(async move {
         let (policy, stop) = (CompactionPolicy::default(), CancellationToken::new());
-        graph.compact(&table, &policy, true, &stop).await
+        graph.compact(&table, &policy, &Ask::forced(), &stop).await
     })
 }
 
@@ -113,7 +115,7 @@ async fn a_compaction_of_a_touched_table_waits_behind_the_apply_and_then_runs_ov
         applying.await.unwrap().unwrap();
         // A cast wrote the files of its sources anew: then it is planned over them.
         let mut compacted = compaction.await.unwrap().unwrap();
-        if compacted == Compacted::Lost {
+        if matches!(compacted, Compacted::Lost(_)) {
             assert_eq!(change, WIDER);
             compacted = compact(&other, "edge:Flight").await.unwrap().unwrap();
         }

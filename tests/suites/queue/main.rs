@@ -3,6 +3,7 @@
 //! Failpoints are the process's: this suite is a program of its own, and its tests run one after another.
 #![allow(missing_docs)]
 
+mod anchors;
 mod applies_beside_compactions;
 mod held;
 mod one_process;

@@ -47,6 +47,16 @@ impl Site {
         Process::start(self, command, &failpoints, go)
     }
 
+    /// A command on the graph, in a process that dies at `failpoint`, as if it were killed.
+    pub(crate) fn dies(&self, command: &[&str], failpoint: &str) -> Process {
+        Process::start(
+            self,
+            command,
+            &format!("{failpoint}=return"),
+            self.path("go"),
+        )
+    }
+
     /// A command on the graph, in a process that nothing holds up.
     pub(crate) fn run(&self, command: &[&str]) -> Process {
         Process::start(self, command, "", self.path("go"))

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use squire_engine::{
-    CompactReceipt, Compacted, Graph, Options, maintenance::compaction::CompactionPolicy,
+    CompactReceipt, Compacted, Graph, Options,
+    maintenance::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{day, key, schema},
@@ -70,7 +71,7 @@ async fn compact_table_of(uri: &str, rows_per_fragment: usize) -> Result<Compact
         .compact(
             &key("edge:Flight"),
             &CompactionPolicy::default(),
-            true,
+            &Ask::forced(),
             &CancellationToken::new(),
         )
         .await?;

@@ -1,5 +1,9 @@
 //! `make bench`: figures, as ratios in one run. Nothing here passes or fails.
+//!
+//! The first argument is the name of one measurement, alone; what follows is for that one.
 
+mod cold;
+mod contended;
 mod hold;
 mod width;
 
@@ -11,7 +15,8 @@ type Result<T = (), E = Box<dyn StdError>> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> Result {
-    let only = std::env::args().nth(1);
+    let mut args = std::env::args().skip(1);
+    let only = args.next();
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if wanted("hold") {
         say("hold: how long a compaction holds its table, by the table's size");
@@ -20,6 +25,14 @@ async fn main() -> Result {
     if wanted("width") {
         say("\nwidth: what a manifest costs, by the number of tables");
         width::run().await?;
+    }
+    if wanted("cold") {
+        say("\ncold: how often tables are looked at of which few are written");
+        cold::run().await?;
+    }
+    if wanted("contended") {
+        say("\ncontended: three LanceDB writers of one table, by who maintains it");
+        contended::run(args).await?;
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ pub(crate) async fn check(
     }
     let total: u64 = after.values().map(|layout| layout.rows).sum();
     say(format!(
-        "\n   All {} rows are there as they were loaded, those of the dead as well, compared by a hash over all columns.\n   The versions behind them are kept for their readers; removing old ones comes with a later release.",
+        "\n   All {} rows are there as they were loaded, those of the dead as well, compared by a hash over all columns.\n   The versions behind them are kept for their readers; cleanup removes old ones after seven days.",
         count(total)
     ));
     Ok(())

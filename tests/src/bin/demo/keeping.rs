@@ -3,7 +3,13 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::Value;
-use squire_engine::Graph;
+use squire_engine::{
+    Graph,
+    maintenance::{
+        Ask,
+        compaction::{self, CompactionPolicy, Verdict},
+    },
+};
 use squire_tests::{
     daemon::{self, Daemon},
     show::{count, say},
@@ -53,13 +59,21 @@ impl Keeping {
         let number = |name: &str| count(line[name].as_u64().unwrap_or_default());
         match line["message"].as_str() {
             Some("job started") => say(format!(
-                "   daemon: {} is due ({}): {} fragments, {} deleted rows",
+                "   daemon: {} of {} is due ({}): {} fragments, {} deleted rows",
+                text("duty"),
                 text("table"),
                 text("reason"),
                 number("fragments"),
                 number("deleted_rows")
             )),
-            Some("job done") => say(format!(
+            Some("job done") if line["duty"] == "index" => say(format!(
+                "   daemon: {} indexed: {} rows came under their indexes, in {} ms with nothing held, held {} ms to commit",
+                text("table"),
+                number("rows"),
+                number("work_ms"),
+                number("hold_ms")
+            )),
+            Some("job done") if line["duty"] == "compaction" => say(format!(
                 "   daemon: {} compacted: {} fragments into {}; rewritten in {} ms with nothing held, held {} ms to commit",
                 text("table"),
                 number("fragments_before"),
@@ -134,7 +148,8 @@ async fn is_tidy(graph: &Graph) -> Result<bool> {
     let mut tidy = snapshot.manifest().queue.is_empty();
     for key in snapshot.manifest().tables.keys() {
         let stats = snapshot.stats(key).await?;
-        tidy &= stats.fragments.len() < 8 && stats.deleted_rows() == 0;
+        let verdict = compaction::plan(&stats, &CompactionPolicy::default(), &Ask::default());
+        tidy &= matches!(verdict, Verdict::Skip(_));
     }
     Ok(tidy)
 }

@@ -17,11 +17,7 @@ mod deaths;
 mod keeping;
 mod ledger;
 
-use std::{
-    error::Error as StdError,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{error::Error as StdError, path::PathBuf, time::Instant};
 
 use arrow::array::RecordBatch;
 use squire_engine::{DeleteRequest, Graph, Options, schema::Schema};
@@ -29,6 +25,7 @@ use squire_tests::{
     flights::key,
     layout::measure,
     nycflights::{self, Day},
+    repository,
     show::{count, say, seconds},
 };
 
@@ -59,9 +56,7 @@ async fn main() -> std::process::ExitCode {
 }
 
 fn data(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("data/nycflights13")
-        .join(file)
+    repository::file("tests/data/nycflights13").join(file)
 }
 
 /// Flights by day, and nodes: most of them for the first writer, the last quarter for those who die.

@@ -58,10 +58,11 @@ const CALM: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(2);
 /// Nothing waits longer than this: what takes longer will never come.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// The daemons' settings: everything often, and a lease as short as can be set.
+/// The daemons' settings: everything often, a lease as short as can be set, and nothing kept for long.
 const SETTINGS: &str = "[daemon]\nlisten = \"127.0.0.1:0\"\ntick = \"100ms\"\nheal_interval = \"300ms\"\nlease = \"1s\"\n\
      log = \"info,squire=debug\"\nlog_format = \"json\"\n\n\
-     [defaults.compaction]\nmin_small_fragments = 6\ninterval_floor = \"500ms\"\n\n";
+     [defaults.compaction]\nmin_small_fragments = 6\ninterval_floor = \"500ms\"\n\n\
+     [defaults.cleanup]\nkeep_for = \"1s\"\nkeep_versions = 2\nmin_versions = 3\nkeep_manifests = 10\ninterval_floor = \"1s\"\n\n";
 
 #[tokio::main]
 async fn main() -> ExitCode {

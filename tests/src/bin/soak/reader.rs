@@ -1,8 +1,9 @@
-//! A reader beside the writers: every snapshot that it takes must be one that the ledgers allow.
+//! A reader beside the writers: every snapshot that it takes must be one that the ledgers allow, and as long as its
+//! manifest is kept it can be read again, whatever the daemons clean up.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use squire_engine::{Graph, manifest::TicketState};
+use squire_engine::{Graph, Snapshot, manifest::TicketState};
 use squire_tests::bank::{Holdings, Ledger, Shelf, check};
 use tokio::{
     sync::{Mutex, watch},
@@ -14,6 +15,8 @@ use crate::{Result, Site, WRITERS};
 
 /// Between two snapshots.
 const PAUSE: Duration = Duration::from_millis(50);
+/// So many snapshots later one is read again.
+const LATER: usize = 30;
 
 /// A reader at work.
 pub(crate) struct Reader {
@@ -65,6 +68,7 @@ fn catch_up(site: &Site, ledgers: &mut [Ledger]) -> Result {
 async fn read(site: Arc<Site>, graph: Graph, stop: watch::Receiver<bool>) -> Result<u64> {
     let mut ledgers = ledgers(&site)?;
     let (mut shelf, mut snapshots) = (Shelf::default(), 0);
+    let mut promised = VecDeque::new();
     while !*stop.borrow() {
         let known: Vec<_> = ledgers.iter().map(|ledger| ledger.lines).collect();
         let snapshot = graph.snapshot().await?;
@@ -79,8 +83,30 @@ async fn read(site: Arc<Site>, graph: Graph, stop: watch::Receiver<bool>) -> Res
         if let Some(violation) = check(&ledgers, &known, &held).first() {
             return Err(format!("manifest {}: {violation}", held.manifest).into());
         }
+        promised.push_back((snapshot, held));
+        if promised.len() > LATER
+            && let Some((snapshot, held)) = promised.pop_front()
+        {
+            read_again(&graph, &snapshot, &held).await?;
+        }
         snapshots += 1;
         sleep(PAUSE).await;
     }
     Ok(snapshots)
+}
+
+/// What was read once, read anew from the store: it is the same, unless its manifest was collected meanwhile.
+async fn read_again(graph: &Graph, snapshot: &Snapshot, held: &Holdings) -> Result {
+    let again = Holdings::of(snapshot, &mut Shelf::default()).await;
+    let is_kept = graph.snapshot().await?.manifest().collected_below <= held.manifest;
+    match again {
+        Ok(again) if again == *held => Ok(()),
+        Err(_) if !is_kept => Ok(()),
+        Ok(_) => Err(format!("manifest {} shows other rows by now", held.manifest).into()),
+        Err(e) => Err(format!(
+            "manifest {} is kept, and cannot be read: {e}",
+            held.manifest
+        )
+        .into()),
+    }
 }

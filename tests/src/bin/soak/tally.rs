@@ -100,7 +100,7 @@ impl Tally {
                     .entry("sidecars left over".to_owned())
                     .or_default() += orphans;
             }
-            "job done" => self.compactions += 1,
+            "job done" if text("duty") == "compaction" => self.compactions += 1,
             message if text("level") == "ERROR" => {
                 let error = format!("{message}: {}", without_names(text("error")));
                 *self.errors.entry(error).or_default() += 1;

@@ -8,12 +8,13 @@ use arrow::{
 };
 use squire_engine::{
     Compacted, DeleteRequest, Error, Graph, Receipt,
-    maintenance::compaction::CompactionPolicy,
+    maintenance::{Ask, compaction::CompactionPolicy},
     manifest::{OperationKind, TicketState},
 };
 use squire_tests::{
     flights::{append, key, planes},
-    place::{Place, rows, until, until_idle},
+    patience::until,
+    place::{Place, rows, until_idle},
     store::{Gate, Verb},
 };
 use tokio::task::JoinHandle;
@@ -51,7 +52,7 @@ async fn append_plainly(place: &Place, batch: RecordBatch) {
 }
 
 async fn until_in_line(graph: &Graph, tickets: usize) {
-    until("it stands in line", || async {
+    until("it stands in line", async || {
         graph.snapshot().await.unwrap().manifest().queue.len() == tickets
     })
     .await;
@@ -201,7 +202,7 @@ fn compact(graph: &Graph) -> JoinHandle<Result<Compacted, Error>> {
     tokio::spawn(async move {
         let (table, policy) = (key("node:Plane"), CompactionPolicy::default());
         let stop = CancellationToken::new();
-        graph.compact(&table, &policy, true, &stop).await
+        graph.compact(&table, &policy, &Ask::forced(), &stop).await
     })
 }
 

@@ -6,7 +6,8 @@ use lance::dataset::builder::DatasetBuilder;
 use squire_engine::{SchemaRequest, schema::Schema};
 use squire_tests::{
     flights::{SCHEMA, append, day, key, planes},
-    place::{Place, rows, until, until_idle},
+    patience::until,
+    place::{Place, rows, until_idle},
     store::Verb,
 };
 
@@ -147,7 +148,7 @@ async fn a_purge_does_not_wait_for_operations_that_stand_in_line_behind_the_drop
     let staging = held.hold_first(Verb::Put, "Plane.lance/data/");
     let plane = planes(50, 51, 1).project(&[0]).unwrap();
     let load = tokio::spawn(async move { loader.load(append("node:Plane", plane)).await });
-    until("the load stands in line", || async {
+    until("the load stands in line", async || {
         other.snapshot().await.unwrap().manifest().queue.len() == 2
     })
     .await;
@@ -202,4 +203,22 @@ async fn a_tagged_version_outlives_a_hard_drop() {
     assert_eq!(versions(place.uri(), "Plane.lance").await, [pin, pin + 1]);
     assert!(graph.snapshot().await.unwrap().manifest().purges.is_empty());
     assert_eq!(open(&graph, "node:Plane").await.schema().fields.len(), 1);
+}
+
+/// Whoever computed a transition before has to compute it again, and sees what is about to go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_moves_the_register_before_it_deletes() {
+    let (place, other) = Place::with_graph().await;
+    fill(&other).await;
+    let (graph, watch) = place.watched().await;
+    let purging = watch.hold(Verb::Delete, "Plane.lance/");
+    let drop = tokio::spawn(async move { graph.apply_schema(to(&[SEATLESS]).hard()).await });
+    purging.reached().await;
+    let snapshot = other.snapshot().await.unwrap();
+    let manifest = snapshot.manifest();
+    assert_eq!(manifest.purges.len(), 1, "nothing is gone yet");
+    assert_eq!(manifest.change.transition, "clean");
+    purging.open();
+    drop.await.unwrap().unwrap();
+    assert!(other.snapshot().await.unwrap().manifest().purges.is_empty());
 }

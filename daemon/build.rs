@@ -1,0 +1,16 @@
+//! Says which compiler builds this, for `squire_build_info`.
+
+use std::{env, process::Command};
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let said = Command::new(rustc).arg("--version").output();
+    let said = said.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
+    // `rustc 1.97.0 (2d8144b78 2026-07-07)`
+    let version = said.as_deref().unwrap_or("").split_whitespace().nth(1);
+    println!(
+        "cargo::rustc-env=SQUIRE_RUSTC={}",
+        version.unwrap_or("unknown")
+    );
+}

@@ -1,0 +1,58 @@
+//! `squire explain`: what the running daemon decided last about each duty of each table, and why.
+
+use super::{Done, client::Client};
+use crate::{
+    cli::DaemonArg,
+    exit::Failure,
+    output,
+    service::board::{Tables, table::TableNotes, target::TargetNotes},
+};
+
+pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -> Done {
+    let client = Client::find(daemon)?;
+    let notes: TargetNotes = client.get(&format!("/api/v1/targets/{target}")).await?;
+    let Some(kind) = &notes.kind else {
+        return Err(Failure::Operator(format!(
+            "{target} could not be opened yet: the daemon's log and /healthz say why"
+        )));
+    };
+    if let Some(error) = &notes.failing {
+        output::say(&format!(
+            "the last look failed, and what is said of tables may be out of date: {error}\n"
+        ));
+    }
+    let path = format!("/api/v1/tables?target={target}");
+    let there: Tables = client.get(&path).await?;
+    let wanted = |notes: &&TableNotes| {
+        let name = notes.table.as_str();
+        let bare = name.split_once(':').map_or(name, |(_, bare)| bare);
+        table.is_none_or(|table| table == name || table == bare)
+    };
+    let mut rows = Vec::new();
+    for notes in there.tables.iter().filter(wanted) {
+        for duty in &notes.duties {
+            let what = if notes.running == Some(duty.duty) {
+                "at work"
+            } else if duty.due {
+                "due"
+            } else {
+                "left alone"
+            };
+            let row = [&notes.table, duty.duty.as_str(), what, &duty.because()];
+            rows.push(row.map(str::to_owned).to_vec());
+        }
+    }
+    if rows.is_empty() {
+        if let Some(table) = table {
+            return Err(Failure::Usage(format!(
+                "{target} is a {kind} and has no table named {table} that was looked at; `squire explain {target}` lists those that were"
+            )));
+        }
+        output::say(&format!(
+            "{target} is a {kind} and has no table that was looked at"
+        ));
+        return Ok(());
+    }
+    output::say(&output::table(&["table", "duty", "is", "because"], rows));
+    Ok(())
+}

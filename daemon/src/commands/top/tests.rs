@@ -1,0 +1,403 @@
+//! The screen as a person sees it, and what his keys do.
+
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    style::{Color, Modifier},
+};
+
+use super::{
+    draw::{self, Scene},
+    model::{Act, Entry, Key, Pane, Sort, View},
+    panes::{self, Subject},
+    told::{Job, Layout, Run, Table, Target, Ticket, Told},
+};
+use chrono::{DateTime, TimeDelta, Utc};
+
+fn now() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
+}
+
+fn table(target: &str, name: &str, health: &str, small: u64) -> Table {
+    Table {
+        target: target.into(),
+        table: name.into(),
+        health: health.into(),
+        reason: (health == "failing").then(|| "the store lets nobody in".into()),
+        rows: 1_234_567,
+        fragments: small + 2,
+        small_fragments: small,
+        bytes: small << 20,
+        looked: Some(now()),
+        ..Table::default()
+    }
+}
+
+fn told_of(tables: Vec<Table>) -> Told {
+    let seconds_ago = |n| Some(now() - TimeDelta::seconds(n));
+    Told {
+        targets: vec![Target {
+            name: "lake".into(),
+            kind: Some("directory".into()),
+            tables: tables.len() as u64,
+            looked: seconds_ago(3),
+            tickets: 1,
+            health: [("failing".to_owned(), 1), ("ok".to_owned(), 2)].into(),
+            ..Target::default()
+        }],
+        tables: tables
+            .into_iter()
+            .map(|t| ((t.target.clone(), t.table.clone()), t))
+            .collect(),
+        running: vec![Job {
+            target: "lake".into(),
+            table: "events".into(),
+            duty: "compaction".into(),
+            phase: "rewriting".into(),
+            since: seconds_ago(95),
+            done: 3,
+            all: 10,
+            ..Job::default()
+        }],
+        queue: vec![(
+            "lake".into(),
+            Ticket {
+                operation: "019aad0e-4c1b-7e57-b7a5-4c8d2e0f6a01".into(),
+                kind: "Load".into(),
+                state: "waiting".into(),
+                actor: "ada@lab".into(),
+                waits_for: vec!["019aad0f-4c1b-7e57-b7a5-4c8d2e0f6a01".into()],
+                ..Ticket::default()
+            },
+        )],
+        history: vec![Run {
+            target: "lake".into(),
+            table: "docs".into(),
+            duty: "index".into(),
+            outcome: "done".into(),
+            began: seconds_ago(600),
+            seconds: 2.5,
+            before: Layout {
+                fragments: 12,
+                bytes: 1 << 20,
+            },
+            after: Some(Layout {
+                fragments: 1,
+                bytes: 1 << 20,
+            }),
+            ..Run::default()
+        }],
+        ..Told::default()
+    }
+}
+
+fn few() -> Told {
+    told_of(vec![
+        table("lake", "docs", "ok", 1),
+        table("lake", "events", "due", 40),
+        table("lake", "broken", "failing", 0),
+    ])
+}
+
+fn scene<'a>(told: &'a Told, view: &'a View) -> Scene<'a> {
+    Scene {
+        view,
+        told: Some((told, now())),
+        trouble: None,
+        address: "http://127.0.0.1:9464",
+        now: now(),
+        colour: true,
+    }
+}
+
+/// The screen of this size, line by line.
+fn screen(width: u16, height: u16, scene: &Scene<'_>) -> Vec<String> {
+    let drawn = drawn(width, height, scene);
+    let lines = drawn.content.chunks(usize::from(width));
+    let text = lines.map(|line| line.iter().map(|cell| cell.symbol()).collect::<String>());
+    text.map(|line| line.trim_end().to_owned()).collect()
+}
+
+fn drawn(width: u16, height: u16, scene: &Scene<'_>) -> ratatui::buffer::Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("it is memory");
+    let frame = terminal.draw(|frame| draw::draw(frame.area(), frame.buffer_mut(), scene));
+    frame.expect("it is memory").buffer.clone()
+}
+
+fn says(lines: &[String], what: &str) -> bool {
+    lines.iter().any(|line| line.contains(what))
+}
+
+fn press(view: &mut View, told: &Told, keys: &[Key]) -> Option<Act> {
+    let pressed = keys.iter().map(|key| view.press(*key, told, now()));
+    pressed.last().flatten()
+}
+
+fn typed(text: &str) -> Vec<Key> {
+    text.chars().map(Key::Char).collect()
+}
+
+#[test]
+fn a_large_terminal_shows_every_pane_worst_tables_first() {
+    let (told, view) = (few(), View::default());
+    let lines = screen(140, 40, &scene(&told, &view));
+    for what in [
+        "http://127.0.0.1:9464  1 target, 3 tables, 1 job",
+        "1 failing, 2 ok",
+        "the store lets nobody in",
+        "███░░░░░░░ 3/10",
+        "1m 35s",
+        "019aad0f",
+        "12 → 1",
+        "9m 57s",
+        "? keys",
+    ] {
+        assert!(says(&lines, what), "{what}: {lines:#?}");
+    }
+    let at = |what| lines.iter().position(|line| line.starts_with(what));
+    assert!(
+        at("failing") < at("due") && at("due") < at("ok"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn a_small_terminal_shows_one_pane_and_no_size_is_too_small_to_draw() {
+    let told = few();
+    let mut view = View::default();
+    let lines = screen(60, 12, &scene(&told, &view));
+    assert!(
+        says(&lines, " 2 tables ") && says(&lines, "events"),
+        "{lines:#?}"
+    );
+    assert!(!says(&lines, "history ("), "{lines:#?}");
+    view.focus = Pane::History;
+    assert!(says(&screen(60, 12, &scene(&told, &view)), "docs"));
+    view.entry = Entry::Help;
+    for width in [1, 19, 20, 45, 89, 90, 140] {
+        for height in [1, 3, 4, 10, 25, 26, 40] {
+            for focus in Pane::ALL {
+                view.focus = focus;
+                screen(width, height, &scene(&told, &view));
+            }
+        }
+    }
+}
+
+#[test]
+fn without_colour_nothing_is_coloured_and_the_words_say_it() {
+    let (told, view) = (few(), View::default());
+    let coloured = drawn(140, 40, &scene(&told, &view));
+    assert!(coloured.content.iter().any(|cell| cell.fg == Color::Red));
+    let plain = Scene {
+        colour: false,
+        trouble: Some("nobody answers"),
+        ..scene(&told, &view)
+    };
+    let plain = drawn(140, 40, &plain);
+    for cell in &plain.content {
+        assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
+    }
+    assert!(
+        plain
+            .content
+            .iter()
+            .any(|cell| cell.modifier.contains(Modifier::BOLD))
+    );
+}
+
+#[test]
+fn a_daemon_that_is_gone_is_told_above_what_was_known_last() {
+    let (told, view) = (few(), View::default());
+    let gone = Scene {
+        told: Some((&told, now() - TimeDelta::seconds(42))),
+        trouble: Some("no daemon answers at http://127.0.0.1:9464"),
+        ..scene(&told, &view)
+    };
+    let lines = screen(140, 40, &gone);
+    assert!(lines[0].contains("as of 42s ago"), "{lines:#?}");
+    assert!(lines[1].starts_with("no daemon answers"), "{lines:#?}");
+    assert!(says(&lines, "events"), "what was known stays");
+    let never = Scene { told: None, ..gone };
+    let lines = screen(60, 12, &never);
+    assert!(says(&lines, "again and again"), "{lines:#?}");
+}
+
+#[test]
+fn names_and_errors_command_no_terminal() {
+    let evil = "a\x1b[2J\u{9b}31m\r\n\u{202e}b\x07";
+    let mut told = told_of(vec![Table {
+        reason: Some(evil.into()),
+        ..table(evil, evil, evil, 1)
+    }]);
+    told.targets[0].failing = Some(evil.into());
+    told.running[0].table = evil.into();
+    told.queue[0].1.actor = evil.into();
+    told.history[0].detail = Some(evil.into());
+    let mut view = View::default();
+    view.note = Some((evil.replace(|c: char| c.is_control(), ""), false));
+    for focus in Pane::ALL {
+        view.focus = focus;
+        let scene = scene(&told, &view);
+        let mut said = screen(200, 40, &scene);
+        said.extend(draw::lines(200, &scene));
+        let obeyed = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
+        for line in said.iter().filter(|line| !line.contains("by health")) {
+            assert!(!line.contains(obeyed), "{line:?}");
+        }
+        assert!(says(&said, "\\u001b[2J"), "{said:#?}");
+    }
+    // What is done is done to the table of that very name.
+    view.focus = Pane::Tables;
+    let keys = [Key::Char('p'), Key::Enter];
+    let Some(Act::Pause { what, .. }) = press(&mut view, &told, &keys) else {
+        panic!("it is paused")
+    };
+    assert_eq!(what.table.as_ref().map(|table| table.raw()), Some(evil));
+}
+
+#[test]
+fn a_thousand_tables_are_drawn_fast_enough_to_be_scrolled() {
+    let tables = (0..1_000).map(|n| table("lake", &format!("t{n:04}"), "ok", n));
+    let told = told_of(tables.collect());
+    let mut view = View::default();
+    press(&mut view, &told, &[Key::Char('G')]);
+    let lines = screen(140, 40, &scene(&told, &view));
+    assert!(
+        says(&lines, "tables (1,000)") && says(&lines, "t0000"),
+        "{lines:#?}"
+    );
+    press(&mut view, &told, &[Key::Home, Key::Down, Key::PageDown]);
+    assert!(says(&screen(140, 40, &scene(&told, &view)), "t0978"));
+    let all = draw::lines(160, &scene(&told, &view));
+    assert_eq!(
+        all.iter().filter(|line| line.contains(" t0")).count(),
+        1_000
+    );
+}
+
+#[test]
+fn tables_are_sorted_and_found_by_words() {
+    let told = few();
+    let mut view = View::default();
+    let names = |view: &View| {
+        let rows = panes::rows(Pane::Tables, &told, view, now()).into_iter();
+        let names = rows.map(|row| {
+            row.subject
+                .table
+                .map_or_else(String::new, |t| t.to_string())
+        });
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(&view), "broken events docs");
+    for (sort, sorted) in [
+        (Sort::Name, "broken docs events"),
+        (Sort::Fragments, "events docs broken"),
+    ] {
+        press(&mut view, &told, &[Key::Char('s')]);
+        assert_eq!((view.sort, &*names(&view)), (sort, sorted));
+    }
+    let keys = [
+        vec![Key::Char('/')],
+        typed("LAKE q"),
+        vec![Key::Backspace],
+        typed("do"),
+    ];
+    press(&mut view, &told, &keys.concat());
+    assert_eq!(names(&view), "docs");
+    assert_eq!(view.entry, Entry::Filter, "q is a letter there");
+    press(&mut view, &told, &[Key::Enter, Key::Escape]);
+    assert_eq!(names(&view), "events docs broken");
+}
+
+#[test]
+fn what_is_selected_is_paused_for_a_time_resumed_or_run() {
+    let mut told = few();
+    let mut view = View::default();
+    let what = |table: Option<&str>| Subject {
+        target: "lake".into(),
+        table: table.map(Into::into),
+    };
+    assert_eq!(press(&mut view, &told, &[Key::Down, Key::Char('p')]), None);
+    assert!(says(
+        &screen(140, 40, &scene(&told, &view)),
+        "pause events of lake for: 1h_"
+    ));
+    let typing = [
+        vec![Key::Backspace, Key::Backspace],
+        typed("soon"),
+        vec![Key::Enter],
+    ];
+    assert_eq!(press(&mut view, &told, &typing.concat()), None);
+    assert!(says(
+        &screen(140, 40, &scene(&told, &view)),
+        "\"soon\" is no time"
+    ));
+    let typing = [vec![Key::Backspace; 4], typed("30m"), vec![Key::Enter]];
+    let lasts = std::time::Duration::from_secs(1_800);
+    let paused = Act::Pause {
+        what: what(Some("events")),
+        lasts,
+    };
+    assert_eq!(press(&mut view, &told, &typing.concat()), Some(paused));
+
+    told.pauses.push(crate::service::pauses::Noted {
+        target: "lake".to_owned(),
+        table: None,
+        until: now(),
+        reason: None,
+    });
+    let resume = Act::Resume { what: what(None) };
+    let keys = [Key::Char('1'), Key::Char('p'), Key::Escape];
+    assert_eq!(press(&mut view, &told, &keys), None, "a yes is wanted");
+    assert_eq!(press(&mut view, &told, &[Key::Char('p')]), None);
+    // Whatever moves under the selected row meanwhile, it is the one that was asked about.
+    let moved = Told {
+        targets: vec![Target {
+            name: "aaa".into(),
+            ..Target::default()
+        }],
+        ..told.clone()
+    };
+    assert_eq!(press(&mut view, &moved, &[Key::Char('y')]), Some(resume));
+
+    let keys = [Key::Char('2'), Key::Char('r'), Key::Escape];
+    assert_eq!(press(&mut view, &told, &keys), None, "a yes is wanted");
+    let run = Act::Run {
+        what: what(Some("events")),
+    };
+    let keys = [Key::Char('r'), Key::Char('y')];
+    assert_eq!(press(&mut view, &told, &keys), Some(run));
+}
+
+#[test]
+fn keys_go_round_the_panes_stay_within_the_rows_and_quit() {
+    let told = few();
+    let mut view = View::default();
+    let mut seen = Vec::new();
+    for _ in Pane::ALL {
+        press(&mut view, &told, &[Key::Tab]);
+        seen.push(view.focus);
+    }
+    assert_eq!(seen[4], Pane::Tables);
+    press(&mut view, &told, &[Key::BackTab]);
+    assert_eq!(view.focus, Pane::Targets);
+    press(&mut view, &told, &[Key::Tab, Key::Up, Key::PageUp]);
+    assert_eq!(view.selected(Pane::Tables, 3), 0);
+    press(&mut view, &told, &[Key::Char('G'), Key::Down]);
+    assert_eq!(view.selected(Pane::Tables, 3), 2);
+    assert_eq!(view.selected(Pane::Tables, 1), 0, "tables may go");
+    press(&mut view, &told, &[Key::Char('?')]);
+    assert!(says(&screen(140, 40, &scene(&told, &view)), "another pane"));
+    assert_eq!(
+        press(&mut view, &told, &[Key::Char('q')]),
+        None,
+        "any key ends the help"
+    );
+    assert_eq!(press(&mut view, &told, &[Key::Char('q')]), Some(Act::Quit));
+    press(&mut view, &told, &[Key::Char('/')]);
+    assert_eq!(press(&mut view, &told, &[Key::Interrupt]), Some(Act::Quit));
+    let none = Told::default();
+    let keys = [Key::Char('p'), Key::Char('r'), Key::Down, Key::End];
+    assert_eq!(press(&mut view, &none, &keys), None);
+}

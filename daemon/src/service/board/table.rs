@@ -1,0 +1,240 @@
+//! One table on the board.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use squire_engine::{
+    TableStats,
+    maintenance::{Decision, Policy, Skip},
+};
+use utoipa::ToSchema;
+
+use super::{
+    health::{self, Known},
+    series::{Layout, Series},
+    words::{DutyWord, Health},
+};
+
+/// A table: how it is, and why.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct TableNotes {
+    /// The target's name.
+    pub(crate) target: String,
+    /// The table's key: `node:Person`, in a directory its name.
+    pub(crate) table: String,
+    /// How it is, in one word.
+    pub(crate) health: Health,
+    /// Why it is not `ok`.
+    pub(crate) reason: Option<String>,
+    /// When it was looked at last.
+    pub(crate) looked: Option<DateTime<Utc>>,
+    /// The Lance version that this describes; in a graph, the pin.
+    pub(crate) version: u64,
+    /// Live rows.
+    pub(crate) rows: u64,
+    /// Fragments.
+    pub(crate) fragments: u64,
+    /// Fragments below the size that the policy calls small.
+    pub(crate) small_fragments: u64,
+    /// Bytes of data files.
+    pub(crate) bytes: u64,
+    /// The share of rows that are deleted but still in files, 0 to 1.
+    pub(crate) deleted_fraction: f64,
+    /// The share of live rows outside an index, of the index that misses most, 0 to 1; nothing without indexes.
+    pub(crate) unindexed_fraction: Option<f64>,
+    /// Versions on the store, as of the last list; nothing when they were not listed.
+    pub(crate) versions: Option<u64>,
+    /// What was decided last about each duty.
+    pub(crate) duties: Vec<DutyNotes>,
+    /// What is done to it now.
+    pub(crate) running: Option<DutyWord>,
+    /// How its layout went.
+    pub(crate) trend: Series,
+}
+
+/// What was decided last about one duty of a table.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct DutyNotes {
+    /// The duty.
+    pub(crate) duty: DutyWord,
+    /// Whether it goes to work as soon as there is a place.
+    pub(crate) due: bool,
+    /// Why, or why not, in one of the planner's words.
+    pub(crate) reason: String,
+    /// More of the reason, such as the indexes that cannot be built.
+    pub(crate) details: Vec<String>,
+    /// Since when it is so.
+    pub(crate) since: DateTime<Utc>,
+    /// It is not due before, where that is known.
+    pub(crate) not_before: Option<DateTime<Utc>>,
+}
+
+impl DutyNotes {
+    /// The reason, with its details.
+    pub(crate) fn because(&self) -> String {
+        match &self.details[..] {
+            [] => self.reason.clone(),
+            details => format!("{} ({})", self.reason, details.join("; ")),
+        }
+    }
+}
+
+/// One table, as the board keeps it.
+#[derive(Debug, Default)]
+pub(super) struct TableState {
+    facts: Facts,
+    versions: Option<u64>,
+    looked: Option<DateTime<Utc>>,
+    failing: Option<String>,
+    /// The duties whose last job failed, with the error.
+    failed: BTreeMap<DutyWord, String>,
+    decisions: BTreeMap<DutyWord, (Decision, DutyNotes)>,
+    health: (Health, Option<String>),
+    trend: Series,
+    /// The board's revision when something of it changed last.
+    pub(super) changed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Facts {
+    version: u64,
+    rows: u64,
+    small_fragments: u64,
+    layout: Layout,
+    deleted_fraction: f64,
+    unindexed_fraction: Option<f64>,
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn share(part: u64, of: u64) -> f64 {
+    if of == 0 {
+        0.0
+    } else {
+        (part as f64 / of as f64).min(1.0)
+    }
+}
+
+impl Facts {
+    fn of(stats: &TableStats, policy: &Policy) -> Self {
+        let small = |f: &&squire_engine::FragmentStats| policy.compaction.is_small(f);
+        let rows = stats.rows();
+        let unindexed = stats.indexes.iter().map(|index| index.unindexed_rows).max();
+        Self {
+            version: stats.version,
+            rows,
+            small_fragments: stats.fragments.iter().filter(small).count() as u64,
+            layout: Layout {
+                fragments: stats.fragments.len() as u64,
+                bytes: stats.bytes(),
+            },
+            deleted_fraction: share(stats.deleted_rows(), rows + stats.deleted_rows()),
+            unindexed_fraction: unindexed.map(|unindexed| share(unindexed, rows)),
+        }
+    }
+}
+
+impl TableState {
+    pub(super) fn layout(&self) -> Layout {
+        self.facts.layout
+    }
+
+    /// A look went well; whether it brought anything that is to be told.
+    pub(super) fn looked(
+        &mut self,
+        stats: &TableStats,
+        policy: &Policy,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let first = self.looked.replace(now).is_none();
+        let facts = Facts::of(stats, policy);
+        let news = first || facts != self.facts || self.failing.is_some();
+        self.facts = facts;
+        self.failing = None;
+        self.judge();
+        if news {
+            self.trend.note(facts.layout, now);
+        }
+        news
+    }
+
+    /// A look failed; whether that is news.
+    pub(super) fn fails(&mut self, error: &str) -> bool {
+        let news = self.failing.as_deref() != Some(error);
+        self.failing = Some(error.to_owned());
+        self.judge();
+        news
+    }
+
+    pub(super) fn has_versions(&mut self, versions: u64) -> bool {
+        self.versions.replace(versions) != Some(versions)
+    }
+
+    /// A job ended, with this error or well.
+    pub(super) fn ended(&mut self, duty: DutyWord, error: Option<&str>) {
+        match error {
+            Some(error) => drop(self.failed.insert(duty, error.to_owned())),
+            None => drop(self.failed.remove(&duty)),
+        }
+        self.judge();
+    }
+
+    pub(super) fn decided(&mut self, decision: Decision, notes: DutyNotes) {
+        if decision == Decision::Skip(Skip::Disabled) {
+            // Nobody expects anything of it any more.
+            self.failed.remove(&notes.duty);
+        }
+        self.decisions.insert(notes.duty, (decision, notes));
+        self.judge();
+    }
+
+    /// What was decided last about a duty.
+    pub(super) fn decision(&self, duty: DutyWord) -> Option<&DutyNotes> {
+        self.decisions.get(&duty).map(|(_, notes)| notes)
+    }
+
+    /// How it is, in one word, and why.
+    pub(super) fn health(&self) -> &(Health, Option<String>) {
+        &self.health
+    }
+
+    /// Whoever asks finds the word ready: that is often, and while keepers wait.
+    fn judge(&mut self) {
+        let decisions = self.decisions.iter();
+        let decisions =
+            decisions.map(|(duty, (decision, notes))| (*duty, *decision, notes.because()));
+        self.health = health::judge(&Known {
+            looked: self.looked.is_some(),
+            failing: self.failing.as_deref(),
+            failed: &self.failed,
+            decisions: &decisions.collect::<Vec<_>>(),
+        });
+    }
+
+    pub(super) fn notes(&self, target: &str, table: &str, running: Option<DutyWord>) -> TableNotes {
+        let (health, reason) = self.health.clone();
+        let facts = self.facts;
+        TableNotes {
+            target: target.to_owned(),
+            table: table.to_owned(),
+            health,
+            reason,
+            looked: self.looked,
+            version: facts.version,
+            rows: facts.rows,
+            fragments: facts.layout.fragments,
+            small_fragments: facts.small_fragments,
+            bytes: facts.layout.bytes,
+            deleted_fraction: facts.deleted_fraction,
+            unindexed_fraction: facts.unindexed_fraction,
+            versions: self.versions,
+            duties: self
+                .decisions
+                .values()
+                .map(|(_, notes)| notes.clone())
+                .collect(),
+            running,
+            trend: self.trend.clone(),
+        }
+    }
+}

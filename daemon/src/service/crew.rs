@@ -1,0 +1,130 @@
+//! The keepers at work, one for each target. While the daemon runs, each can be given other orders, and be let go of.
+
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
+
+use futures::FutureExt;
+use squire_config::{Daemon, Target};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    keeper::{Keeper, Shared},
+    schedule::{ForceBook, Forces},
+};
+
+/// What ends a keeper.
+#[derive(Clone, Debug)]
+pub(super) struct Until {
+    /// It takes no more work; its jobs go on to their end. Comes with `stop`, too.
+    pub(super) leave: CancellationToken,
+    /// The daemon stops: its jobs give up what they have not committed.
+    pub(super) stop: CancellationToken,
+}
+
+/// One keeper.
+struct Post {
+    target: watch::Sender<Target>,
+    leave: CancellationToken,
+}
+
+/// All keepers.
+pub(super) struct Crew {
+    shared: Shared,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    posts: BTreeMap<String, Post>,
+    forces: Arc<ForceBook>,
+    /// Of each name, the end of the keeper that came last.
+    ended: BTreeMap<String, CancellationToken>,
+}
+
+impl Crew {
+    /// No keepers yet. `stop` ends them all.
+    pub(super) fn new(shared: Shared, forces: Arc<ForceBook>, stop: CancellationToken) -> Self {
+        Self {
+            shared,
+            forces,
+            stop,
+            tasks: JoinSet::new(),
+            posts: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        }
+    }
+
+    /// Keepers that begin from now on go by these settings.
+    pub(super) fn follow(&mut self, daemon: &Daemon) {
+        self.shared.daemon = daemon.clone();
+    }
+
+    /// Begins to keep a target, as soon as nobody of its name is at work any more.
+    pub(super) fn begin(&mut self, target: &Target) {
+        while self.tasks.try_join_next().is_some() {}
+        self.ended.retain(|_, ended| !ended.is_cancelled());
+        let (name, shared) = (target.name.clone(), self.shared.clone());
+        let forces = self.forces.open(&name);
+        let until = Until {
+            leave: self.stop.child_token(),
+            stop: self.stop.clone(),
+        };
+        let ended = CancellationToken::new();
+        let before = self.ended.insert(name.clone(), ended.clone());
+        let (tell, told) = watch::channel(target.clone());
+        let post = Post {
+            target: tell,
+            leave: until.leave.clone(),
+        };
+        self.posts.insert(name.clone(), post);
+        shared.expect(target);
+        self.tasks.spawn(async move {
+            let _ended = ended.drop_guard();
+            if let Some(before) = before {
+                before.cancelled().await;
+                shared.expect(&told.borrow());
+            }
+            keep(told, &shared, forces, &until).await;
+            if !until.stop.is_cancelled() {
+                tracing::info!(target_name = %name, "let go of a target");
+                shared.forget(&name);
+            }
+        });
+    }
+
+    /// Gives the keeper of a target other policies.
+    pub(super) fn adjust(&self, target: &Target) {
+        if let Some(post) = self.posts.get(&target.name) {
+            // A keeper that has just ended needs none.
+            let _ = post.target.send(target.clone());
+        }
+    }
+
+    /// Lets go of a target: its keeper takes no more work, and its jobs go on to their end.
+    pub(super) fn let_go(&mut self, name: &str) {
+        if let Some(post) = self.posts.remove(name) {
+            post.leave.cancel();
+        }
+    }
+
+    /// Waits until all keepers have ended.
+    pub(super) async fn end(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Keeps a target until it is time. A keeper that panics must not end what is done for its target for good: another comes
+/// in its place.
+async fn keep(told: watch::Receiver<Target>, shared: &Shared, forces: Arc<Forces>, until: &Until) {
+    while !until.leave.is_cancelled() {
+        let keeper = Keeper::new(told.clone(), shared.clone(), forces.clone());
+        let kept = AssertUnwindSafe(keeper.run(until)).catch_unwind();
+        if kept.await.is_ok() {
+            return;
+        }
+        let name = told.borrow().name.clone();
+        tracing::error!(target_name = %name, "the keeper of the target panicked, and another begins; please report it with the lines above");
+        shared.board.begin_anew(&name);
+        tokio::select! {
+            () = until.leave.cancelled() => {}
+            () = tokio::time::sleep(shared.daemon.tick) => {}
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Jobs: those at work, those that ended, and calls for more.
+
+use axum::{Json, extract::State, http::StatusCode};
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
+use squire_engine::maintenance::Duty;
+use utoipa::ToSchema;
+
+use super::{
+    Api,
+    answers::{Asked, Last, Refusal, Refused, Said, Which},
+};
+use crate::service::{
+    board::{
+        runs::{JobNotes, Run},
+        words::DutyWord,
+    },
+    schedule::Call,
+};
+
+/// So many runs are told where nobody says how many.
+const RUNS: usize = 200;
+
+/// What is to be done now, whatever the thresholds say.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallRequest {
+    /// The target's name.
+    pub(crate) target: String,
+    /// The table's key; nothing for all tables of the target.
+    #[serde(default)]
+    pub(crate) table: Option<String>,
+    /// The duty; nothing for all of them.
+    #[serde(default)]
+    pub(crate) duty: Option<DutyWord>,
+}
+
+/// What was called for.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Called {
+    /// The duties that are done as soon as nothing holds them back.
+    pub(crate) duties: Vec<DutyWord>,
+    /// How many tables that is about.
+    pub(crate) tables: u64,
+}
+
+/// Jobs that are at work, those that began first first
+#[utoipa::path(
+    get,
+    path = "/running",
+    params(Which),
+    responses(
+        (status = 200, body = Vec<JobNotes>),
+        (status = 400, body = Refused)
+    )
+)]
+pub(super) async fn running(
+    State(api): State<Api>,
+    Asked(which): Asked<Which>,
+) -> Json<Vec<JobNotes>> {
+    let (target, table) = (which.target.as_deref(), which.table.as_deref());
+    Json(api.board.jobs(target, table))
+}
+
+/// Jobs that have ended, the last first
+///
+/// The daemon remembers 200 of each target. With `since`, only those that ended, or whose tables were looked at, after
+/// that revision.
+#[utoipa::path(
+    get,
+    path = "/runs",
+    params(Last),
+    responses((status = 200, body = Vec<Run>), (status = 400, body = Refused))
+)]
+pub(super) async fn runs(State(api): State<Api>, Asked(filter): Asked<Last>) -> Json<Vec<Run>> {
+    Json(api.board.runs(
+        filter.target.as_deref(),
+        filter.table.as_deref(),
+        filter.since,
+        filter.limit.unwrap_or(RUNS),
+    ))
+}
+
+/// Calls for a duty now
+///
+/// Thresholds are left aside. Windows, budgets, rests and the interval floor still hold it back, and it begins when they
+/// are over.
+#[utoipa::path(
+    post,
+    path = "/runs",
+    request_body = CallRequest,
+    responses(
+        (status = 202, body = Called),
+        (status = 400, body = Refused),
+        (status = 404, body = Refused),
+        (status = 409, body = Refused, description = "It is paused, or the policy switches it off"),
+        (status = 503, body = Refused, description = "No table is known yet")
+    )
+)]
+pub(super) async fn call(
+    State(api): State<Api>,
+    Said(asked): Said<CallRequest>,
+) -> Result<(StatusCode, Json<Called>), Refusal> {
+    let target = asked.target;
+    let table = api.about(&target, asked.table.as_deref())?;
+    let what = table.as_deref().unwrap_or(&target);
+    let until = api
+        .pauses
+        .until(&target, table.as_deref().unwrap_or(""), Utc::now());
+    if let Some(until) = until {
+        let error = format!("{what} is paused until {until}: resume it first");
+        return Err(Refusal(StatusCode::CONFLICT, error));
+    }
+    let wanted = Duty::ALL.map(DutyWord::from).into_iter();
+    let wanted = wanted.filter(|duty| asked.duty.is_none_or(|asked| asked == *duty));
+    let duties: Vec<_> = wanted
+        .filter(|duty| api.is_enabled(&target, table.as_deref(), *duty))
+        .collect();
+    let Some(forces) = api.forces.of(&target).filter(|_| !duties.is_empty()) else {
+        let duty = asked.duty.map_or("every duty", DutyWord::as_str);
+        let error = format!("the policy of {what} switches {duty} off: set `enabled = true`");
+        return Err(Refusal(StatusCode::CONFLICT, error));
+    };
+    for duty in &duties {
+        forces.call(Call::Person((*duty).into(), table.clone()));
+    }
+    let tables = match table {
+        Some(_) => 1,
+        None => api.board.keys(&target).len() as u64,
+    };
+    Ok((StatusCode::ACCEPTED, Json(Called { duties, tables })))
+}
+
+impl Api {
+    /// Whether a policy leaves the duty on, for one of these tables at least; also where nothing was decided yet.
+    fn is_enabled(&self, target: &str, table: Option<&str>, duty: DutyWord) -> bool {
+        let decisions = self.board.decisions(target, table, duty);
+        let on = |reason: &Option<String>| reason.as_deref() != Some("disabled");
+        decisions.is_empty() || decisions.iter().any(on)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use squire_engine::maintenance::{Decision, Skip};
+
+    use super::{
+        super::answers::{read, tests::api},
+        *,
+    };
+    use crate::service::{board::Decided, pauses::Noted};
+
+    async fn called(api: &Api, body: &str) -> Result<Called, StatusCode> {
+        let answer = async {
+            let asked = Said(read(body.as_bytes())?);
+            call(State(api.clone()), asked).await
+        };
+        let answer = answer.await.map(|(_, called)| called.0);
+        answer.map_err(|refusal| refusal.0)
+    }
+
+    #[tokio::test]
+    async fn a_person_calls_for_a_duty_of_a_table_and_the_keeper_is_told() {
+        let api = api();
+        let asked = r#"{"target": "graph", "table": "Person", "duty": "index"}"#;
+        assert_eq!(called(&api, asked).await.unwrap().tables, 1);
+        let person = Call::Person(Duty::Index, Some("node:Person".to_owned()));
+        let forces = api.forces.of("graph").unwrap();
+        assert_eq!(forces.take(true), [person].into());
+        let everything = called(&api, r#"{"target": "graph"}"#).await.unwrap();
+        assert_eq!((everything.tables, everything.duties.len()), (4, 3));
+    }
+
+    #[tokio::test]
+    async fn what_is_paused_switched_off_or_not_there_is_not_called_for() {
+        let api = api();
+        for (asked, code) in [
+            (r#"{"target": "grahp"}"#, StatusCode::NOT_FOUND),
+            (
+                r#"{"target": "graph", "table": "x"}"#,
+                StatusCode::NOT_FOUND,
+            ),
+            (
+                r#"{"target": "graph", "duty": "x"}"#,
+                StatusCode::BAD_REQUEST,
+            ),
+        ] {
+            assert_eq!(called(&api, asked).await.unwrap_err(), code, "{asked}");
+        }
+        let off = Decided {
+            decision: Decision::Skip(Skip::Disabled),
+            details: &[],
+            ended_ago: None,
+            wait: std::time::Duration::ZERO,
+        };
+        api.board.decided("graph", "edge:Knows", Duty::Cleanup, off);
+        let asked = r#"{"target": "graph", "table": "Knows", "duty": "cleanup"}"#;
+        assert_eq!(called(&api, asked).await.unwrap_err(), StatusCode::CONFLICT);
+        let pause = Noted {
+            target: "graph".to_owned(),
+            table: Some("node:Person".to_owned()),
+            until: Utc::now() + chrono::TimeDelta::hours(1),
+            reason: None,
+        };
+        api.pauses.pause(pause).unwrap();
+        let asked = r#"{"target": "graph", "table": "Person"}"#;
+        assert_eq!(called(&api, asked).await.unwrap_err(), StatusCode::CONFLICT);
+        let forces = api.forces.of("graph").unwrap();
+        assert!(forces.take(true).is_empty());
+    }
+}

@@ -1,0 +1,242 @@
+//! What is left alone for a while.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State, http::StatusCode};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    Api,
+    answers::{Answer, Refusal, Refused, Said},
+};
+use crate::service::{board::runs::JobNotes, pauses::Noted};
+
+/// Everybody who looks reads all of them.
+const LONGEST_REASON: usize = 200;
+/// No pause is longer: maintenance must not stay off because somebody forgot.
+const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// What is asked.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PauseRequest {
+    /// The target's name.
+    pub(crate) target: String,
+    /// The table's key; nothing for the whole target.
+    #[serde(default)]
+    pub(crate) table: Option<String>,
+    /// For how long: `2h`.
+    #[serde(rename = "for", with = "humantime_text")]
+    #[schema(value_type = String, example = "2h")]
+    pub(crate) lasts: Duration,
+    /// Why.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+}
+
+/// What is to go on.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResumeRequest {
+    /// The target's name.
+    pub(crate) target: String,
+    /// The table's key; nothing for the whole target.
+    #[serde(default)]
+    pub(crate) table: Option<String>,
+}
+
+/// What holds.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Paused {
+    /// The pauses that have not ended.
+    pub(crate) pauses: Vec<Noted>,
+    /// Whether a restart of the daemon remembers them.
+    pub(crate) kept: bool,
+    /// Why it does not, although there is a folder for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) not_kept: Option<String>,
+    /// After a pause: the jobs that were at work on what it is about. They are finished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) running: Vec<JobNotes>,
+}
+
+/// What is paused
+#[utoipa::path(get, path = "/pauses", responses((status = 200, body = Paused)))]
+pub(super) async fn list(State(api): State<Api>) -> Json<Paused> {
+    Json(api.holding(Utc::now()))
+}
+
+/// Pauses a target, or a table of it
+///
+/// No job begins on it; what has begun is finished.
+#[utoipa::path(
+    post,
+    path = "/pauses",
+    request_body = PauseRequest,
+    responses(
+        (status = 200, body = Paused),
+        (status = 400, body = Refused),
+        (status = 404, body = Refused),
+        (status = 503, body = Refused, description = "No table is known yet")
+    )
+)]
+pub(super) async fn pause(
+    State(api): State<Api>,
+    Said(asked): Said<PauseRequest>,
+) -> Answer<Paused> {
+    let table = api.about(&asked.target, asked.table.as_deref())?;
+    if asked.lasts.is_zero() || asked.lasts > LONGEST {
+        let most = humantime::format_duration(LONGEST);
+        let error = format!(
+            "a pause lasts longer than nothing and {most} at most; pause again before it ends"
+        );
+        return Err(Refusal(StatusCode::BAD_REQUEST, error));
+    }
+    let reason = asked.reason.as_deref().unwrap_or_default();
+    if reason.chars().count() > LONGEST_REASON {
+        let error = format!("a reason has {LONGEST_REASON} characters at most");
+        return Err(Refusal(StatusCode::BAD_REQUEST, error));
+    }
+    let now = Utc::now();
+    let pause = Noted {
+        target: asked.target.clone(),
+        table: table.clone(),
+        until: now + asked.lasts,
+        reason: asked.reason,
+    };
+    let book = api.pauses.clone();
+    let kept = on_disk(move || book.pause(pause)).await?;
+    let running = api.board.jobs(Some(&asked.target), table.as_deref());
+    Ok(Json(Paused {
+        running,
+        ..api.holding(now).or_not_kept(kept)
+    }))
+}
+
+/// Ends a pause
+#[utoipa::path(
+    delete,
+    path = "/pauses",
+    request_body = ResumeRequest,
+    responses(
+        (status = 200, body = Paused),
+        (status = 400, body = Refused),
+        (status = 404, body = Refused)
+    )
+)]
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Said(asked): Said<ResumeRequest>,
+) -> Answer<Paused> {
+    api.known(&asked.target)?;
+    let now = Utc::now();
+    // A table that is gone may be paused still, by its whole key.
+    let paused = |table: &String| {
+        let mut pauses = api.pauses.active(now).into_iter();
+        pauses.any(|pause| pause.target == asked.target && pause.table.as_ref() == Some(table))
+    };
+    let table = match &asked.table {
+        Some(table) if !paused(table) => Some(api.resolve(&asked.target, table)?),
+        table => table.clone(),
+    };
+    let (book, target) = (api.pauses.clone(), asked.target.clone());
+    let (was, kept) = on_disk(move || book.resume(&target, table.as_deref())).await?;
+    if was {
+        return Ok(Json(api.holding(now).or_not_kept(kept)));
+    }
+    let what = asked.table.unwrap_or(asked.target);
+    let error = format!("{what} is not paused; `squire pauses` lists what is");
+    Err(Refusal(StatusCode::NOT_FOUND, error))
+}
+
+/// Does what waits for a disk where nobody else waits for it.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Refusal(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+}
+
+impl Api {
+    fn holding(&self, now: DateTime<Utc>) -> Paused {
+        Paused {
+            pauses: self.pauses.active(now),
+            kept: self.pauses.is_kept(),
+            not_kept: None,
+            running: Vec::new(),
+        }
+    }
+}
+
+impl Paused {
+    /// It holds in any case; a restart may not know of it.
+    fn or_not_kept(self, kept: std::io::Result<()>) -> Self {
+        match kept {
+            Ok(()) => self,
+            Err(e) => Self {
+                kept: false,
+                not_kept: Some(format!("it cannot be written to daemon.state_dir: {e}")),
+                ..self
+            },
+        }
+    }
+}
+
+/// Durations as texts.
+mod humantime_text {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(lasts: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&humantime::format_duration(*lasts))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(d)?;
+        humantime::parse_duration(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use squire_engine::{maintenance::Duty, progress::Progress};
+
+    use super::{
+        super::answers::{read, tests::api},
+        *,
+    };
+    use crate::service::board::{runs::Begun, words::Ending};
+
+    #[tokio::test]
+    async fn a_pause_tells_of_the_jobs_that_are_at_work_on_what_it_is_about() {
+        let api = api();
+        let begun = Begun {
+            duty: Duty::Index.into(),
+            reason: "unindexed".to_owned(),
+            forced: false,
+            progress: Progress::default(),
+        };
+        api.board.began("graph", "node:Person", begun);
+        let paused = async |what: &str| {
+            let body = format!("{{\"target\": \"graph\", {what}\"for\": \"1h\"}}");
+            let asked = read(body.as_bytes()).expect("it is a request");
+            let answer = pause(State(api.clone()), Said(asked)).await;
+            let running = answer.expect("it is paused").0.running.into_iter();
+            running
+                .map(|job| (job.table, job.duty.as_str().to_owned()))
+                .collect::<Vec<_>>()
+        };
+        let job = ("node:Person".to_owned(), "index".to_owned());
+        assert_eq!(
+            paused("\"table\": \"Person\", ").await,
+            std::slice::from_ref(&job)
+        );
+        assert!(paused("\"table\": \"Knows\", ").await.is_empty());
+        assert_eq!(paused("").await, [job]);
+        api.board.ended("graph", "node:Person", Ending::Done, None);
+        assert!(paused("").await.is_empty());
+    }
+}

@@ -1,0 +1,358 @@
+use super::*;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const RIGHT: (&str, &str) = ("authorization", "Bearer 0123456789abcdef0123456789abcdef");
+const WRONG: (&str, &str) = ("authorization", "Bearer 0123456789abcdef0123456789abcdeX");
+const JSON: (&str, &str) = ("content-type", "application/json");
+const HERE: (&str, &str) = ("host", "127.0.0.1:9464");
+const THERE: (&str, &str) = ("host", "squire.example:9464");
+
+/// The way, the method, the path, the headers, and what is decided.
+type Case<'a> = (
+    Way,
+    &'static str,
+    &'a str,
+    &'a [(&'static str, &'a str)],
+    Result<Standing, Reason>,
+);
+
+/// How the address can be reached, and whether there is a token.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// By this machine alone, and there is no token.
+    Open,
+    /// By this machine alone, and there is a token.
+    Local,
+    /// By others.
+    Exposed,
+}
+use Way::{Exposed, Local, Open};
+
+fn judged(
+    way: Way,
+    method: &'static str,
+    path: &str,
+    shown: &[(&'static str, &str)],
+) -> Result<Standing, Reason> {
+    let token = || Secret::new(TOKEN).expect("it is long enough");
+    let rules = Rules {
+        exposed: matches!(way, Exposed),
+        token: (!matches!(way, Open)).then(token),
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in shown {
+        let value = HeaderValue::from_str(value).expect("it is a header");
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    rules.judge(Asked {
+        method: &Method::from_bytes(method.as_bytes()).expect("it is a method"),
+        path,
+        headers: &headers,
+    })
+}
+
+#[test]
+fn who_may_ask_for_what() {
+    use Reason::{Browser, ContentType, Host, TokenMissing, TokenWrong};
+    use Standing::{Stranger, Trusted};
+    const PAGE: (&str, &str) = ("origin", "http://127.0.0.1:9464");
+    const EVIL: (&str, &str) = ("origin", "http://evil.example");
+    const OURS: (&str, &str) = ("sec-fetch-site", "same-origin");
+    const OTHERS: (&str, &str) = ("sec-fetch-site", "cross-site");
+    const SIBLING: (&str, &str) = ("sec-fetch-site", "same-site");
+    const LINK: (&str, &str) = ("sec-fetch-mode", "navigate");
+    const REBOUND: (&str, &str) = ("host", "evil.example:9464");
+    let cases: &[Case<'_>] = &[
+        // A person or a program on this machine.
+        (Open, "GET", "/metrics", &[HERE], Ok(Trusted)),
+        (Open, "GET", "/api/v1/pauses", &[HERE], Ok(Trusted)),
+        (Open, "GET", "/healthz", &[HERE], Ok(Trusted)),
+        (Open, "POST", "/api/v1/pauses", &[HERE, JSON], Ok(Trusted)),
+        (Open, "POST", "/api/v1/pauses", &[HERE], Err(ContentType)),
+        (
+            Open,
+            "DELETE",
+            "/api/v1/pauses",
+            &[HERE, ("content-type", "text/plain")],
+            Err(ContentType),
+        ),
+        (
+            Open,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, WRONG],
+            Ok(Trusted),
+        ),
+        // With a token, whoever changes something needs it.
+        (Local, "GET", "/metrics", &[HERE], Ok(Trusted)),
+        (Local, "GET", "/api/v1/pauses", &[HERE], Ok(Trusted)),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON],
+            Err(TokenMissing),
+        ),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, WRONG],
+            Err(TokenWrong),
+        ),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, RIGHT],
+            Ok(Trusted),
+        ),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, RIGHT],
+            Err(ContentType),
+        ),
+        (Local, "GET", "/metrics", &[HERE, WRONG], Err(TokenWrong)),
+        (Local, "GET", "/metrics", &[THERE, RIGHT], Ok(Trusted)),
+        (
+            Local,
+            "GET",
+            "/metrics",
+            &[HERE, ("authorization", "Basic dTpw")],
+            Ok(Trusted),
+        ),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, ("authorization", "Basic dTpw")],
+            Err(TokenMissing),
+        ),
+        // Others need it for everything, but for the bare status and the page.
+        (Exposed, "GET", "/metrics", &[THERE], Err(TokenMissing)),
+        (Exposed, "GET", "/metrics", &[THERE, WRONG], Err(TokenWrong)),
+        (Exposed, "GET", "/metrics", &[THERE, RIGHT], Ok(Trusted)),
+        (Exposed, "GET", "/metrics", &[HERE], Err(TokenMissing)),
+        (
+            Exposed,
+            "GET",
+            "/api/v1/pauses",
+            &[THERE],
+            Err(TokenMissing),
+        ),
+        (
+            Exposed,
+            "POST",
+            "/api/v1/pauses",
+            &[THERE, JSON],
+            Err(TokenMissing),
+        ),
+        (
+            Exposed,
+            "POST",
+            "/api/v1/pauses",
+            &[THERE, JSON, RIGHT],
+            Ok(Trusted),
+        ),
+        (Exposed, "GET", "/what/ever", &[THERE], Err(TokenMissing)),
+        (Exposed, "GET", "/healthz/", &[THERE], Err(TokenMissing)),
+        (Exposed, "GET", "/healthz", &[THERE], Ok(Stranger)),
+        (Exposed, "HEAD", "/healthz", &[THERE], Ok(Stranger)),
+        (Exposed, "GET", "/healthz", &[THERE, WRONG], Ok(Stranger)),
+        (Exposed, "GET", "/healthz", &[THERE, RIGHT], Ok(Trusted)),
+        (Exposed, "GET", "/", &[THERE], Ok(Stranger)),
+        (Exposed, "POST", "/", &[THERE], Err(TokenMissing)),
+        (
+            Exposed,
+            "OPTIONS",
+            "/api/v1/pauses",
+            &[THERE, EVIL],
+            Err(TokenMissing),
+        ),
+        // The status page reads, and changes nothing without the token.
+        (Open, "GET", "/api/v1/pauses", &[HERE, OURS], Ok(Trusted)),
+        (
+            Open,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, PAGE, OURS],
+            Err(Browser),
+        ),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, PAGE, OURS],
+            Err(TokenMissing),
+        ),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, PAGE, OURS, RIGHT],
+            Ok(Trusted),
+        ),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, PAGE, RIGHT],
+            Ok(Trusted),
+        ),
+        (
+            Exposed,
+            "POST",
+            "/api/v1/pauses",
+            &[
+                THERE,
+                JSON,
+                ("origin", "https://squire.example:9464"),
+                RIGHT,
+            ],
+            Ok(Trusted),
+        ),
+        // Pages of other sites, also with a token that leaked, and also by a name that was made to lead here.
+        (Open, "GET", "/metrics", &[HERE, OTHERS], Err(Browser)),
+        (Open, "GET", "/metrics", &[HERE, SIBLING], Err(Browser)),
+        (Open, "GET", "/metrics", &[HERE, OTHERS, LINK], Ok(Trusted)),
+        (Open, "GET", "/metrics", &[HERE, EVIL], Err(Browser)),
+        (
+            Open,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, EVIL],
+            Err(Browser),
+        ),
+        (
+            Open,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, ("origin", "null")],
+            Err(Browser),
+        ),
+        (
+            Open,
+            "OPTIONS",
+            "/api/v1/pauses",
+            &[HERE, EVIL],
+            Err(Browser),
+        ),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, EVIL, RIGHT],
+            Err(Browser),
+        ),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, PAGE, OTHERS, RIGHT],
+            Err(Browser),
+        ),
+        (
+            Local,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, EVIL, OTHERS, LINK, RIGHT],
+            Err(Browser),
+        ),
+        (
+            Exposed,
+            "GET",
+            "/metrics",
+            &[THERE, EVIL, RIGHT],
+            Err(Browser),
+        ),
+        (Open, "GET", "/metrics", &[REBOUND], Err(Host)),
+        (Open, "GET", "/metrics", &[REBOUND, OURS], Err(Host)),
+        (Open, "POST", "/api/v1/pauses", &[REBOUND, JSON], Err(Host)),
+        (Open, "GET", "/healthz", &[REBOUND], Ok(Stranger)),
+        (Open, "GET", "/healthz", &[HERE, OTHERS], Ok(Stranger)),
+        (Open, "GET", "/metrics", &[], Err(Host)),
+    ];
+    for (way, method, path, shown, expected) in cases {
+        assert_eq!(
+            judged(*way, method, path, shown),
+            *expected,
+            "{way:?}: {method} {path} {shown:?}"
+        );
+    }
+}
+
+#[test]
+fn a_daemon_that_others_can_reach_tells_nothing_when_it_has_no_token() {
+    let rules = Rules {
+        exposed: true,
+        token: None,
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:9464"));
+    let asked = Asked {
+        method: &Method::GET,
+        path: "/metrics",
+        headers: &headers,
+    };
+    assert_eq!(rules.judge(asked), Err(Reason::TokenMissing));
+}
+
+#[test]
+fn the_token_is_what_follows_the_scheme_and_nothing_else() {
+    for (value, expected) in [
+        ("Bearer abc", Some("abc")),
+        ("bearer abc", Some("abc")),
+        ("BEARER   abc ", Some("abc")),
+        ("Bearer ", Some("")),
+        ("Bearer", None),
+        ("Bearerabc", None),
+        ("Basic abc", None),
+        ("abc", None),
+        ("", None),
+    ] {
+        assert_eq!(
+            bearer(value.as_bytes()),
+            expected.map(str::as_bytes),
+            "{value:?}"
+        );
+    }
+}
+
+#[test]
+fn only_this_machines_own_addresses_are_taken_for_it() {
+    let names = |host: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static(host));
+        names_this_machine(&headers)
+    };
+    for host in [
+        "127.0.0.1:9464",
+        "127.0.0.1",
+        "[::1]:9464",
+        "localhost:1",
+        "127.9.9.9:1",
+    ] {
+        assert!(names(host), "{host}");
+    }
+    for host in [
+        "evil.example:9464",
+        "192.168.1.1:9464",
+        "127.0.0.1.evil.example",
+        "",
+        ":1",
+    ] {
+        assert!(!names(host), "{host}");
+    }
+    assert!(!names_this_machine(&HeaderMap::new()));
+}
+
+#[test]
+fn every_refusal_says_what_to_do_and_none_is_a_success() {
+    for reason in Reason::ALL {
+        let (code, error) = answer(reason);
+        assert!(code.is_client_error() || code.is_server_error());
+        assert!(!error.is_empty());
+    }
+}

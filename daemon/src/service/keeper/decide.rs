@@ -1,0 +1,183 @@
+//! What to do, and why not: the planner is asked about all tables at once, and what it says is told.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, Local, Utc};
+use squire_engine::{
+    Kind, TableKey,
+    maintenance::{
+        Decision, Duty, Now, Plan, Skip, TableView, cleanup::Protected, heat::Late, indexing, plan,
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Keeper;
+use crate::{opened::Opened, policy, service::board::Decided};
+
+/// What is due of a table's indexes cannot be done.
+const REFUSED: Decision = Decision::Skip(Skip::Index(indexing::Skip::Refused));
+
+impl Keeper {
+    /// Decides about every table and starts the jobs, as far as there are places. Nothing is done by what was known of a
+    /// target that cannot be looked at any more.
+    pub(super) fn act(&mut self, opened: &Opened, stop: &CancellationToken) {
+        if !self.within_reach {
+            return self.leave_waiting(&BTreeMap::new());
+        }
+        let now = Now {
+            monotonic: self.now(),
+            wall: Utc::now(),
+            local: Local::now().naive_local(),
+        };
+        let mut plan = self.plan(opened.kind(), &now);
+        self.mind_unneeded(&mut plan, now.monotonic);
+        self.tell(&plan);
+        self.tell_success(now.wall);
+        let left = self.spent.pace.bytes_per_hour.map(|budget| {
+            let spent = self.spent.ledger.spent(now.monotonic);
+            budget.saturating_sub(spent)
+        });
+        let (name, metrics) = (&self.target.name, &self.shared.metrics);
+        metrics.budget_left(name, left);
+        let mut waiting: BTreeMap<Duty, usize> = BTreeMap::new();
+        for job in plan.jobs {
+            let place = self.place.take();
+            match place.or_else(|| self.shared.jobs.clone().try_acquire_owned().ok()) {
+                Some(place) => self.start(opened, job, place, stop),
+                None => *waiting.entry(job.duty).or_default() += 1,
+            }
+        }
+        self.leave_waiting(&waiting);
+    }
+
+    /// So many tables are due and found no place.
+    fn leave_waiting(&mut self, waiting: &BTreeMap<Duty, usize>) {
+        self.backlog = waiting.values().sum();
+        let (name, shared) = (&self.target.name, &self.shared);
+        shared.board.backlog(name, self.backlog);
+        for duty in Duty::ALL {
+            let tables = waiting.get(&duty).copied().unwrap_or(0);
+            shared.metrics.backlog(name, duty.as_str(), tables);
+        }
+    }
+
+    /// Asks the planner about every table that was looked at.
+    fn plan(&self, kind: Kind, now: &Now) -> Plan {
+        // What protects versions of a graph is asked by the executor, of the manifests that are kept then.
+        let protected = Protected::default();
+        let late = match kind {
+            Kind::Graph => Late::Lost,
+            Kind::Directory => Late::CarriedOver,
+        };
+        let judged_by: BTreeMap<_, _> = self
+            .tables
+            .iter()
+            .map(|(table, kept)| {
+                let hot = kept.heat.hot(late, now.monotonic);
+                (table, (hot, kept.policy_at(now.monotonic)))
+            })
+            .collect();
+        let paused = |key: &TableKey| {
+            let (pauses, target) = (&self.shared.pauses, &self.target.name);
+            pauses.until(target, &key.to_string(), now.wall).is_some()
+        };
+        let views = self.tables.iter().filter_map(|(key, kept)| {
+            let looked_at = kept.stats.version > 0;
+            looked_at.then(|| TableView {
+                key,
+                stats: &kept.stats,
+                versions: kept.listing.as_ref().map(|listing| &*listing.versions),
+                protected: &protected,
+                policy: &judged_by[key].1,
+                history: &kept.history,
+                hot: &judged_by[key].0,
+                forced: &kept.forced,
+                paused: paused(key),
+            })
+        });
+        plan(&views.collect::<Vec<_>>(), &self.spent, now)
+    }
+
+    /// Tells what was decided: in the log, in a metric and on the board, once for each change.
+    fn tell(&mut self, plan: &Plan) {
+        let now = self.now();
+        let (name, shared) = (&self.target.name, &self.shared);
+        shared.metrics.decided(name, plan);
+        for decided in &plan.decisions {
+            let (table, duty, decision) = (&decided.table, decided.duty, decided.decision);
+            let Some(kept) = self.tables.get_mut(table) else {
+                continue;
+            };
+            let refused = if decision == REFUSED {
+                kept.refusals()
+            } else {
+                Vec::new()
+            };
+            let mut changed = kept.decisions.insert(duty, decision) != Some(decision);
+            if duty == Duty::Index && kept.refusals_told != refused {
+                changed = true;
+                kept.refusals_told.clone_from(&refused);
+            }
+            if let Decision::Skip(skip) = decision
+                && !skip.passes()
+            {
+                kept.forced.remove(&duty);
+            }
+            if !changed {
+                continue;
+            }
+            let history = kept.history.of(duty);
+            let decided = Decided {
+                decision,
+                details: &refused,
+                ended_ago: history.last_end.map(|end| now.saturating_sub(end)),
+                wait: history.back_off().max(policy::floor(&kept.policy, duty)),
+            };
+            shared
+                .board
+                .decided(name, &table.to_string(), duty, decided);
+            if let Decision::Skip(skip) = decision {
+                shared.metrics.skipped(name, duty.as_str(), skip.as_str());
+                if decision == REFUSED {
+                    tracing::info!(target_name = %name, %table, %duty, because = refused.join("; "), "an index cannot be built or extended; it is tried again later, the others are kept up");
+                } else {
+                    tracing::debug!(target_name = %name, %table, %duty, reason = %skip, "left alone");
+                }
+            }
+        }
+    }
+
+    /// Of what was left out of the plan because it found nothing to do, that is the reason.
+    fn mind_unneeded(&self, plan: &mut Plan, now: Duration) {
+        for decided in &mut plan.decisions {
+            let kept = self.tables.get(&decided.table);
+            if let Some(skip) = kept.and_then(|kept| kept.unneeded_at(decided.duty, now)) {
+                decided.decision = Decision::Skip(skip);
+            }
+        }
+    }
+
+    /// Tells of each duty when the table that waits longest was last in order; tables that a policy leaves alone do not
+    /// count.
+    fn tell_success(&mut self, now: DateTime<Utc>) {
+        self.tables
+            .values_mut()
+            .for_each(|kept| kept.note_successes(now));
+        let (name, metrics) = (&self.target.name, &self.shared.metrics);
+        for (table, kept) in &self.tables {
+            let last = Duty::ALL.map(|duty| (duty, kept.last_success(duty)));
+            metrics.table_succeeded(name, &table.to_string(), &last);
+        }
+        // Where no table is in sight, as when a volume is not mounted, the last success gets older and older.
+        if self.tables.values().all(|kept| kept.gone) {
+            return;
+        }
+        for duty in Duty::ALL {
+            let last = self
+                .tables
+                .values()
+                .filter_map(|kept| kept.last_success(duty));
+            metrics.succeeded(name, duty.as_str(), last);
+        }
+    }
+}

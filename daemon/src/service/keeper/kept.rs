@@ -1,0 +1,451 @@
+//! What the keeper knows of one table.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use squire_config::Policies;
+use squire_engine::{
+    TableKey, TableStats,
+    maintenance::{
+        Decision, Duty, History, Policy, Skip, cleanup, compaction,
+        heat::Heat,
+        indexing,
+        looks::{LookPolicy, Looks, News},
+    },
+    manifest::TableEntry,
+    schema::{Index, TypeDef},
+};
+
+use super::listing::Listing;
+use crate::policy;
+
+/// One table, as far as it is known.
+pub(super) struct Kept {
+    pub(super) policy: Policy,
+    pub(super) crons: BTreeMap<Duty, String>,
+    pub(super) stats: TableStats,
+    pub(super) history: History,
+    pub(super) heat: Heat,
+    /// Its versions, when they were listed.
+    pub(super) listing: Option<Listing>,
+    /// When a table of a directory is looked at; a graph tells of all of its tables at once.
+    pub(super) looks: Looks,
+    /// The last decisions, so that only changes are logged.
+    pub(super) decisions: BTreeMap<Duty, Decision>,
+    /// What was told of indexes that cannot be built.
+    pub(super) refusals_told: Vec<String>,
+    pub(super) forced: BTreeSet<Duty>,
+    /// Duties that began, looked closer and found nothing to do, such as versions that pins protect, with the reason;
+    /// until the table changes.
+    pub(super) unneeded: BTreeMap<Duty, Unneeded>,
+    /// Why the last look failed.
+    pub(super) failing: Option<String>,
+    /// Why its versions could not be listed.
+    pub(super) unlisted: Option<Unlisted>,
+    /// Its folder is listed and there is no table in it, as when a writer was killed or has just begun.
+    pub(super) gone: bool,
+    /// What a graph's manifest said of it when its statistics were read.
+    pub(super) told: Option<Told>,
+    /// A look went well that nothing was made of yet.
+    pub(super) looked_well: bool,
+    successes: Successes,
+    /// Manifests below this are collected: what they pinned is protected no more.
+    collected_below: u64,
+}
+
+/// What a graph's manifest says of a table.
+pub(super) struct Told {
+    entry: TableEntry,
+    /// Statistics have what is declared and not there.
+    indexes: Vec<Index>,
+}
+
+/// Versions that could not be listed.
+pub(super) struct Unlisted {
+    pub(super) why: String,
+    /// When it is tried again.
+    pub(super) again: Duration,
+}
+
+/// What an executor said that found nothing to do.
+#[derive(Clone, Copy)]
+pub(super) struct Unneeded {
+    pub(super) skip: Skip,
+    /// Until then nobody need ask again, as long as the table does not change.
+    pub(super) until: Duration,
+}
+
+/// When each duty of a table was last in order.
+struct Successes {
+    /// Of a duty that never was, this counts: when the table was found.
+    found: DateTime<Utc>,
+    last: BTreeMap<Duty, DateTime<Utc>>,
+}
+
+impl Told {
+    pub(super) fn new(entry: &TableEntry, def: Option<&TypeDef>) -> Self {
+        Self {
+            entry: entry.clone(),
+            indexes: def.map_or_else(Vec::new, |def| def.indexes.clone()),
+        }
+    }
+
+    /// Whether it still holds.
+    pub(super) fn is_as(&self, entry: &TableEntry, def: Option<&TypeDef>) -> bool {
+        let indexes = def.map_or(&[][..], |def| &def.indexes);
+        self.entry == *entry && self.indexes == indexes
+    }
+
+    /// Whether another table has the key now.
+    pub(super) fn is_of_another(&self, now: &TableEntry) -> bool {
+        (&self.entry.path, self.entry.since) != (&now.path, now.since)
+    }
+}
+
+/// The schedules of a table.
+fn crons(policies: &Policies) -> BTreeMap<Duty, String> {
+    let crons = Duty::ALL.into_iter().filter_map(|duty| {
+        let cron = policy::cron(policies, duty)?;
+        Some((duty, cron.to_owned()))
+    });
+    crons.collect()
+}
+
+impl Kept {
+    /// Goes by other policies from now on.
+    pub(super) fn take_orders(&mut self, policies: &Policies) {
+        self.policy = policy::of_table(policies);
+        self.crons = crons(policies);
+        // By others, there may be something to do after all, and more to tell.
+        self.unneeded.clear();
+        self.listing = None;
+        self.told = None;
+    }
+
+    pub(super) fn new(
+        table: &TableKey,
+        policies: &Policies,
+        looks: &LookPolicy,
+        now: Duration,
+    ) -> Self {
+        let mut seed = DefaultHasher::new();
+        table.hash(&mut seed);
+        Self {
+            policy: policy::of_table(policies),
+            crons: crons(policies),
+            stats: TableStats::default(),
+            history: History::default(),
+            heat: Heat::default(),
+            listing: None,
+            looks: Looks::at_once(looks, now, seed.finish()),
+            decisions: BTreeMap::new(),
+            refusals_told: Vec::new(),
+            forced: BTreeSet::new(),
+            unneeded: BTreeMap::new(),
+            failing: None,
+            unlisted: None,
+            gone: false,
+            told: None,
+            looked_well: false,
+            successes: Successes {
+                found: Utc::now(),
+                last: BTreeMap::new(),
+            },
+            collected_below: 0,
+        }
+    }
+
+    /// Takes in a look; says what it brought.
+    pub(super) fn take_in(&mut self, stats: TableStats, now: Duration) -> News {
+        self.failing = None;
+        let news = News::between(&self.stats, &stats, &self.policy.compaction);
+        self.looked_well = true;
+        if std::mem::take(&mut self.gone) {
+            self.successes.found = Utc::now();
+        }
+        // A table that was dropped and made again is another one.
+        if stats.version < self.stats.version {
+            self.heat = Heat::default();
+            self.listing = None;
+        }
+        if news != News::Nothing {
+            self.unneeded.clear();
+        }
+        self.heat.observe(&stats, now);
+        self.stats = stats;
+        news
+    }
+
+    /// There is no table any more, but for its folder, which is looked at less and less.
+    pub(super) fn bury(&mut self) {
+        self.gone = true;
+        self.stats = TableStats::default();
+        self.heat = Heat::default();
+        self.listing = None;
+        self.decisions.clear();
+        self.refusals_told.clear();
+        self.unneeded.clear();
+        self.failing = None;
+        self.unlisted = None;
+        self.told = None;
+        self.looked_well = false;
+        self.successes.last.clear();
+    }
+
+    /// Whether it is there and can be read.
+    pub(super) fn is_well(&self) -> bool {
+        !self.gone && self.failing.is_none()
+    }
+
+    /// Which indexes could not be built or extended, and why.
+    pub(super) fn refusals(&self) -> Vec<String> {
+        let extended = self.stats.indexes.iter().map(|i| (&i.name, &i.refused));
+        let built = self.stats.missing.iter().map(|m| (&m.column, &m.refused));
+        let refused = extended.chain(built).filter_map(|(what, refused)| {
+            let why = &refused.as_ref()?.reason;
+            Some(format!("{what}: {why}"))
+        });
+        refused.collect()
+    }
+
+    /// What stands in the way of keeping it.
+    pub(super) fn complaint(&self) -> Option<String> {
+        let unlisted = self.unlisted.as_ref().map(|unlisted| &unlisted.why);
+        self.failing.as_ref().or(unlisted).cloned()
+    }
+
+    /// After a look: when the next is due. What cannot be read is tried again by `retries`; and what a job of one's own
+    /// does meanwhile is no news.
+    pub(super) fn look_again(
+        &mut self,
+        news: News,
+        looks: &LookPolicy,
+        retries: &LookPolicy,
+        now: Duration,
+    ) {
+        if self.failing.is_some() {
+            self.looks.looked(news, retries, now);
+        } else if self.history.running.is_some() {
+            self.looks.worked(looks, now, Duration::ZERO);
+        } else {
+            self.looks.looked(news, looks, now);
+        }
+    }
+
+    /// Until then, no compaction is due, because of the last one.
+    pub(super) fn rested(&self) -> Duration {
+        let last = self.history.of(Duty::Compaction);
+        let floor = self.policy.compaction.interval_floor.max(last.last_ran);
+        last.last_end.map_or(Duration::ZERO, |end| end + floor)
+    }
+
+    /// Manifests below this number are collected. What was found to be protected may be so no more.
+    pub(super) fn protection_is_of(&mut self, collected_below: u64) {
+        if self.collected_below != collected_below {
+            self.collected_below = collected_below;
+            self.unneeded.remove(&Duty::Cleanup);
+        }
+    }
+
+    /// What the planner is asked to judge by: a duty is left out that looked closer a while ago and found nothing to do.
+    pub(super) fn policy_at(&self, now: Duration) -> Policy {
+        let mut policy = self.policy.clone();
+        for duty in Duty::ALL {
+            if self.unneeded_at(duty, now).is_some() {
+                policy::leave_out(&mut policy, duty);
+            }
+        }
+        policy
+    }
+
+    /// Why a duty need not be done, as it found itself a while ago.
+    pub(super) fn unneeded_at(&self, duty: Duty, now: Duration) -> Option<Skip> {
+        let unneeded = self.unneeded.get(&duty)?;
+        (now < unneeded.until).then_some(unneeded.skip)
+    }
+
+    /// Notes what is in order, once for each good look.
+    pub(super) fn note_successes(&mut self, now: DateTime<Utc>) {
+        if !std::mem::take(&mut self.looked_well) {
+            return;
+        }
+        for duty in Duty::ALL {
+            if self.in_order(duty) {
+                self.successes.last.insert(duty, now);
+            }
+        }
+    }
+
+    /// When a duty was last in order; of one that never was, when the table was found. Nothing where it does not count.
+    pub(super) fn last_success(&self, duty: Duty) -> Option<DateTime<Utc>> {
+        let counts = !self.gone && policy::enabled(&self.policy, duty);
+        let last = self.successes.last.get(&duty);
+        counts.then(|| *last.unwrap_or(&self.successes.found))
+    }
+
+    /// Whether a duty has nothing to do on it that it should.
+    fn in_order(&self, duty: Duty) -> bool {
+        match self.decisions.get(&duty) {
+            // A table of few versions is not listed.
+            Some(Decision::Skip(Skip::Cleanup(cleanup::Skip::Unlisted))) => self.unlisted.is_none(),
+            Some(Decision::Skip(skip)) => matches!(
+                skip,
+                Skip::Compaction(compaction::Skip::Tidy | compaction::Skip::BelowThreshold)
+                    | Skip::Index(
+                        indexing::Skip::NoIndex
+                            | indexing::Skip::Covered
+                            | indexing::Skip::BelowThreshold
+                    )
+                    | Skip::Cleanup(
+                        cleanup::Skip::Retained
+                            | cleanup::Skip::BelowThreshold
+                            | cleanup::Skip::Protected
+                    )
+            ),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOKS: LookPolicy = LookPolicy {
+        tick: Duration::from_secs(10),
+        hot_tick: Duration::from_secs(1),
+        cold_tick: Duration::from_secs(600),
+    };
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
+    }
+
+    fn kept() -> Kept {
+        let table = TableKey::of_directory("docs");
+        let mut kept = Kept::new(&table, &Policies::default(), &LOOKS, Duration::ZERO);
+        kept.successes.found = at(1);
+        kept
+    }
+
+    fn seen(kept: &mut Kept, version: u64, decision: Decision) {
+        let stats = TableStats {
+            version,
+            ..TableStats::default()
+        };
+        kept.take_in(stats, Duration::ZERO);
+        kept.decisions.insert(Duty::Compaction, decision);
+    }
+
+    const TIDY: Decision = Decision::Skip(Skip::Compaction(compaction::Skip::Tidy));
+    const PAUSED: Decision = Decision::Skip(Skip::Paused);
+
+    #[test]
+    fn a_success_is_of_a_good_look_and_stands_while_no_look_succeeds() {
+        let mut kept = kept();
+        let of = |kept: &Kept| kept.last_success(Duty::Compaction);
+        assert_eq!(of(&kept), Some(at(1)), "it counts from when it was found");
+        seen(&mut kept, 1, TIDY);
+        kept.note_successes(at(5));
+        assert_eq!(of(&kept), Some(at(5)));
+        kept.failing = Some("it cannot be read".to_owned());
+        kept.note_successes(at(9));
+        assert_eq!(of(&kept), Some(at(5)), "nobody has looked since");
+        seen(&mut kept, 2, PAUSED);
+        kept.note_successes(at(12));
+        assert_eq!(of(&kept), Some(at(5)), "it is due and held back");
+        kept.bury();
+        assert_eq!(of(&kept), None);
+    }
+
+    #[test]
+    fn versions_that_could_not_be_listed_are_not_in_order() {
+        let mut kept = kept();
+        seen(&mut kept, 1, TIDY);
+        let unlisted = Decision::Skip(Skip::Cleanup(cleanup::Skip::Unlisted));
+        kept.decisions.insert(Duty::Cleanup, unlisted);
+        assert!(kept.in_order(Duty::Cleanup), "there are few");
+        kept.unlisted = Some(Unlisted {
+            why: "no route".to_owned(),
+            again: Duration::ZERO,
+        });
+        assert!(!kept.in_order(Duty::Cleanup));
+        assert_eq!(kept.complaint().as_deref(), Some("no route"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_tried_again_soon_however_cold_the_table_was() {
+        let mut kept = kept();
+        let retries = LookPolicy {
+            cold_tick: LOOKS.tick * 6,
+            ..LOOKS
+        };
+        for n in 0..8 {
+            kept.look_again(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
+        }
+        assert_eq!(kept.looks.interval(), LOOKS.cold_tick);
+        kept.failing = Some("it cannot be read".to_owned());
+        kept.look_again(News::Some, &LOOKS, &retries, Duration::from_secs(9));
+        assert_eq!(kept.looks.interval(), LOOKS.tick);
+        for n in 10..20 {
+            kept.look_again(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
+        }
+        assert_eq!(kept.looks.interval(), retries.cold_tick);
+    }
+
+    #[test]
+    fn what_found_nothing_to_do_is_not_asked_for_again_until_the_table_or_its_protection_changes() {
+        let mut kept = kept();
+        let protected = Skip::Cleanup(cleanup::Skip::Protected);
+        let unneeded = Unneeded {
+            skip: protected,
+            until: Duration::from_secs(100),
+        };
+        let now = Duration::from_secs(50);
+        let found = |kept: &mut Kept| kept.unneeded.insert(Duty::Cleanup, unneeded);
+        found(&mut kept);
+        assert!(!kept.policy_at(now).cleanup.enabled);
+        assert!(kept.policy_at(now).compaction.enabled);
+        assert_eq!(kept.unneeded_at(Duty::Cleanup, now), Some(protected));
+        assert!(kept.policy_at(unneeded.until).cleanup.enabled);
+        kept.protection_is_of(7);
+        assert!(kept.policy_at(now).cleanup.enabled, "manifests went");
+        found(&mut kept);
+        seen(&mut kept, 1, TIDY);
+        assert!(kept.policy_at(now).cleanup.enabled, "the table changed");
+    }
+
+    #[test]
+    fn a_table_is_read_again_when_its_pin_its_folder_or_what_is_declared_on_it_moves() {
+        let entry = TableEntry {
+            path: "Flight.lance".to_owned(),
+            pin: 3,
+            since: 1,
+        };
+        let index = Index {
+            name: "day".to_owned(),
+            property: "day".to_owned(),
+            kind: squire_engine::schema::IndexKind::Btree,
+        };
+        let declared = TypeDef {
+            indexes: vec![index],
+            ..TypeDef::default()
+        };
+        let told = Told::new(&entry, None);
+        assert!(told.is_as(&entry, None) && told.is_as(&entry, Some(&TypeDef::default())));
+        assert!(!told.is_as(&entry, Some(&declared)), "an index is declared");
+        assert!(!Told::new(&entry, Some(&declared)).is_as(&entry, None));
+        let again = TableEntry {
+            since: 9,
+            ..entry.clone()
+        };
+        assert!(!told.is_as(&again, None), "the same pin of another table");
+        assert!(told.is_of_another(&again));
+        let moved = TableEntry { pin: 4, ..entry };
+        assert!(!told.is_as(&moved, None) && !told.is_of_another(&moved));
+    }
+}

@@ -1,0 +1,141 @@
+//! What Prometheus sees.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | this file | the metrics as a whole |
+//! | [`process`] | the process: its build, its settings, its memory |
+//! | [`target`] | targets: looks and pauses |
+//! | [`jobs`] | decisions, jobs, and what they did |
+//! | [`graph`] | graphs: the queue, sidecars, healing, drift |
+//! | [`table`] | tables: the worst ones by name, all of them in sums |
+//! | [`store`] | requests to stores, as Lance counts them |
+//! | [`register`] | how each kind of metric is made, and how those of a target go |
+//!
+//! Every name, label and unit stands in these rooms and in `docs/metrics.md`. What is kept is counted from zero: a
+//! series is there from the moment its target is, so that a rate over it misses nothing. A time that has not come yet,
+//! and a number that nobody has read yet, is absent.
+
+mod graph;
+mod jobs;
+mod process;
+mod register;
+mod store;
+mod table;
+mod target;
+
+use chrono::{DateTime, Utc};
+use prometheus::{Encoder, IntGaugeVec, Result, TextEncoder};
+use squire_config::Daemon;
+
+pub(super) use graph::Task;
+use register::Register;
+
+/// The daemon's metrics.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    register: Register,
+    reloads: process::Reloads,
+    target: target::Targets,
+    jobs: jobs::Jobs,
+    graph: graph::Graphs,
+    tables: table::Tables,
+    store: store::Store,
+}
+
+impl Metrics {
+    /// Registers every metric.
+    ///
+    /// # Errors
+    /// When two of them have one name.
+    pub(super) fn new(daemon: &Daemon) -> Result<Self> {
+        let mut register = Register::default();
+        process::register(&register, daemon)?;
+        Ok(Self {
+            reloads: process::Reloads::new(&register)?,
+            target: target::Targets::new(&mut register, daemon.metrics_tables)?,
+            jobs: jobs::Jobs::new(&mut register)?,
+            graph: graph::Graphs::new(&mut register)?,
+            tables: table::Tables::new(&register, daemon.metrics_tables)?,
+            store: store::Store::new()?,
+            register,
+        })
+    }
+
+    /// Where whoever else has something to count registers it.
+    pub(super) fn registry(&self) -> &prometheus::Registry {
+        &self.register.registry
+    }
+
+    /// All metrics, in Prometheus's text format.
+    pub(super) fn render(&self) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry().gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// A keeper begins to keep a target: what may never happen to it counts from zero, and what another keeper left
+    /// under way is not any more.
+    pub(super) fn begins(&self, target: &str, uri: &str) {
+        self.target.begins(target);
+        self.jobs.begins(target);
+        self.tables.ends(target);
+        self.store.begins(uri);
+    }
+
+    /// A target is kept no more: nothing of it is shown.
+    pub(super) fn ends(&self, target: &str) {
+        self.register.forget(target);
+        self.jobs.ends(target);
+        self.tables.ends(target);
+    }
+}
+
+/// A gauge's number.
+fn whole(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// How many, as a gauge's number.
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Shows the earliest of some times, as seconds since 1970; nothing when there is none.
+fn show_earliest(gauge: &IntGaugeVec, labels: &[&str], times: impl Iterator<Item = DateTime<Utc>>) {
+    match times.min() {
+        Some(earliest) => gauge.with_label_values(labels).set(earliest.timestamp()),
+        // It may never have been there.
+        None => drop(gauge.remove_label_values(labels)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use squire_engine::Kind;
+
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_kept_no_more_leaves_nothing_and_another_keeps_all() {
+        let metrics = Metrics::new(&Daemon::default()).unwrap();
+        let show = || String::from_utf8(metrics.render().unwrap()).unwrap();
+        let lines_of = |target: &str| {
+            let of = format!("target=\"{target}\"");
+            show().lines().filter(|l| l.contains(&of)).count()
+        };
+        let keep = |target: &str| {
+            metrics.begins(target, "/data");
+            metrics.opened(target, Kind::Graph);
+            metrics.looked(target, true);
+            metrics.table(target, "t", &Default::default(), &Default::default());
+        };
+        keep("stays");
+        let before = lines_of("stays");
+        keep("goes");
+        assert_eq!(lines_of("goes"), before);
+        metrics.ends("goes");
+        assert_eq!((lines_of("goes"), lines_of("stays")), (0, before));
+        keep("goes");
+        assert_eq!(lines_of("goes"), before, "it is kept again");
+    }
+}

@@ -1,0 +1,88 @@
+//! The process: which Squire it is, what it was told, and what it takes.
+
+use chrono::Utc;
+use prometheus::{IntGauge, IntGaugeVec, Opts, Result};
+use squire_config::Daemon;
+
+use super::{Metrics, count, register::Register, whole};
+
+/// The commit that this was built from, where whoever built it said so.
+const COMMIT: Option<&str> = option_env!("SQUIRE_COMMIT");
+
+/// Registers what does not change while the process runs, and what its operating system counts.
+pub(super) fn register(register: &Register, daemon: &Daemon) -> Result<()> {
+    let build = IntGaugeVec::new(
+        Opts::new(
+            "squire_build_info",
+            "Always 1; the labels say which Squire this is, and what it was built from and with.",
+        ),
+        &["version", "commit", "rustc"],
+    )?;
+    let commit = COMMIT.filter(|commit| !commit.is_empty());
+    let labels = [
+        env!("CARGO_PKG_VERSION"),
+        commit.unwrap_or("unknown"),
+        env!("SQUIRE_RUSTC"),
+    ];
+    build.with_label_values(&labels).set(1);
+    register.registry.register(Box::new(build))?;
+    register.constant(
+        "squire_memory_budget_bytes",
+        "What the process keeps to, with everything in it: daemon.memory.",
+        daemon.memory,
+    )?;
+    #[cfg(target_os = "linux")]
+    register.registry.register(Box::new(
+        prometheus::process_collector::ProcessCollector::for_self(),
+    ))?;
+    Ok(())
+}
+
+/// How the configuration was taken.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    places: IntGauge,
+    tick: IntGauge,
+    successful: IntGauge,
+    last_success: IntGauge,
+}
+
+impl Reloads {
+    pub(super) fn new(register: &Register) -> Result<Self> {
+        Ok(Self {
+            places: register.single(
+                "squire_job_places",
+                "Jobs that can be at work at once, over all targets: daemon.concurrency, or as many as the memory is for.",
+            )?,
+            tick: register.single(
+                "squire_tick_interval_seconds",
+                "How often each target is looked at, in whole seconds and at least 1: daemon.tick.",
+            )?,
+            successful: register.single(
+                "squire_config_reload_successful",
+                "1 when the configuration that was read last is in force, 0 when it was refused.",
+            )?,
+            last_success: register.single(
+                "squire_config_reload_success_timestamp_seconds",
+                "When the configuration in force was read, as seconds since 1970.",
+            )?,
+        })
+    }
+}
+
+impl Metrics {
+    /// These settings are in force, and so many jobs can be at work at once.
+    pub(in crate::service) fn follow(&self, daemon: &Daemon, places: usize) {
+        self.reloads.places.set(count(places));
+        let tick = daemon.tick.as_secs().max(1);
+        self.reloads.tick.set(whole(tick));
+    }
+
+    /// A configuration was read, and is in force or was refused.
+    pub(in crate::service) fn reloaded(&self, successfully: bool) {
+        self.reloads.successful.set(successfully.into());
+        if successfully {
+            self.reloads.last_success.set(Utc::now().timestamp());
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Targets: whether each can be looked at, when that was done last, and what a person wants left alone.
+
+use chrono::{DateTime, Utc};
+use prometheus::{IntCounterVec, IntGaugeVec, Result};
+use squire_engine::Kind;
+
+use super::{Metrics, register::Register, whole};
+use crate::service::pauses::Noted;
+
+const TARGET: &[&str] = &["target"];
+/// What a look at a single table can find.
+const FOUND: [&str; 4] = ["changed", "unchanged", "gone", "failed"];
+
+#[derive(Debug)]
+pub(super) struct Targets {
+    up: IntGaugeVec,
+    ticks: IntCounterVec,
+    last_look: IntGaugeVec,
+    looks: IntCounterVec,
+    paused_until: IntGaugeVec,
+    budget_left: IntGaugeVec,
+    /// So many single tables are shown as paused.
+    tables: usize,
+}
+
+impl Targets {
+    pub(super) fn new(register: &mut Register, tables: usize) -> Result<Self> {
+        Ok(Self {
+            up: register.gauge("squire_target_up",
+                "1 when the last look at the target succeeded, 0 when it failed.",
+                TARGET,
+            )?,
+            ticks: register.counter("squire_ticks_total", "Looks at a target.", TARGET)?,
+            last_look: register.gauge("squire_last_look_timestamp_seconds",
+                "When the last look at the target ended, well or not, or its keeper began, as seconds since 1970.",
+                TARGET,
+            )?,
+            looks: register.counter("squire_table_looks_total",
+                "Looks at single tables, by the kind of the target and what was found: changed, unchanged, gone or failed.",
+                &["target", "kind", "found"],
+            )?,
+            paused_until: register.gauge("squire_paused_until_timestamp_seconds",
+                "When a pause ends, as seconds since 1970; table \"\" is the whole target. Absent when nothing is paused.",
+                &["target", "table"],
+            )?,
+            budget_left: register.gauge("squire_budget_left_bytes",
+                "What is left of the target's bytes_per_hour; absent without one.",
+                TARGET,
+            )?,
+            tables,
+        })
+    }
+
+    pub(super) fn begins(&self, target: &str) {
+        self.ticks.with_label_values(&[target]);
+        // A keeper that comes in place of one that panicked has not looked yet.
+        let last_look = self.last_look.with_label_values(&[target]);
+        if last_look.get() == 0 {
+            last_look.set(Utc::now().timestamp());
+        }
+    }
+
+    pub(super) fn opened(&self, target: &str, kind: Kind) {
+        for found in FOUND {
+            let labels = [target, kind.as_str(), found];
+            self.looks.with_label_values(&labels);
+        }
+    }
+}
+
+impl Metrics {
+    /// A target was opened, as what it is.
+    pub(in crate::service) fn opened(&self, target: &str, kind: Kind) {
+        self.target.opened(target, kind);
+        self.tables.opened(target);
+        if kind == Kind::Graph {
+            self.graph.opened(target);
+        }
+    }
+
+    /// A look at a target succeeded or failed.
+    pub(in crate::service) fn looked(&self, target: &str, succeeded: bool) {
+        let of = &self.target;
+        of.ticks.with_label_values(&[target]).inc();
+        of.up.with_label_values(&[target]).set(succeeded.into());
+        let now = Utc::now().timestamp();
+        of.last_look.with_label_values(&[target]).set(now);
+    }
+
+    /// A look at one table.
+    pub(in crate::service) fn table_looked(&self, target: &str, kind: Kind, found: &str) {
+        let labels = [target, kind.as_str(), found];
+        self.target.looks.with_label_values(&labels).inc();
+    }
+
+    /// What is paused: whole targets, and of single tables no more than have series of their own.
+    pub(in crate::service) fn paused(&self, pauses: &[Noted], now: DateTime<Utc>) {
+        let gauge = &self.target.paused_until;
+        gauge.reset();
+        let (whole, single): (Vec<_>, Vec<_>) = pauses
+            .iter()
+            .filter(|pause| pause.until > now)
+            .partition(|pause| pause.table.is_none());
+        let single = single.into_iter().take(self.target.tables);
+        for pause in whole.into_iter().chain(single) {
+            let labels = [pause.target.as_str(), pause.table.as_deref().unwrap_or("")];
+            gauge
+                .with_label_values(&labels)
+                .set(pause.until.timestamp());
+        }
+    }
+
+    /// What is left of a target's budget, when it has one.
+    pub(in crate::service) fn budget_left(&self, target: &str, left: Option<u64>) {
+        let gauge = &self.target.budget_left;
+        match left {
+            Some(left) => gauge.with_label_values(&[target]).set(whole(left)),
+            // A reload may have taken the budget away; there may never have been one.
+            None => drop(gauge.remove_label_values(&[target])),
+        }
+    }
+}

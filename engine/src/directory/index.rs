@@ -1,0 +1,156 @@
+//! Index upkeep of a table in a directory: all that is due in one transaction, at exactly one version.
+//!
+//! Lance's own rules let a new index pass over a column that was dropped meanwhile, or cast. So nothing is left to a
+//! rebase here, either: each attempt looks whether the head still has what the segments were made from.
+
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    attempt::{Aimed, Ending},
+    landing::Attempts,
+    look,
+    written::Written,
+};
+use crate::{
+    error::{Error, Result},
+    maintenance::{
+        Ask,
+        indexing::{self, IndexPolicy, Skip, Verdict},
+    },
+    names::OperationId,
+    operation::index::{IndexReceipt, Indexed},
+    progress::{self, Phase},
+    table::{
+        Table,
+        files::Files,
+        indexing::{self as table_indexing, Built, Refused, Segments},
+        loss::{Loss, OrLost},
+        staged::Staged,
+        stats::TableStats,
+    },
+};
+
+/// Brings the indexes of one table up to date once. See [`crate::Directory::index`].
+pub(super) async fn index(
+    table: &Table,
+    refused: &Refused,
+    policy: &IndexPolicy,
+    ask: &Ask,
+    stop: &CancellationToken,
+) -> Result<Indexed> {
+    let workshop = table.storage.workshop().await?;
+    let dataset = look::open(table, workshop.params()).await?;
+    let stats = TableStats::read(&dataset).await;
+    let mut stats = stats.map_err(|e| look::failed(table, "reading the indexes of", e))?;
+    refused.mark(&table.path, &mut stats);
+    let (tasks, reason) = match indexing::plan(&stats, policy, Utc::now(), ask.forced) {
+        Verdict::Index(tasks, reason) => (tasks, reason),
+        Verdict::Skip(skip) => return Ok(Indexed::Skipped(skip)),
+    };
+    let files = Files::written_through(workshop, table);
+    let started = Instant::now();
+    let built = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Error::Cancelled),
+        built = table_indexing::build(table, &dataset, None, &tasks, refused) => built,
+    };
+    let work = started.elapsed();
+    let segments = match built {
+        Ok(Built::Segments(segments)) => *segments,
+        Ok(Built::Nothing(skip)) => return given_up(table, files, Ok(skip)).await,
+        Err(e) => return given_up(table, files, Err(e)).await,
+    };
+    files.delete_strays(|path| segments.own(path)).await;
+    let (tasks, rows) = (segments.tasks.clone(), segments.rows);
+    progress::enter(Phase::Committing);
+    // A caller that goes away does not end a commit that has begun.
+    let operation = OperationId::fresh();
+    let land = land(table.clone(), segments, files, operation);
+    let landed = match tokio::spawn(land).await {
+        Ok(landed) => landed?,
+        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+        Err(_) => return Err(Error::Cancelled),
+    };
+    Ok(match landed {
+        Ok(hold) => Indexed::Done(IndexReceipt {
+            operation,
+            reason,
+            tasks,
+            rows,
+            work,
+            hold,
+        }),
+        Err(loss) => Indexed::Lost(loss),
+    })
+}
+
+/// Nothing came of it: what was written goes.
+async fn given_up(table: &Table, files: Files, why: Result<Skip>) -> Result<Indexed> {
+    files.delete().await;
+    match (why, look::tidy_if_gone(table).await) {
+        (Ok(skip), _) => Ok(Indexed::Skipped(skip)),
+        // Files that went while they were read: the table was dropped.
+        (Err(_), Some(gone)) => Err(gone),
+        (Err(e), None) => Err(e),
+    }
+}
+
+/// Commits the segments, and tells how long that took, or why they are worth nothing any more.
+async fn land(
+    table: Table,
+    segments: Segments,
+    mut files: Files,
+    operation: OperationId,
+) -> Result<OrLost<Duration>> {
+    let started = Instant::now();
+    let landed = attempts(&table, &segments, &mut files, operation).await;
+    let kept = files.kept;
+    files.delete().await;
+    if !kept {
+        look::tidy_if_gone(&table).await;
+    }
+    Ok(landed?.map(|()| started.elapsed()))
+}
+
+async fn attempts(
+    table: &Table,
+    segments: &Segments,
+    files: &mut Files,
+    operation: OperationId,
+) -> Result<OrLost<()>> {
+    let added = Written::segments(segments);
+    let mut tries = Attempts::begin();
+    let mut passed = None;
+    while tries.another() {
+        if !files.are_in_time() {
+            return Ok(Err(Loss::Outdated));
+        }
+        let at = added.newest_of(table, passed.as_ref()).await;
+        let Some(at) = at.map_err(|e| look::failed(table, "opening", e))? else {
+            return Ok(Err(Loss::TableDropped));
+        };
+        let transaction = segments.transaction();
+        let hold = table_indexing::sources_hold(&segments.read, &at.dataset, &transaction).await;
+        if !hold.map_err(|e| look::failed(table, "reading the indexes of", e))? {
+            return Ok(Err(Loss::SourcesChanged));
+        }
+        let mut staged = Staged::new(transaction, None, operation);
+        staged.transaction.read_version = at.version();
+        passed = Some(at.passed());
+        let aimed = Aimed {
+            written: &added,
+            own: Vec::new(),
+            staged,
+            at,
+        };
+        match aimed.land(table, files, operation).await? {
+            Ending::Landed(_) => return Ok(Ok(())),
+            Ending::GivenUp(loss) => return Ok(Err(loss)),
+            Ending::Overtaken => {}
+        }
+    }
+    Ok(Err(Loss::Contended))
+}

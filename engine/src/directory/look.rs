@@ -1,0 +1,147 @@
+//! Looks: what a table is like. A cold table costs one list each time, and nothing else.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use lance::Dataset;
+use lance_io::object_store::ObjectStoreParams;
+use object_store::ObjectStoreExt;
+
+use crate::{
+    error::{Error, Result},
+    names::TableKey,
+    table::{
+        Table,
+        stats::{TableStats, VersionInfo},
+        versions,
+    },
+};
+
+/// What a LanceDB catalog puts into the folder of a table that it no longer lists.
+const DEREGISTERED: &str = ".lance-deregistered";
+
+/// The newest version of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Newest {
+    pub(super) version: u64,
+    /// When it was written, by the store's clock: a table that was dropped and made again may have come to the same
+    /// version.
+    written: DateTime<Utc>,
+}
+
+/// Asks for the newest version: one list.
+///
+/// # Errors
+/// [`Error::TableGone`], when there is none; [`Error::ForeignCommits`], [`Error::Store`].
+async fn newest(table: &Table) -> Result<Newest> {
+    let newest = versions::newest(table, 1).await?.pop();
+    let newest = newest.map(|VersionInfo { version, written }| Newest { version, written });
+    newest.ok_or_else(|| gone(table))
+}
+
+/// The error that says so, when the table is gone. What late writes have made anew of its folder goes then, too; a table
+/// that is there keeps its empty folders: a writer may have made one just now.
+pub(super) async fn tidy_if_gone(table: &Table) -> Option<Error> {
+    let gone = newest(table).await.err();
+    let gone = gone.filter(|e| matches!(e, Error::TableGone { .. }))?;
+    table.storage.remove_empty_folders(&table.path).await;
+    Some(gone)
+}
+
+pub(super) fn gone(table: &Table) -> Error {
+    Error::TableGone {
+        table: table.key.clone(),
+        uri: table.storage.uri.clone(),
+    }
+}
+
+/// An error of Lance's, unless it says that the table is gone.
+pub(super) fn failed(table: &Table, action: &'static str, e: lance::Error) -> Error {
+    match e {
+        lance::Error::DatasetNotFound { .. } => gone(table),
+        e => table.failed(action, e),
+    }
+}
+
+/// Opens the newest version of a table that is not taken off its catalog.
+///
+/// # Errors
+/// [`Error::TableGone`], [`Error::Store`], [`Error::Lance`].
+pub(super) async fn open(table: &Table, params: ObjectStoreParams) -> Result<Dataset> {
+    let marker = table.storage.table_base(&table.path).join(DEREGISTERED);
+    match table.storage.store.head(&marker).await {
+        Err(object_store::Error::NotFound { .. }) => {}
+        Ok(_) => return Err(gone(table)),
+        Err(e) => return Err(Error::store("looking at", marker.as_ref(), e)),
+    }
+    let opened = table.open_newest(params).await;
+    opened.map_err(|e| failed(table, "opening", e))
+}
+
+/// What was seen of a directory's tables.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    seen: Mutex<HashMap<TableKey, (Newest, TableStats)>>,
+    /// Tables whose commits are made elsewhere. It shows for moments only, so it is remembered.
+    foreign: Mutex<BTreeSet<TableKey>>,
+}
+
+impl Looks {
+    /// Forgets every table but these.
+    pub(super) fn keep(&self, tables: &[TableKey]) {
+        let tables: BTreeSet<_> = tables.iter().collect();
+        self.seen().retain(|key, _| tables.contains(key));
+        self.foreign().retain(|key| tables.contains(key));
+    }
+
+    /// The newest version of a table that Squire may work on: one list.
+    ///
+    /// # Errors
+    /// [`Error::TableGone`], [`Error::ForeignCommits`], [`Error::Store`].
+    pub(super) async fn newest(&self, table: &Table) -> Result<Newest> {
+        if self.foreign().contains(&table.key) {
+            return Err(versions::foreign(table));
+        }
+        let newest = newest(table).await;
+        if let Err(e @ Error::ForeignCommits { .. }) = &newest
+            && self.foreign().insert(table.key.clone())
+        {
+            tracing::warn!(table = %table.key, uri = %table.storage.uri, error = %e, "a table is left alone");
+        }
+        newest
+    }
+
+    /// What a table is like at its newest version.
+    pub(super) async fn stats(&self, table: &Table) -> Result<TableStats> {
+        let newest = self.newest(table).await?;
+        let seen = self.seen().get(&table.key).cloned();
+        if let Some((_, stats)) = seen.filter(|(at, _)| *at == newest) {
+            return Ok(stats);
+        }
+        let dataset = open(table, table.storage.params()).await?;
+        let stats = TableStats::read(&dataset).await;
+        let stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
+        // A writer that came in between is seen by the next look.
+        if stats.version == newest.version {
+            let seen = (newest, stats.clone());
+            self.seen().insert(table.key.clone(), seen);
+        }
+        Ok(stats)
+    }
+
+    /// When the version was written that was the newest at the last look.
+    pub(super) fn last_written(&self, table: &TableKey) -> Option<DateTime<Utc>> {
+        self.seen().get(table).map(|(newest, _)| newest.written)
+    }
+
+    fn foreign(&self) -> MutexGuard<'_, BTreeSet<TableKey>> {
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<TableKey, (Newest, TableStats)>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

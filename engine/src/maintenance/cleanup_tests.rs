@@ -1,0 +1,201 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const HOUR: u64 = 3600;
+
+fn at(hours: u64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_767_182_400, 0).unwrap() + Duration::from_secs(hours * HOUR)
+}
+
+/// Version 1, 2, 3 and so on, written at these hours.
+fn versions(hours: impl IntoIterator<Item = u64>) -> Vec<VersionInfo> {
+    let hours = (1..).zip(hours);
+    hours
+        .map(|(version, hour)| VersionInfo {
+            version,
+            written: at(hour),
+        })
+        .collect()
+}
+
+fn policy(keep_hours: u64, keep_versions: usize) -> CleanupPolicy {
+    CleanupPolicy {
+        keep_for: Duration::from_secs(keep_hours * HOUR),
+        keep_versions,
+        min_versions: 1,
+        ..CleanupPolicy::default()
+    }
+}
+
+fn below(verdict: Verdict) -> (u64, usize) {
+    match verdict {
+        Verdict::Remove {
+            below, versions, ..
+        } => (below, versions),
+        Verdict::Skip(skip) => panic!("nothing goes: {skip}"),
+    }
+}
+
+#[test]
+fn the_age_of_a_version_counts_from_when_the_next_one_was_written() {
+    // Version 2 is a hundred hours old, but was the newest until two hours ago.
+    let versions = versions([0, 10, 108, 109]);
+    let plan = |now| {
+        plan(
+            &versions,
+            &Protected::default(),
+            &policy(5, 1),
+            at(now),
+            false,
+        )
+    };
+    assert_eq!(below(plan(110)), (2, 1));
+    assert_eq!(below(plan(113)), (3, 2));
+}
+
+#[test]
+fn a_version_goes_only_when_it_is_beyond_the_count_as_well() {
+    let versions = versions(0..30);
+    let plan = |keep| {
+        plan(
+            &versions,
+            &Protected::default(),
+            &policy(0, keep),
+            at(1_000),
+            false,
+        )
+    };
+    assert_eq!(below(plan(10)), (21, 20));
+    assert_eq!(plan(30), Verdict::Skip(Skip::Retained));
+    assert_eq!(below(plan(0)), (30, 29), "the newest always stays");
+}
+
+#[test]
+fn tagged_versions_stay_and_do_not_count() {
+    let versions = versions(0..30);
+    let tagged = Protected {
+        from: None,
+        versions: BTreeSet::from([2, 3, 29]),
+    };
+    let verdict = plan(&versions, &tagged, &policy(0, 10), at(1_000), false);
+    assert_eq!(below(verdict), (21, 18));
+    let all = Protected {
+        from: None,
+        versions: (1..=20).collect(),
+    };
+    let verdict = plan(&versions, &all, &policy(0, 10), at(1_000), true);
+    assert_eq!(verdict, Verdict::Skip(Skip::Protected));
+}
+
+#[test]
+fn nothing_goes_from_the_oldest_pin_or_base_on() {
+    let versions = versions(0..30);
+    let pinned = |from| Protected {
+        from: Some(from),
+        ..Protected::default()
+    };
+    let plan = |from| plan(&versions, &pinned(from), &policy(0, 10), at(1_000), false);
+    assert_eq!(below(plan(5)), (5, 4));
+    assert_eq!(below(plan(25)), (21, 20));
+    assert_eq!(plan(1), Verdict::Skip(Skip::Protected));
+}
+
+#[test]
+fn a_few_are_not_worth_the_look_unless_somebody_says_so() {
+    let versions = versions(0..30);
+    let patient = CleanupPolicy {
+        min_versions: 21,
+        ..policy(0, 10)
+    };
+    let plan = |forced| plan(&versions, &Protected::default(), &patient, at(30), forced);
+    assert_eq!(plan(false), Verdict::Skip(Skip::BelowThreshold));
+    assert_eq!(below(plan(true)), (21, 20));
+}
+
+#[test]
+fn a_few_go_as_well_once_the_oldest_could_have_gone_a_day_ago() {
+    let versions = versions(0..30);
+    let patient = |keep_hours, keep_versions| CleanupPolicy {
+        min_versions: 21,
+        ..policy(keep_hours, keep_versions)
+    };
+    let judged = |policy: &CleanupPolicy, protected: &Protected, now| {
+        plan(&versions, protected, policy, at(now), false)
+    };
+    let nothing = Protected::default();
+    let below_threshold = Verdict::Skip(Skip::BelowThreshold);
+    // Past the age five hours after hour 1, and beyond the count in hour 10.
+    let policy = patient(5, 10);
+    assert_eq!(judged(&policy, &nothing, 33), below_threshold);
+    let overdue = |below, versions| Verdict::Remove {
+        below,
+        versions,
+        reason: Reason::Overdue,
+    };
+    assert_eq!(judged(&policy, &nothing, 34), overdue(21, 20));
+    // Beyond the count in hour 20, and past the age in hour 101.
+    let policy = patient(100, 20);
+    assert_eq!(judged(&policy, &nothing, 124), below_threshold);
+    assert_eq!(judged(&policy, &nothing, 125), overdue(11, 10));
+    // What a tag keeps is not what waits.
+    let tagged = Protected {
+        from: None,
+        versions: (1..=5).collect(),
+    };
+    assert_eq!(judged(&policy, &tagged, 129), below_threshold);
+    assert_eq!(judged(&policy, &tagged, 130), overdue(11, 5));
+}
+
+#[test]
+fn a_clock_that_went_back_keeps_more_and_never_less() {
+    // Version 2 was superseded in the future, as it seems; those after it are behind it.
+    let versions = versions([0, 1, 900, 3, 4, 5]);
+    let plan = |now| {
+        plan(
+            &versions,
+            &Protected::default(),
+            &policy(1, 1),
+            at(now),
+            false,
+        )
+    };
+    assert_eq!(below(plan(100)), (2, 1));
+    assert_eq!(below(plan(901)), (6, 5));
+}
+
+proptest! {
+    #[test]
+    fn no_protected_version_is_ever_planned_and_none_within_retention(
+        written in prop::collection::btree_map(1..200_u64, 0..500_u64, 0..60),
+        from in prop::option::of(1..200_u64),
+        tagged in prop::collection::btree_set(1..200_u64, 0..20),
+        keep_hours in 0..300_u64,
+        keep_versions in 0..20_usize,
+        now in 0..600_u64,
+        forced in any::<bool>(),
+    ) {
+        let listed: Vec<_> = written
+            .iter()
+            .map(|(version, hour)| VersionInfo { version: *version, written: at(*hour) })
+            .collect();
+        let protected = Protected { from, versions: tagged };
+        let policy = policy(keep_hours, keep_versions);
+        let verdict = plan(&listed, &protected, &policy, at(now), forced);
+        let mut shuffled = listed.clone();
+        shuffled.reverse();
+        prop_assert_eq!(&verdict, &plan(&shuffled, &protected, &policy, at(now), forced));
+        if let Verdict::Remove { below, versions, .. } = verdict {
+            let goes = |v: &&VersionInfo| v.version < below && !protected.versions.contains(&v.version);
+            prop_assert_eq!(listed.iter().filter(goes).count(), versions);
+            prop_assert!(versions > 0);
+            prop_assert!(protected.from.is_none_or(|from| below <= from));
+            let stay = listed.iter().filter(|v| v.version >= below).count();
+            prop_assert!(stay >= keep_versions.max(1));
+            for pair in listed.windows(2).filter(|pair| pair[0].version < below) {
+                let superseded = pair[1].written;
+                prop_assert!(superseded + policy.keep_for <= at(now));
+            }
+        }
+    }
+}

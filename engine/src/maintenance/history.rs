@@ -1,0 +1,104 @@
+//! What happened to a table so far. Times are on the caller's monotonic clock, since it started.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Duty, Job,
+    pace::{Charge, Ledger},
+};
+
+/// The first pause after a lost rewrite, doubled by every further one.
+const FIRST_BACK_OFF: Duration = Duration::from_secs(5);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(600);
+
+/// What happened to one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The job that is at work on it.
+    pub running: Option<Running>,
+    /// What became of each duty.
+    pub duties: BTreeMap<Duty, DutyHistory>,
+    /// What was spent on it.
+    pub ledger: Ledger,
+}
+
+/// A job that is at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its duty.
+    pub duty: Duty,
+    /// Bytes that it is expected to rewrite.
+    pub bytes: u64,
+    /// When it began.
+    pub since: Duration,
+}
+
+/// What became of one duty on one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DutyHistory {
+    /// When the last job ended, however it ended.
+    pub last_end: Option<Duration>,
+    /// How long it ran.
+    pub last_ran: Duration,
+    /// Failures and lost rewrites in a row.
+    pub losses: u32,
+    /// So often in a row, another duty of the table went first although this one was due.
+    pub passed_over: u32,
+}
+
+impl History {
+    /// What became of one duty.
+    pub fn of(&self, duty: Duty) -> DutyHistory {
+        self.duties.get(&duty).copied().unwrap_or_default()
+    }
+
+    /// A job begins.
+    pub fn begin(&mut self, job: &Job, now: Duration) {
+        self.running = Some(Running {
+            duty: job.duty,
+            bytes: job.bytes,
+            since: now,
+        });
+        for duty in Duty::ALL {
+            let history = self.duties.entry(duty).or_default();
+            history.passed_over = if job.ahead_of.contains(&duty) {
+                history.passed_over.saturating_add(1)
+            } else {
+                0
+            };
+        }
+    }
+
+    /// A job ends; `lost` when it failed or its work came too late. `bytes` is what it rewrote, or what it was expected
+    /// to when nobody knows; the caller charges its target with what is returned.
+    pub fn end(&mut self, duty: Duty, now: Duration, lost: bool, bytes: u64) -> Charge {
+        let began = self.running.take().map_or(now, |running| running.since);
+        let history = self.duties.entry(duty).or_default();
+        history.last_end = Some(now);
+        history.last_ran = now.saturating_sub(began);
+        history.losses = if lost {
+            history.losses.saturating_add(1)
+        } else {
+            0
+        };
+        let charge = Charge {
+            ended: now,
+            ran: history.last_ran,
+            bytes,
+        };
+        self.ledger.charge(charge);
+        charge
+    }
+}
+
+impl DutyHistory {
+    /// How long the table is left alone after the last end, because of what was lost in a row.
+    pub fn back_off(&self) -> Duration {
+        match self.losses {
+            0 => Duration::ZERO,
+            n => FIRST_BACK_OFF
+                .saturating_mul(2_u32.saturating_pow(n - 1))
+                .min(LONGEST_BACK_OFF),
+        }
+    }
+}

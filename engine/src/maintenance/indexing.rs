@@ -1,0 +1,335 @@
+//! Which indexes of a table to bring up to date, and how: by appending a delta, or by merging all segments.
+//!
+//! A search reads rows that are outside an index one by one, and asks every segment of it. So rows are taken in often,
+//! as one more segment, at a cost that goes with their number; and segments are merged rarely, because a merge costs as
+//! much as the whole index. A merge is due when there are too many segments and they hold enough rows to pay for it.
+
+use std::{fmt, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::compaction::FILE_BYTES;
+use crate::table::stats::{FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats};
+
+/// A merge pays when the segments after the first hold this share of the table's rows, at least.
+const MERGE_PAYS: f64 = 0.1;
+/// What an index notes of a row beside its value.
+const ROW_ID_BYTES: u64 = 8;
+/// With so many times the segments of the policy, an index is merged, whether it pays or not.
+const TOO_MANY: usize = 4;
+
+/// When the indexes of a table are kept up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexPolicy {
+    /// Whether indexes are kept up at all.
+    pub enabled: bool,
+    /// Never again on one table before this has passed, forced or not.
+    pub interval_floor: Duration,
+    /// So many rows outside an index make it due.
+    pub max_unindexed_rows: u64,
+    /// So many bytes outside an index make it due, when they are `min_unindexed_rows` at least.
+    pub max_unindexed_bytes: u64,
+    /// A larger share of rows outside an index, 0 to 1, makes it due, when they are `min_unindexed_rows` at least.
+    pub max_unindexed_fraction: f64,
+    /// Fewer rows outside an index than this are never a reason: a search reads them in no time.
+    pub min_unindexed_rows: u64,
+    /// With more segments than this, an index is merged into one. An index of a large table that takes few rows in at a
+    /// time may have up to four times as many, until a merge pays.
+    pub max_segments: usize,
+}
+
+impl Default for IndexPolicy {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval_floor: Duration::from_secs(30),
+            max_unindexed_rows: 100_000,
+            max_unindexed_bytes: 256 << 20,
+            max_unindexed_fraction: 0.1,
+            min_unindexed_rows: 1_000,
+            max_segments: 8,
+        }
+    }
+}
+
+/// What to do about one index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Index what is outside as one more segment.
+    Append(String),
+    /// Index what is outside, and merge all segments into one.
+    Merge(String),
+    /// Build a declared index on this column.
+    Create(String),
+}
+
+/// What the planner says of a table's indexes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Do this, because of the most pressing reason.
+    Index(Vec<Task>, Reason),
+    /// Leave them alone, because of this.
+    Skip(Skip),
+}
+
+/// Why a table's indexes are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A declared index is not there.
+    Missing,
+    /// More rows than allowed are outside an index, by number.
+    UnindexedRows,
+    /// More rows than allowed are outside an index, by bytes.
+    UnindexedBytes,
+    /// More rows than allowed are outside an index, by share.
+    UnindexedFraction,
+    /// An index has too many segments.
+    Segments,
+    /// Somebody said so, or the cron did: thresholds do not count.
+    Forced,
+}
+
+impl Reason {
+    /// The reason as logs, metrics and the status spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing_index",
+            Self::UnindexedRows => "unindexed_rows",
+            Self::UnindexedBytes => "unindexed_bytes",
+            Self::UnindexedFraction => "unindexed_fraction",
+            Self::Segments => "segments",
+            Self::Forced => "forced",
+        }
+    }
+}
+
+/// Why a table's indexes are left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Skip {
+    /// It has none, and none is declared.
+    NoIndex,
+    /// Every row is in every index.
+    Covered,
+    /// Few rows are outside, and the segments are few.
+    BelowThreshold,
+    /// The declared indexes that are not there cannot be built yet.
+    Blocked,
+    /// What is due could not be done when it was tried last, and is not tried again yet: the statistics tell why.
+    Refused,
+}
+
+impl Skip {
+    /// The reason as logs, metrics and the status spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoIndex => "no_index",
+            Self::Covered => "covered",
+            Self::BelowThreshold => "below_threshold",
+            Self::Blocked => "blocked",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Plans the upkeep of one table's indexes. `forced` leaves the thresholds aside: every row is taken in, every index
+/// becomes one segment, and what was refused is tried again.
+///
+/// Once one index is due, rows outside the others are taken in as well: fragments that all indexes cover alike can be
+/// merged later. One that is refused makes nothing due.
+pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced: bool) -> Verdict {
+    let table = Size::of(stats);
+    let rests = |refusal: &Option<IndexRefusal>| {
+        !forced && refusal.as_ref().is_some_and(|refusal| refusal.holds(now))
+    };
+    let is_due = |index: &IndexStats| {
+        if forced {
+            let due = index.unindexed_rows > 0 || index.segments > 1;
+            due.then_some(Reason::Forced)
+        } else {
+            due(index, table, policy)
+        }
+    };
+    let to_build = stats.missing.iter().filter(|m| m.blocked.is_none());
+    let (unbuildable, missing): (Vec<&MissingIndex>, Vec<_>) =
+        to_build.partition(|m| rests(&m.refused));
+    let (unextendable, indexes): (Vec<&IndexStats>, Vec<_>) =
+        stats.indexes.iter().partition(|i| rests(&i.refused));
+    let mut reasons: Vec<_> = missing.iter().map(|_| Reason::Missing).collect();
+    reasons.extend(indexes.iter().filter_map(|index| is_due(index)));
+    let Some(reason) = reasons.into_iter().min_by_key(pressing) else {
+        let refused = !unbuildable.is_empty() || unextendable.iter().any(|i| is_due(i).is_some());
+        return Verdict::Skip(if refused { Skip::Refused } else { skip(stats) });
+    };
+    let created = missing.iter().map(|m| Task::Create(m.column.clone()));
+    let mut tasks: Vec<_> = created.collect();
+    for index in indexes {
+        let merges = if forced {
+            index.segments > 1
+        } else {
+            merge_is_due(index, table, policy)
+        };
+        if merges {
+            tasks.push(Task::Merge(index.name.clone()));
+        } else if index.unindexed_rows > 0 {
+            tasks.push(Task::Append(index.name.clone()));
+        }
+    }
+    Verdict::Index(tasks, reason)
+}
+
+/// Why an index is due; nothing when it is not.
+fn due(index: &IndexStats, table: Size, policy: &IndexPolicy) -> Option<Reason> {
+    let outside = index.unindexed_rows;
+    let many = outside >= policy.min_unindexed_rows.max(1);
+    if outside >= policy.max_unindexed_rows.max(1) {
+        Some(Reason::UnindexedRows)
+    } else if many && table.outside(index) >= policy.max_unindexed_bytes {
+        Some(Reason::UnindexedBytes)
+    } else if many && share(outside, table.rows) > policy.max_unindexed_fraction {
+        Some(Reason::UnindexedFraction)
+    } else if merge_is_due(index, table, policy) {
+        Some(Reason::Segments)
+    } else {
+        None
+    }
+}
+
+/// Whether an index has too many segments, and a merge pays: what was taken in since the last one is a part of the
+/// table that is worth it, by what makes rows due at the table's size.
+fn merge_is_due(index: &IndexStats, table: Size, policy: &IndexPolicy) -> bool {
+    if index.segments <= policy.max_segments.max(1) {
+        return false;
+    }
+    let whole = table.under_an_index(table.rows, index.value_bytes);
+    let by_bytes = scaled(table.rows, share(policy.max_unindexed_bytes, whole));
+    let by_share = scaled(table.rows, policy.max_unindexed_fraction);
+    let in_each = by_share.min(by_bytes).max(policy.min_unindexed_rows);
+    let taken_in = policy
+        .max_unindexed_rows
+        .min(in_each)
+        .saturating_mul(index.segments as u64 - 1);
+    share(taken_in, table.rows) >= MERGE_PAYS
+        || index.segments > policy.max_segments.saturating_mul(TOO_MANY)
+}
+
+/// What a task is expected to cost, and to spare every later search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Work {
+    pub(super) bytes: u64,
+    pub(super) saved: u64,
+}
+
+/// Estimates a task.
+pub(super) fn work(task: &Task, stats: &TableStats) -> Work {
+    let table = Size::of(stats);
+    let index_of = |name: &String| stats.indexes.iter().find(|index| index.name == *name);
+    let outside = |name| index_of(name).map_or(0, |index| table.outside(index));
+    match task {
+        Task::Create(column) => {
+            let missing = stats.missing.iter().find(|m| m.column == *column);
+            let bytes = table.under_an_index(table.rows, missing.and_then(|m| m.value_bytes));
+            Work {
+                bytes,
+                saved: bytes,
+            }
+        }
+        Task::Append(name) => Work {
+            bytes: outside(name),
+            saved: outside(name),
+        },
+        Task::Merge(name) => {
+            let index = index_of(name);
+            let fewer = index.map_or(0, |index| index.segments.saturating_sub(1));
+            Work {
+                bytes: table.under_an_index(table.rows, index.and_then(|index| index.value_bytes)),
+                saved: FILE_BYTES
+                    .saturating_mul(fewer as u64)
+                    .saturating_add(outside(name)),
+            }
+        }
+    }
+}
+
+/// How large a table is, in what is not deleted.
+#[derive(Clone, Copy)]
+struct Size {
+    rows: u64,
+    bytes: u64,
+}
+
+impl Size {
+    fn of(stats: &TableStats) -> Self {
+        Self {
+            rows: stats.rows(),
+            bytes: stats.fragments.iter().map(FragmentStats::live_bytes).sum(),
+        }
+    }
+
+    /// Bytes of so many rows as an index holds them: values and row ids, where the values are of one size. Of others, as
+    /// texts, the manifest does not tell how large they are: they are taken for the whole rows.
+    fn under_an_index(self, rows: u64, value_bytes: Option<u64>) -> u64 {
+        let whole = scaled(self.bytes, share(rows, self.rows).min(1.0));
+        let known =
+            value_bytes.map(|value| rows.saturating_mul(value.saturating_add(ROW_ID_BYTES)));
+        known.map_or(whole, |known| known.min(whole))
+    }
+
+    /// Bytes of the rows outside an index.
+    fn outside(self, index: &IndexStats) -> u64 {
+        self.under_an_index(index.unindexed_rows, index.value_bytes)
+    }
+}
+
+fn skip(stats: &TableStats) -> Skip {
+    if stats.missing.iter().any(|m| m.blocked.is_some()) {
+        Skip::Blocked
+    } else if stats.indexes.is_empty() {
+        Skip::NoIndex
+    } else if stats.indexes.iter().all(|index| index.unindexed_rows == 0) {
+        Skip::Covered
+    } else {
+        Skip::BelowThreshold
+    }
+}
+
+/// The most pressing first.
+fn pressing(reason: &Reason) -> u8 {
+    match reason {
+        Reason::Missing => 0,
+        Reason::Forced => 1,
+        Reason::UnindexedRows => 2,
+        Reason::UnindexedBytes => 3,
+        Reason::UnindexedFraction => 4,
+        Reason::Segments => 5,
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn share(part: u64, of: u64) -> f64 {
+    part as f64 / of.max(1) as f64
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+fn scaled(rows: u64, by: f64) -> u64 {
+    (rows as f64 * by) as u64
+}
+
+#[cfg(test)]
+#[path = "indexing_tests.rs"]
+mod tests;

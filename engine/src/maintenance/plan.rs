@@ -1,0 +1,317 @@
+//! The plan: what is due on each table, what holds it back, and what comes first.
+//!
+//! Three steps. Each duty of each table is judged by itself. Of those of one table that are due, one is chosen. The
+//! chosen jobs of all tables are put in order and admitted one after the other, as far as the target's pace allows.
+
+use std::cmp::Reverse;
+
+use super::{
+    Ask, Decided, Decision, Duty, Job, Now, Plan, Reason, Skip, TableView, cleanup,
+    compaction::{self, FILE_BYTES, Group},
+    indexing,
+    pace::{Pace, Spent},
+};
+
+/// By so many seconds of waiting a job that is twice as good per byte goes first.
+const SECONDS_PER_DOUBLING: u64 = 600;
+/// Benefits per byte are told apart up to so many doublings, so that no job waits for ever behind better ones.
+const MAX_DOUBLINGS: u32 = 16;
+/// What is forced, or an emergency, goes before what has waited so many seconds less.
+const FORCED_SECONDS: u64 = 3600;
+const EMERGENCY_SECONDS: u64 = 24 * 3600;
+/// What is due because a few versions wait is done once in a day at most: others come with every version that others
+/// stop protecting.
+const OVERDUE: Reason = Reason::Cleanup(cleanup::Reason::Overdue);
+/// What one version fewer is worth.
+const VERSION_BYTES: u64 = 64 << 10;
+
+/// A duty that is due and that nothing of its own table holds back, but for its budget and its other duties.
+struct Due {
+    duty: Duty,
+    reason: Reason,
+    /// Bytes that it is expected to rewrite.
+    bytes: u64,
+    /// Bytes that every reader is spared.
+    saved: u64,
+    emergency: bool,
+}
+
+/// The job that was chosen for one table.
+struct Chosen<'a> {
+    view: &'a TableView<'a>,
+    due: Due,
+    ahead_of: Vec<Duty>,
+    priority: u64,
+}
+
+/// Plans the maintenance of a target's tables, given in any order. `target` is what was spent on all of them.
+pub fn plan(tables: &[TableView<'_>], target: &Spent, now: &Now) -> Plan {
+    let mut plan = Plan::default();
+    let mut chosen = Vec::new();
+    for view in tables {
+        let mut ready = Vec::new();
+        for duty in Duty::ALL {
+            match judge(view, duty, target, now) {
+                Ok(due) => ready.push(due),
+                Err(skip) => plan.skip(view, duty, skip),
+            }
+        }
+        chosen.extend(choose(view, ready, now, &mut plan));
+    }
+    chosen
+        .sort_by(|a, b| (Reverse(a.priority), a.view.key).cmp(&(Reverse(b.priority), b.view.key)));
+    admit(tables, chosen, target, now, &mut plan);
+    plan.decisions
+        .sort_by(|a, b| (&a.table, a.duty).cmp(&(&b.table, b.duty)));
+    plan
+}
+
+/// Judges one duty of one table by itself.
+fn judge(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<Due, Skip> {
+    let (policy, history) = (view.policy, view.history.of(duty));
+    let (enabled, floor) = match duty {
+        // Its writers have the table for themselves for as long as a compaction was in their way.
+        Duty::Compaction => (
+            policy.compaction.enabled,
+            policy.compaction.interval_floor.max(history.last_ran),
+        ),
+        Duty::Index => (policy.index.enabled, policy.index.interval_floor),
+        Duty::Cleanup => (policy.cleanup.enabled, policy.cleanup.interval_floor),
+    };
+    if !enabled {
+        return Err(Skip::Disabled);
+    }
+    let due = due(view, duty, target, now)?;
+    if view.history.running.is_some() {
+        return Err(Skip::Running);
+    }
+    if view.paused {
+        return Err(Skip::Paused);
+    }
+    if !due.emergency
+        && let Some(shut) = policy.windows.skip(now.local)
+    {
+        return Err(shut);
+    }
+    let since = history
+        .last_end
+        .map(|end| now.monotonic.saturating_sub(end));
+    if since.is_some_and(|since| since < history.back_off()) {
+        return Err(Skip::BackOff);
+    }
+    if since.is_some_and(|since| since < floor) {
+        return Err(Skip::IntervalFloor);
+    }
+    if due.reason == OVERDUE && since.is_some_and(|since| since < cleanup::OVERDUE) {
+        return Err(Skip::Cleanup(cleanup::Skip::BelowThreshold));
+    }
+    if !due.emergency && view.history.ledger.rests(&policy.pace, now.monotonic) {
+        return Err(Skip::Intensity);
+    }
+    Ok(due)
+}
+
+/// Whether the state of the table makes the duty due.
+fn due(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<Due, Skip> {
+    let (stats, policy) = (view.stats, view.policy);
+    let forced = view.forced.contains(&duty);
+    match duty {
+        Duty::Compaction => match compaction::plan(stats, &policy.compaction, &ask(view, duty)) {
+            compaction::Verdict::Skip(skip) => Err(Skip::Compaction(skip)),
+            compaction::Verdict::Compact(mut groups, reason) => {
+                let emergency = reason == compaction::Reason::Emergency;
+                // What an hour has no room for follows in the next one.
+                if let Some(budget) = budget(view, target).filter(|_| !emergency) {
+                    compaction::fitting_or_first(&mut groups, budget);
+                }
+                Ok(Due {
+                    duty,
+                    reason: Reason::Compaction(reason),
+                    bytes: groups.iter().map(|group| group.bytes).sum(),
+                    saved: groups.iter().map(Group::saved).sum(),
+                    emergency,
+                })
+            }
+        },
+        Duty::Index => match indexing::plan(stats, &policy.index, now.wall, forced) {
+            indexing::Verdict::Skip(skip) => Err(Skip::Index(skip)),
+            indexing::Verdict::Index(tasks, reason) => {
+                let works = tasks.iter().map(|task| indexing::work(task, stats));
+                let (bytes, saved) = works.fold((0_u64, 0_u64), |sum, work| {
+                    (
+                        sum.0.saturating_add(work.bytes),
+                        sum.1.saturating_add(work.saved),
+                    )
+                });
+                Ok(Due {
+                    duty,
+                    reason: Reason::Index(reason),
+                    bytes,
+                    saved,
+                    emergency: false,
+                })
+            }
+        },
+        Duty::Cleanup => {
+            let unlisted = Skip::Cleanup(cleanup::Skip::Unlisted);
+            let versions = view.versions.ok_or(unlisted)?;
+            match cleanup::plan(versions, view.protected, &policy.cleanup, now.wall, forced) {
+                cleanup::Verdict::Skip(skip) => Err(Skip::Cleanup(skip)),
+                cleanup::Verdict::Remove {
+                    versions, reason, ..
+                } => Ok(Due {
+                    duty,
+                    reason: Reason::Cleanup(reason),
+                    bytes: 0,
+                    saved: VERSION_BYTES.saturating_mul(versions as u64),
+                    emergency: reason == cleanup::Reason::Emergency,
+                }),
+            }
+        }
+    }
+}
+
+/// Bytes that may be rewritten in an hour, of the table and of the target.
+fn budget(view: &TableView<'_>, target: &Spent) -> Option<u64> {
+    let budgets = [view.policy.pace, target.pace].map(|pace| pace.bytes_per_hour);
+    budgets.into_iter().flatten().min()
+}
+
+/// Chooses one of the duties of a table that are due. Compaction comes before index work, so that rows are indexed
+/// where they will stay, and cleanup comes last; but one that was passed over goes before one that was not.
+fn choose<'a>(
+    view: &'a TableView<'a>,
+    mut ready: Vec<Due>,
+    now: &Now,
+    plan: &mut Plan,
+) -> Option<Chosen<'a>> {
+    let passed_over = |duty| view.history.of(duty).passed_over;
+    ready.sort_by_key(|due| (!due.emergency, Reverse(passed_over(due.duty)), due.duty));
+    let duties: Vec<_> = ready.iter().map(|due| due.duty).collect();
+    let mut chosen: Option<Due> = None;
+    let mut saving = None;
+    for due in ready {
+        let (ledger, pace) = (&view.history.ledger, &view.policy.pace);
+        let waits = match (&chosen, saving) {
+            (Some(chosen), _) => Some(Skip::Waits(chosen.duty)),
+            // What is left of the budget is kept for the duty whose turn it is.
+            (None, Some(first)) if due.bytes > 0 => Some(Skip::Waits(first)),
+            (None, _) if due.emergency || ledger.affords(pace, due.bytes, 0, now.monotonic) => None,
+            (None, _) => {
+                saving = Some(due.duty);
+                Some(Skip::Budget)
+            }
+        };
+        match waits {
+            Some(skip) => plan.skip(view, due.duty, skip),
+            None => chosen = Some(due),
+        }
+    }
+    let due = chosen?;
+    Some(Chosen {
+        priority: priority(view, &due, now),
+        ahead_of: duties.into_iter().filter(|d| *d != due.duty).collect(),
+        view,
+        due,
+    })
+}
+
+/// In seconds: how long the table was without this duty, and more for what is good per byte.
+fn priority(view: &TableView<'_>, due: &Due, now: &Now) -> u64 {
+    let last_end = view.history.of(due.duty).last_end.unwrap_or_default();
+    let waited = now.monotonic.saturating_sub(last_end).as_secs();
+    let cost = u128::from(due.bytes.saturating_add(FILE_BYTES));
+    let gain = (u128::from(due.saved) << (MAX_DOUBLINGS / 2)) / cost;
+    let doublings = gain.max(1).ilog2().min(MAX_DOUBLINGS);
+    let mut priority = waited.saturating_add(SECONDS_PER_DOUBLING * u64::from(doublings));
+    if view.forced.contains(&due.duty) {
+        priority = priority.saturating_add(FORCED_SECONDS);
+    }
+    if due.emergency {
+        priority = priority.saturating_add(EMERGENCY_SECONDS);
+    }
+    priority
+}
+
+/// Admits jobs, best first, as far as the target's pace allows beside those that are at work. Once one has to wait for
+/// the budget, no later one may use it up.
+fn admit(
+    tables: &[TableView<'_>],
+    chosen: Vec<Chosen<'_>>,
+    target: &Spent,
+    now: &Now,
+    plan: &mut Plan,
+) {
+    let at_work = tables.iter().filter_map(|view| view.history.running);
+    let mut busy = at_work.clone().count() > 0;
+    let mut reserved = at_work.fold(0_u64, |sum, r| sum.saturating_add(r.bytes));
+    let mut kept = false;
+    for Chosen {
+        view,
+        due,
+        ahead_of,
+        ..
+    } in chosen
+    {
+        let Pace { intensity, .. } = target.pace;
+        let ledger = &target.ledger;
+        let rests = (busy && intensity < 1.0) || ledger.rests(&target.pace, now.monotonic);
+        let affords = !(kept && due.bytes > 0)
+            && ledger.affords(&target.pace, due.bytes, reserved, now.monotonic);
+        let skip = match (due.emergency, affords, rests) {
+            (true, ..) | (_, true, false) => None,
+            (_, false, _) => Some(Skip::Budget),
+            (_, true, true) => Some(Skip::Intensity),
+        };
+        kept |= skip == Some(Skip::Budget);
+        if let Some(skip) = skip {
+            plan.skip(view, due.duty, skip);
+            continue;
+        }
+        busy = true;
+        reserved = reserved.saturating_add(due.bytes);
+        plan.decide(view, due.duty, Decision::Act(due.reason));
+        plan.jobs.push(Job {
+            table: view.key.clone(),
+            duty: due.duty,
+            reason: due.reason,
+            bytes: due.bytes,
+            ask: Ask {
+                max_bytes: budget(view, target)
+                    .filter(|_| due.duty == Duty::Compaction && !due.emergency)
+                    .map(|_| due.bytes),
+                ..ask(view, due.duty)
+            },
+            ahead_of,
+        });
+    }
+}
+
+fn ask(view: &TableView<'_>, duty: Duty) -> Ask {
+    Ask {
+        forced: view.forced.contains(&duty),
+        hot: view.hot.clone(),
+        max_bytes: None,
+    }
+}
+
+impl Plan {
+    fn decide(&mut self, view: &TableView<'_>, duty: Duty, decision: Decision) {
+        self.decisions.push(Decided {
+            table: view.key.clone(),
+            duty,
+            decision,
+        });
+    }
+
+    fn skip(&mut self, view: &TableView<'_>, duty: Duty, skip: Skip) {
+        self.decide(view, duty, Decision::Skip(skip));
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_property_tests.rs"]
+mod property_tests;
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

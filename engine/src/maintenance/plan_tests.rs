@@ -1,0 +1,397 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use super::*;
+use crate::maintenance::{
+    DutyHistory,
+    history::Running,
+    pace::Charge,
+    sample::{GIB, KIB, MIB, Table, at},
+    window::Window,
+};
+
+/// A table that is due for every duty.
+fn neglected(name: &str) -> Table {
+    let mut table = Table::new(name).indexed("id");
+    for _ in 0..100 {
+        table.append(100, 10 * KIB, &at(0));
+    }
+    table.policy.cleanup.keep_for = Duration::ZERO;
+    table
+}
+
+fn plan_of(table: &Table, now: &Now) -> Plan {
+    plan(&[table.view()], &Spent::default(), now)
+}
+
+fn decision(plan: &Plan, duty: Duty) -> Decision {
+    let decided = plan.decisions.iter().find(|d| d.duty == duty);
+    decided.expect("every duty is decided").decision
+}
+
+fn compaction_of(table: &Table, now: &Now) -> Decision {
+    decision(&plan_of(table, now), Duty::Compaction)
+}
+
+const SMALL_FRAGMENTS: Decision =
+    Decision::Act(Reason::Compaction(compaction::Reason::SmallFragments));
+
+/// A table whose last compaction ended then, after so many losses in a row.
+fn ended(seconds: u64, losses: u32) -> Table {
+    let mut table = neglected("table");
+    let compaction = DutyHistory {
+        last_end: Some(Duration::from_secs(seconds)),
+        losses,
+        ..DutyHistory::default()
+    };
+    table.history.duties.insert(Duty::Compaction, compaction);
+    table
+}
+
+#[test]
+fn compaction_goes_first_then_indexes_then_cleanup() {
+    let mut table = neglected("table");
+    let mut order = Vec::new();
+    for round in 1..=3 {
+        let now = at(round * 10);
+        let plan = plan_of(&table, &now);
+        assert_eq!(plan.jobs.len(), 1, "one job for a table");
+        let job = &plan.jobs[0];
+        order.push(job.duty);
+        table.history.begin(job, now.monotonic);
+        assert!(plan_of(&table, &now).jobs.is_empty(), "one at a time");
+        let bytes = table.execute(job, &now);
+        table.history.end(job.duty, now.monotonic, false, bytes);
+    }
+    assert_eq!(order, Duty::ALL);
+    assert!(plan_of(&table, &at(100)).jobs.is_empty());
+}
+
+#[test]
+fn the_duties_of_a_table_that_wait_say_for_which() {
+    let plan = plan_of(&neglected("table"), &at(0));
+    let waits = Decision::Skip(Skip::Waits(Duty::Compaction));
+    assert_eq!(decision(&plan, Duty::Compaction), SMALL_FRAGMENTS);
+    assert_eq!(decision(&plan, Duty::Index), waits);
+    assert_eq!(decision(&plan, Duty::Cleanup), waits);
+}
+
+#[test]
+fn no_duty_is_starved_by_another_that_is_always_due() {
+    let mut table = neglected("table");
+    let mut done = Vec::new();
+    for round in 0..30 {
+        let now = at(round * 1_000);
+        // Writers make everything due again.
+        let again = neglected("table");
+        (table.stats, table.versions) = (again.stats, again.versions);
+        let plan = plan_of(&table, &now);
+        let job = &plan.jobs[0];
+        table.history.begin(job, now.monotonic);
+        table.history.end(job.duty, now.monotonic, false, 0);
+        done.push(job.duty);
+    }
+    for three in done.chunks(3) {
+        assert_eq!(BTreeSet::from_iter(three), BTreeSet::from_iter(&Duty::ALL));
+    }
+}
+
+#[test]
+fn a_disabled_duty_is_not_done_though_it_is_forced() {
+    let mut table = neglected("table");
+    table.policy.compaction.enabled = false;
+    table.forced.insert(Duty::Compaction);
+    assert_eq!(
+        compaction_of(&table, &at(0)),
+        Decision::Skip(Skip::Disabled)
+    );
+}
+
+#[test]
+fn one_table_never_has_two_jobs() {
+    let mut table = neglected("table");
+    table.forced.extend(Duty::ALL);
+    table.history.running = Some(Running {
+        duty: Duty::Index,
+        bytes: 0,
+        since: Duration::ZERO,
+    });
+    let plan = plan_of(&table, &at(0));
+    assert!(plan.jobs.is_empty());
+    let running = |d: &Decided| d.decision == Decision::Skip(Skip::Running);
+    assert!(plan.decisions.iter().all(running));
+}
+
+#[test]
+fn the_interval_floor_holds_even_when_forced_and_passes() {
+    let mut table = ended(100, 0);
+    table.forced.insert(Duty::Compaction);
+    assert_eq!(
+        compaction_of(&table, &at(100)),
+        Decision::Skip(Skip::IntervalFloor)
+    );
+    let forced = Reason::Compaction(compaction::Reason::Forced);
+    assert_eq!(compaction_of(&table, &at(101)), Decision::Act(forced));
+}
+
+#[test]
+fn after_a_compaction_its_writers_have_the_table_for_as_long_as_that_took() {
+    let mut table = ended(100, 0);
+    let compaction = table.history.duties.entry(Duty::Compaction).or_default();
+    compaction.last_ran = Duration::from_secs(20);
+    assert_eq!(
+        compaction_of(&table, &at(119)),
+        Decision::Skip(Skip::IntervalFloor)
+    );
+    assert_eq!(compaction_of(&table, &at(120)), SMALL_FRAGMENTS);
+}
+
+#[test]
+fn lost_rewrites_back_off_further_and_further() {
+    let decide = |losses, now| {
+        let mut table = ended(0, losses);
+        table.policy.compaction.interval_floor = Duration::ZERO;
+        compaction_of(&table, &at(now))
+    };
+    assert_eq!(decide(1, 4), Decision::Skip(Skip::BackOff));
+    assert_eq!(decide(1, 5), SMALL_FRAGMENTS);
+    assert_eq!(decide(4, 39), Decision::Skip(Skip::BackOff));
+    assert_eq!(
+        decide(40, 600),
+        SMALL_FRAGMENTS,
+        "never longer than ten minutes"
+    );
+}
+
+#[test]
+fn a_window_holds_a_table_back_but_not_in_an_emergency_and_a_pause_does_even_then() {
+    let night = Window {
+        days: Window::EVERY_DAY,
+        from: 60,
+        to: 120,
+    };
+    let noon = at(0);
+    let mut table = neglected("table");
+    table.policy.windows.allowed = vec![night];
+    assert_eq!(
+        compaction_of(&table, &noon),
+        Decision::Skip(Skip::OutsideWindow)
+    );
+    assert_eq!(compaction_of(&table, &at(13 * 3600)), SMALL_FRAGMENTS);
+    table.policy.windows.blackout = vec![Window {
+        days: Window::EVERY_DAY,
+        from: 0,
+        to: 0,
+    }];
+    assert_eq!(compaction_of(&table, &noon), Decision::Skip(Skip::Blackout));
+    table.policy.compaction.emergency_small_fragments = 100;
+    let emergency = Reason::Compaction(compaction::Reason::Emergency);
+    assert_eq!(compaction_of(&table, &noon), Decision::Act(emergency));
+    table.paused = true;
+    assert_eq!(compaction_of(&table, &noon), Decision::Skip(Skip::Paused));
+    table.paused = false;
+    table.policy.compaction.enabled = false;
+    assert_eq!(compaction_of(&table, &noon), Decision::Skip(Skip::Disabled));
+}
+
+#[test]
+fn an_emergency_goes_before_paces_and_before_other_tables() {
+    let mut tables = [neglected("a"), neglected("b")];
+    tables[1].policy.compaction.emergency_small_fragments = 100;
+    let mut target = Spent::default();
+    target.pace.bytes_per_hour = Some(1);
+    target.ledger.charge(Charge {
+        bytes: 1,
+        ..Charge::default()
+    });
+    let views: Vec<_> = tables.iter().map(Table::view).collect();
+    let plan = plan(&views, &target, &at(60));
+    let named: Vec<_> = plan.jobs.iter().map(|job| &job.table).collect();
+    assert_eq!(named, [&tables[1].key]);
+    assert_eq!(
+        decision(&plan, Duty::Compaction),
+        Decision::Skip(Skip::Budget)
+    );
+}
+
+#[test]
+fn what_is_better_for_its_bytes_comes_first_until_the_other_has_waited() {
+    let cheap = neglected("cheap");
+    let mut dear = Table::new("dear");
+    for _ in 0..8 {
+        dear.append(1_000, 100 * MIB, &at(0));
+    }
+    let order = |waited: u64| {
+        let mut cheap = cheap.clone();
+        let now = at(100_000);
+        let fresh = now.monotonic - Duration::from_secs(60);
+        let old = now.monotonic - Duration::from_secs(60 + waited);
+        let mut dear = dear.clone();
+        for (table, last_end) in [(&mut cheap, fresh), (&mut dear, old)] {
+            let compaction = DutyHistory {
+                last_end: Some(last_end),
+                ..DutyHistory::default()
+            };
+            table.history.duties.insert(Duty::Compaction, compaction);
+        }
+        let plan = plan(&[dear.view(), cheap.view()], &Spent::default(), &now);
+        let names = plan.jobs.iter().map(|job| job.table.name().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(order(0), ["cheap", "dear"]);
+    assert_eq!(order(16 * 600), ["dear", "cheap"]);
+}
+
+#[test]
+fn a_budget_is_kept_for_the_job_whose_turn_it_is() {
+    let mut large = Table::new("large");
+    for _ in 0..8 {
+        large.append(1_000, 100 * MIB, &at(0));
+    }
+    let mut target = Spent::default();
+    target.pace.bytes_per_hour = Some(100 * MIB);
+    target.ledger.charge(Charge {
+        ended: Duration::from_secs(16_200),
+        bytes: MIB,
+        ..Charge::default()
+    });
+    // The large one has waited for hours.
+    let now = at(18_000);
+    let mut waiting = neglected("small");
+    let fresh = DutyHistory {
+        last_end: Some(now.monotonic),
+        ..DutyHistory::default()
+    };
+    waiting.policy.compaction.interval_floor = Duration::ZERO;
+    waiting.policy.index.enabled = false;
+    waiting.policy.cleanup.enabled = false;
+    waiting.history.duties.insert(Duty::Compaction, fresh);
+    let views = [large.view(), waiting.view()];
+    let plan_at = |seconds| plan(&views, &target, &at(seconds));
+    assert!(plan_at(18_000).jobs.is_empty());
+    let plan = plan_at(19_800);
+    assert_eq!(plan.jobs.len(), 1);
+    assert_eq!(
+        (&plan.jobs[0].table, plan.jobs[0].bytes),
+        (&large.key, 300 * MIB),
+        "a group that is larger than the budget, alone"
+    );
+}
+
+#[test]
+fn a_compaction_takes_no_more_than_an_hour_may_have_and_goes_on_in_the_next() {
+    let mut table = Table::new("table");
+    for _ in 0..80 {
+        table.append(1_000, 100 * MIB, &at(0));
+    }
+    table.policy.pace.bytes_per_hour = Some(GIB);
+    table.policy.cleanup.enabled = false;
+    let mut hours = Vec::new();
+    for hour in 0..12 {
+        let mut rewritten = 0;
+        for minute in 0..60 {
+            let now = at(hour * 3_600 + minute * 60);
+            for job in plan_of(&table, &now).jobs {
+                table.history.begin(&job, now.monotonic);
+                let bytes = table.execute(&job, &now);
+                assert_eq!(bytes, job.bytes);
+                table.history.end(job.duty, now.monotonic, false, bytes);
+                rewritten += bytes;
+            }
+        }
+        hours.push(rewritten);
+    }
+    assert!(hours.iter().all(|bytes| *bytes <= GIB), "{hours:?}");
+    let idle = hours.iter().take(8).filter(|bytes| **bytes == 0);
+    assert_eq!(idle.count(), 0, "{hours:?}");
+}
+
+#[test]
+fn a_table_that_grew_since_the_plan_is_not_rewritten_beyond_what_was_admitted() {
+    let mut table = Table::new("table");
+    for _ in 0..8 {
+        table.append(100, 10 * MIB, &at(0));
+    }
+    table.policy.pace.bytes_per_hour = Some(100 * MIB);
+    let job = plan_of(&table, &at(60)).jobs[0].clone();
+    assert_eq!(job.bytes, 80 * MIB);
+    for _ in 0..8 {
+        table.append(100, 10 * MIB, &at(60));
+    }
+    let verdict = compaction::plan(&table.stats, &table.policy.compaction, &job.ask);
+    let outgrown = compaction::Verdict::Skip(compaction::Skip::Outgrown);
+    assert_eq!(verdict, outgrown);
+}
+
+#[test]
+fn below_full_intensity_a_target_has_one_job_at_a_time_and_rests_after_it() {
+    let mut tables = [neglected("a"), neglected("b")];
+    let mut target = Spent::default();
+    target.pace.intensity = 0.5;
+    let plan = |tables: &[Table; 2], target: &Spent, seconds| {
+        let views: Vec<_> = tables.iter().map(Table::view).collect();
+        super::plan(&views, target, &at(seconds))
+    };
+    let first = plan(&tables, &target, 0);
+    assert_eq!(first.jobs.len(), 1);
+    let job = &first.jobs[0];
+    tables[0].history.begin(job, Duration::ZERO);
+    assert!(plan(&tables, &target, 50).jobs.is_empty());
+    let charge = tables[0]
+        .history
+        .end(job.duty, Duration::from_secs(100), false, 0);
+    target.ledger.charge(charge);
+    assert!(plan(&tables, &target, 199).jobs.is_empty());
+    assert_eq!(plan(&tables, &target, 200).jobs.len(), 1);
+}
+
+#[test]
+fn a_few_versions_go_in_the_end_but_not_more_than_once_in_a_day() {
+    const DAY: u64 = 24 * 3_600;
+    let mut table = neglected("table");
+    table.versions.truncate(12);
+    table.policy.compaction.enabled = false;
+    table.policy.index.enabled = false;
+    let judged = |table: &Table, now| decision(&plan_of(table, &at(now)), Duty::Cleanup);
+    let few = Decision::Skip(Skip::Cleanup(cleanup::Skip::BelowThreshold));
+    assert_eq!(judged(&table, DAY - 1), few);
+    assert_eq!(judged(&table, DAY), Decision::Act(OVERDUE));
+    let ended = DutyHistory {
+        last_end: Some(Duration::from_secs(DAY)),
+        ..DutyHistory::default()
+    };
+    table.history.duties.insert(Duty::Cleanup, ended);
+    assert_eq!(judged(&table, 2 * DAY - 1), few);
+    assert_eq!(judged(&table, 2 * DAY), Decision::Act(OVERDUE));
+}
+
+#[test]
+fn the_poorest_job_is_not_starved_by_tables_that_are_always_better() {
+    // One place for jobs, and twenty busy tables whose jobs are as good as any.
+    let mut busy: Vec<_> = (0..20).map(|n| neglected(&format!("busy-{n}"))).collect();
+    let mut poor = Table::new("poor");
+    for _ in 0..8 {
+        poor.append(1_000, 100 * MIB, &at(0));
+    }
+    busy.push(poor);
+    let mut waited = Vec::new();
+    for minute in 0..600 {
+        let now = at(minute * 60);
+        let views: Vec<_> = busy.iter().map(Table::view).collect();
+        let plan = plan(&views, &Spent::default(), &now);
+        let job = plan.jobs[0].clone();
+        if job.table.name() == "poor" {
+            waited.push(minute);
+        }
+        let table = busy.iter_mut().find(|t| t.key == job.table).unwrap();
+        table.history.begin(&job, now.monotonic);
+        let charge = table
+            .history
+            .end(job.duty, now.monotonic + Duration::from_secs(60), false, 0);
+        assert_eq!(charge.ran, Duration::from_secs(60));
+    }
+    // It is served as soon as its waiting outweighs what it is worse by: never more than sixteen doublings.
+    let bound = 16 * SECONDS_PER_DOUBLING / 60 + 60;
+    let gaps = [0].iter().chain(&waited).zip(&waited);
+    let longest = gaps.map(|(before, after)| after - before).max().unwrap();
+    assert!(longest <= bound, "{waited:?}");
+}

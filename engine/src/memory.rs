@@ -1,0 +1,262 @@
+//! One figure for the memory of the process, and what it means for each part of it.
+//!
+//! Lance has a default for each of its caches and buffers, chosen for a machine that it has for itself; together they are many
+//! gigabytes. Here one budget is divided among them:
+//!
+//! ```text
+//! budget ─┬─ overhead   code, stacks, what the allocator keeps, the daemon's own books
+//!         ├─ caches     Lance's index and metadata caches, those that all jobs share
+//!         └─ jobs       as many as fit; each has one share: caches of its own, the buffer of what is read, decoded
+//!                       batches, what is sorted, shuffled or inverted, and parts of files on their way to the store
+//! ```
+//!
+//! Some of Lance's limits are options, which the engine sets where it calls; others can only be set in the environment
+//! before the process starts. [`Limits::environment`] has those: a program that wants them starts itself once more.
+
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use arrow_schema::DataType;
+use lance_core::datatypes::Schema;
+
+const MIB: u64 = 1 << 20;
+
+/// What the process takes besides caches and jobs. Most of it is code: about 140 MiB of a build without optimisation.
+const OVERHEAD: u64 = 160 * MIB;
+/// The least that a job can do with.
+const SMALLEST_JOB: u64 = 64 * MIB;
+/// More than this is of no use to a cache: the metadata of a large table is some megabytes.
+const LARGEST_CACHE: u64 = 512 * MIB;
+/// More than this is of no use to one scan.
+const LARGEST_IO_BUFFER: u64 = 512 * MIB;
+/// A row with a vector of a thousand numbers.
+const WIDE_ROW: u64 = 4 << 10;
+/// A part of a multipart upload, as Lance cuts them in the beginning.
+const UPLOAD_PART: u64 = 5 * MIB;
+
+static LIMITS: OnceLock<Limits> = OnceLock::new();
+
+/// What each part of the process may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The whole, in bytes.
+    pub budget: u64,
+    /// Jobs at once.
+    pub jobs: usize,
+    /// What one job may take, in bytes.
+    pub job: u64,
+    /// What each of Lance's two caches may take that all jobs share: of indexes, and of tables' metadata.
+    pub cache: u64,
+}
+
+impl Limits {
+    /// The budget of a process that was not given one: 1 GiB.
+    pub const DEFAULT_BUDGET: u64 = 1024 * MIB;
+    /// The least budget that there is: 256 MiB.
+    pub const SMALLEST_BUDGET: u64 = 256 * MIB;
+
+    /// Divides a budget of so many bytes. Where it is too small for so many jobs at once, there are fewer. A budget below
+    /// [`Self::SMALLEST_BUDGET`] is taken for that.
+    pub fn of(budget: u64, jobs: usize) -> Self {
+        let budget = budget.max(Self::SMALLEST_BUDGET);
+        let divided = budget - OVERHEAD;
+        let cache = (divided / 8).min(LARGEST_CACHE);
+        let for_jobs = divided - 2 * cache;
+        let fitting = for_jobs / SMALLEST_JOB;
+        let jobs = jobs.clamp(1, usize::try_from(fitting).unwrap_or(usize::MAX).max(1));
+        Self {
+            budget,
+            jobs,
+            job: for_jobs / jobs as u64,
+            cache,
+        }
+    }
+
+    /// What each of the two caches may take in a job that has its own.
+    pub fn job_cache(&self) -> u64 {
+        self.job / 8
+    }
+
+    /// Bytes that a scan reads ahead of what is decoded.
+    pub fn io_buffer(&self) -> u64 {
+        (self.job / 4).min(LARGEST_IO_BUFFER)
+    }
+
+    /// Bytes that are sorted, inverted or trained on for an index before the rest goes to disk or has to wait.
+    pub fn gathered(&self) -> u64 {
+        self.job / 3
+    }
+
+    /// Rows that a job handles at once, when each has so many bytes: the wider the rows, the fewer.
+    pub fn batch_rows(&self, row_bytes: u64) -> usize {
+        let rows = self.job / 64 / row_bytes.max(1);
+        usize::try_from(rows).unwrap_or(usize::MAX).clamp(16, 8192)
+    }
+
+    /// Threads that decode, sort and compare. Each has a batch or two of its own.
+    pub fn threads(&self) -> usize {
+        let useful = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let fitting = self.job / (32 * MIB);
+        usize::try_from(fitting)
+            .unwrap_or(usize::MAX)
+            .clamp(1, useful)
+    }
+
+    /// Variables that Lance and the allocator read when the process starts, or at first use.
+    pub fn environment(&self) -> BTreeMap<&'static str, String> {
+        let mib = |bytes: u64| (bytes / MIB).max(1);
+        let variables = [
+            // Of each scan that names none, such as those that build and extend indexes.
+            ("LANCE_DEFAULT_IO_BUFFER_SIZE", self.io_buffer()),
+            ("LANCE_DEFAULT_BATCH_SIZE", self.batch_rows(WIDE_ROW) as u64),
+            ("LANCE_CPU_THREADS", self.threads() as u64),
+            // What is sorted for a scalar index; the rest goes to disk.
+            ("LANCE_MEM_POOL_SIZE", self.gathered()),
+            // What is gathered for a vector index before it goes to disk.
+            ("LANCE_SHUFFLE_BATCH_BYTES", self.job / 8),
+            ("LANCE_SHUFFLE_MAX_PRELOADED_OFFSETS_BYTES", self.job / 8),
+            // One worker of a full-text index, and what it gathers, in MiB.
+            ("LANCE_FTS_NUM_SHARDS", 1),
+            ("LANCE_FTS_PARTITION_SIZE", mib(self.gathered())),
+            // Of eight bytes each, more or less.
+            ("LANCE_NGRAM_TOKENS_PER_SPILL", self.gathered() / 8),
+            (
+                "LANCE_UPLOAD_CONCURRENCY",
+                (self.job / 8 / UPLOAD_PART).clamp(1, 10),
+            ),
+            // Freed memory goes back to the machine: few arenas that keep some, and blocks of their own for what is large.
+            ("MALLOC_ARENA_MAX", 2),
+            ("MALLOC_MMAP_THRESHOLD_", MIB),
+            ("MALLOC_TRIM_THRESHOLD_", MIB),
+        ];
+        variables
+            .into_iter()
+            .map(|(name, value)| (name, value.to_string()))
+            .collect()
+    }
+
+    /// Those of [`Self::environment`] that this process was started without. What somebody has set by hand stays.
+    pub fn missing_environment(&self) -> BTreeMap<&'static str, String> {
+        let mut variables = self.environment();
+        variables.retain(|name, _| std::env::var_os(name).is_none());
+        variables
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::of(Self::DEFAULT_BUDGET, 2)
+    }
+}
+
+/// Sets the limits of this process, once: before the first graph or directory is opened. Gives those that hold, which are
+/// earlier ones when somebody was faster.
+pub fn limit(limits: Limits) -> Limits {
+    *LIMITS.get_or_init(|| limits)
+}
+
+/// The limits of this process.
+pub fn limits() -> Limits {
+    *LIMITS.get_or_init(Limits::default)
+}
+
+/// Bytes that a row takes in memory: what its types say where they are of one size, and else a guess by the bytes that it
+/// takes on disk, where texts and lists are compressed.
+pub(crate) fn row_bytes(schema: &Schema, on_disk: u64) -> u64 {
+    const COMPRESSION: u64 = 4;
+    let widths = schema.fields.iter().map(|field| width(&field.data_type()));
+    let known: u64 = widths.clone().flatten().sum();
+    if widths.clone().any(|width| width.is_none()) {
+        known.max(on_disk.saturating_mul(COMPRESSION))
+    } else {
+        known
+    }
+}
+
+/// Bytes of one value, when all values of the type have as many.
+pub(crate) fn width(of: &DataType) -> Option<u64> {
+    match of {
+        DataType::Null => Some(0),
+        DataType::Boolean => Some(1),
+        DataType::FixedSizeBinary(bytes) => u64::try_from(*bytes).ok(),
+        DataType::FixedSizeList(item, length) => {
+            Some(width(item.data_type())? * u64::try_from(*length).ok()?)
+        }
+        DataType::Struct(fields) => fields.iter().map(|f| width(f.data_type())).sum(),
+        other => other.primitive_width().map(|bytes| bytes as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::{Field, Schema as ArrowSchema};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    proptest! {
+        #[test]
+        fn the_parts_are_no_more_than_the_whole(budget in 0..64 * GIB, jobs in 0..300_usize) {
+            let limits = Limits::of(budget, jobs);
+            let parts = 2 * limits.cache + limits.job * limits.jobs as u64;
+            prop_assert!(OVERHEAD + parts <= limits.budget);
+            prop_assert!(limits.budget == budget.max(Limits::SMALLEST_BUDGET));
+        }
+
+        #[test]
+        fn every_job_has_what_it_needs_and_there_are_no_more_jobs_than_wanted(
+            budget in 0..64 * GIB,
+            jobs in 1..300_usize,
+        ) {
+            let limits = Limits::of(budget, jobs);
+            prop_assert!((1..=jobs).contains(&limits.jobs));
+            prop_assert!(limits.job >= SMALLEST_JOB, "{limits:?}");
+        }
+
+        #[test]
+        fn a_larger_budget_gives_no_part_less(budget in 0..64 * GIB, more in 0..GIB) {
+            let (small, large) = (Limits::of(budget, 1), Limits::of(budget + more, 1));
+            prop_assert!(small.job <= large.job && small.cache <= large.cache);
+            prop_assert!(small.batch_rows(2048) <= large.batch_rows(2048));
+        }
+
+        #[test]
+        fn a_batch_of_wide_rows_is_a_small_part_of_a_job(row_bytes in 1..100_000_u64) {
+            let limits = Limits::default();
+            prop_assert!(limits.batch_rows(row_bytes) as u64 * row_bytes <= limits.job / 16);
+        }
+    }
+
+    #[test]
+    fn a_budget_that_is_too_small_for_two_jobs_has_one() {
+        assert_eq!(Limits::of(Limits::SMALLEST_BUDGET, 2).jobs, 1);
+        assert_eq!(Limits::of(GIB, 2).jobs, 2);
+    }
+
+    #[test]
+    fn every_variable_is_a_number_above_zero() {
+        let environment = Limits::of(0, 1).environment();
+        assert!(
+            environment
+                .values()
+                .all(|v| v.parse::<u64>().is_ok_and(|v| v > 0))
+        );
+    }
+    #[test]
+    fn a_vector_is_as_wide_as_its_type_however_well_it_is_compressed() {
+        let item = Field::new("item", DataType::Float32, true);
+        let vector = DataType::FixedSizeList(item.into(), 512);
+        let id = Field::new("id", DataType::Int64, false);
+        let fields = vec![id, Field::new("vector", vector, true)];
+        let schema = Schema::try_from(&ArrowSchema::new(fields)).unwrap();
+        assert_eq!(row_bytes(&schema, 100), 8 + 4 * 512);
+    }
+
+    #[test]
+    fn a_text_is_wider_than_on_disk() {
+        let fields = vec![Field::new("text", DataType::Utf8, true)];
+        let schema = Schema::try_from(&ArrowSchema::new(fields)).unwrap();
+        assert_eq!(row_bytes(&schema, 100), 400);
+    }
+}

@@ -1,0 +1,62 @@
+//! Files that were written for a table and are not committed.
+
+use chrono::{DateTime, Utc};
+
+use super::Table;
+use crate::{operation::in_time::is_in_time, storage::Workshop};
+
+/// What was written through a workshop: deleted with this, whatever way it ends, unless it is kept.
+pub(crate) struct Files {
+    workshop: Option<Workshop>,
+    table: Table,
+    /// Since when there are any.
+    began: DateTime<Utc>,
+    /// They belong to the table, or may.
+    pub(crate) kept: bool,
+}
+
+impl Files {
+    /// What is written through this workshop.
+    pub(crate) fn written_through(workshop: Workshop, table: &Table) -> Self {
+        Self {
+            workshop: Some(workshop),
+            table: table.clone(),
+            began: Utc::now(),
+            kept: false,
+        }
+    }
+
+    /// Whether they may still be committed: later on, a cleanup may take them for left over.
+    pub(crate) fn are_in_time(&self) -> bool {
+        is_in_time(self.began)
+    }
+
+    /// Deletes them, unless a version of the table holds them or may.
+    pub(crate) async fn delete(mut self) {
+        if !std::mem::replace(&mut self.kept, true)
+            && let Some(workshop) = &self.workshop
+        {
+            workshop.delete_created(&self.table.storage.store).await;
+        }
+    }
+
+    /// Deletes those that were written so far and are no part of what is to be committed.
+    pub(crate) async fn delete_strays(&self, kept: impl Fn(&str) -> bool) {
+        if let Some(workshop) = &self.workshop {
+            let store = &self.table.storage.store;
+            workshop.delete_strays(store, kept).await;
+        }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let Some(workshop) = self.workshop.take().filter(|_| !self.kept) else {
+            return;
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let store = self.table.storage.store.clone();
+            runtime.spawn(async move { workshop.delete_created(&store).await });
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! The work on a table's indexes, with nothing committed: new segments are written beside the table, and one Lance
+//! transaction says which they are and which old ones they replace.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | this file | tasks to segments |
+//! | [`refused`] | what came to nothing, and when it is tried again |
+//! | `dormant` | vector indexes whose every fragment was rewritten |
+//! | `kinds` | what a declared kind of index is in Lance, how it is built, and when it cannot be |
+//! | `partitions` | what a vector index takes in memory while it is worked on |
+//! | `sources` | what has to hold for a segment to give right answers |
+
+mod dormant;
+mod kinds;
+mod partitions;
+mod refused;
+mod sources;
+
+use std::collections::BTreeSet;
+
+use futures::FutureExt;
+use lance::{
+    Dataset,
+    dataset::transaction::{Operation, Transaction},
+    index::{
+        DatasetIndexExt,
+        optimize::{IndexSegmentResult, OptimizeIndicesPlan, plan_optimize_indices},
+        vector::has_vectors_to_train,
+    },
+};
+use lance_index::{optimize::OptimizeOptions, scalar::inverted::builder::is_staged_path};
+use lance_table::{format::IndexMetadata, system_index::is_system_index};
+
+use super::{
+    Table,
+    stats::{MissingIndex, covers, live_rows},
+};
+use crate::{
+    error::{Result, plain},
+    failpoint,
+    maintenance::indexing::{Skip, Task},
+    memory::width,
+    progress::{self, Phase},
+    schema::{Index, IndexKind, TypeDef},
+};
+pub(crate) use refused::Refused;
+pub(crate) use sources::{hold as sources_hold, sources_of};
+
+/// What tasks came to.
+#[derive(Debug)]
+pub(crate) enum Built {
+    /// This is to be committed.
+    Segments(Box<Segments>),
+    /// Nothing, because of this.
+    Nothing(Skip),
+}
+
+/// Why a task came to nothing.
+#[derive(Debug)]
+enum Why {
+    /// There was nothing to do: somebody has done it, or the index is gone.
+    Nothing,
+    /// It cannot be done yet.
+    Blocked(String),
+    /// It does not fit into memory.
+    TooLarge(String),
+    /// Lance failed.
+    Failed(lance::Error),
+}
+
+/// New segments that are written and not committed.
+#[derive(Clone, Debug)]
+pub(crate) struct Segments {
+    /// The table as it was read.
+    pub(crate) read: Dataset,
+    new: Vec<IndexMetadata>,
+    replaced: Vec<IndexMetadata>,
+    /// Those among the new ones that a type declares.
+    declared: Vec<Index>,
+    /// What was done: an append that would have given wrong answers was done as a merge.
+    pub(crate) tasks: Vec<Task>,
+    /// Live rows that were under none of these indexes before, over all of them.
+    pub(crate) rows: u64,
+}
+
+impl Segments {
+    /// The segments as a transaction, read at the version that was worked on.
+    pub(crate) fn transaction(&self) -> Transaction {
+        let create = Operation::CreateIndex {
+            new_indices: self.new.clone(),
+            removed_indices: self.replaced.clone(),
+        };
+        Transaction::new(self.read.manifest().version, create, None)
+    }
+
+    /// Whether a file below the table's folder belongs to one of them.
+    pub(crate) fn own(&self, path: &str) -> bool {
+        let of = |s: &IndexMetadata| path.contains(&format!("/{}/", s.uuid));
+        self.new.iter().any(of)
+    }
+
+    /// One file of each of them, below the table's folder.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = String> {
+        self.new.iter().filter_map(|segment| {
+            let file = segment.files.as_ref()?.first()?;
+            Some(format!("_indices/{}/{}", segment.uuid, file.path))
+        })
+    }
+
+    /// Whether what was built because a type declares it is declared still, in whatever name the column has by now.
+    pub(crate) fn are_declared(&self, now: &Dataset, def: Option<&TypeDef>) -> bool {
+        self.declared.iter().all(|index| {
+            let field = self.read.schema().field(&index.property);
+            let column = field.and_then(|f| now.schema().field_by_id(f.id));
+            let same =
+                |i: &Index| i.kind == index.kind && column.is_some_and(|c| c.name == i.property);
+            def.is_some_and(|def| def.indexes.iter().any(same))
+        })
+    }
+}
+
+/// One task's share.
+struct Segment {
+    task: Task,
+    new: IndexMetadata,
+    replaced: Vec<IndexMetadata>,
+    declared: Option<Index>,
+    rows: u64,
+}
+
+/// Whether Lance can extend an index with these segments: it knows what they cover and carries no values beside them.
+/// One that is only a definition waits until there are rows to train it on.
+pub(crate) fn can_be_extended(segments: &[&IndexMetadata], rows: u64) -> bool {
+    let known = |s: &&IndexMetadata| s.fragment_bitmap.is_some() && s.covering_fields.is_empty();
+    let empty = |s: &&IndexMetadata| s.fragment_bitmap.as_ref().is_some_and(|b| b.is_empty());
+    segments.iter().all(known) && (rows >= kinds::MIN_VECTORS as u64 || !segments.iter().all(empty))
+}
+
+/// The indexes that a type declares and its table does not have. Whether it has one is told by the column and the kind:
+/// a column that is renamed keeps its index, whose name stays.
+///
+/// # Errors
+/// Lance's, when the list of indexes cannot be read.
+pub(crate) async fn missing(
+    dataset: &Dataset,
+    def: &TypeDef,
+    rows: u64,
+) -> lance::Result<Vec<MissingIndex>> {
+    let segments = dataset.load_indices().await?;
+    let declared = def
+        .indexes
+        .iter()
+        .filter(|i| !is_there(dataset, &segments, i));
+    let missing = declared.map(|index| {
+        let field = dataset.schema().field(&index.property);
+        MissingIndex {
+            column: index.property.clone(),
+            kind: index.kind.to_string(),
+            value_bytes: field.and_then(|field| width(&field.data_type())),
+            blocked: kinds::obstacle(index.kind, field, rows),
+            refused: None,
+        }
+    });
+    Ok(missing.collect())
+}
+
+fn is_there(dataset: &Dataset, segments: &[IndexMetadata], declared: &Index) -> bool {
+    let Some(field) = dataset.schema().field(&declared.property) else {
+        return false;
+    };
+    let is =
+        |s: &IndexMetadata| s.keyed_field() == Some(field.id) && kinds::is_of(declared.kind, s);
+    segments.iter().any(is)
+}
+
+/// Does the tasks on an open table, one after another; commits nothing. A task that fails keeps no other from being
+/// done, is told in the log and noted as refused. `def` is the table's type in a graph; without one nothing is created.
+///
+/// # Errors
+/// [`crate::Error::Lance`] when a task failed and no other came to anything.
+pub(crate) async fn build(
+    table: &Table,
+    dataset: &Dataset,
+    def: Option<&TypeDef>,
+    tasks: &[Task],
+    refused: &Refused,
+) -> Result<Built> {
+    failpoint::hit!(BEFORE_INDEX);
+    let all = dataset.load_indices().await;
+    let all = all.map_err(|e| table.failed("reading the indexes of", e))?;
+    let mut segments = Segments {
+        read: dataset.clone(),
+        new: Vec::new(),
+        replaced: Vec::new(),
+        declared: Vec::new(),
+        tasks: Vec::new(),
+        rows: 0,
+    };
+    let (mut skip, mut failed) = (Skip::Covered, None);
+    let jobs = jobs(dataset, def, &all, tasks);
+    progress::begin(Phase::Indexing, jobs.len());
+    for job in jobs {
+        let (task, done) = match job {
+            Job::Extend(task, of_index) => (task, extend(dataset, &of_index, task).boxed().await),
+            Job::Create(task, declared, name) => {
+                (task, create(dataset, declared, &name, task).boxed().await)
+            }
+        };
+        let (path, version) = (&table.path, dataset.manifest().version);
+        match &done {
+            Ok(_) | Err(Why::Nothing) => refused.forget(path, task),
+            Err(Why::Blocked(reason) | Why::TooLarge(reason)) => {
+                refused.note(path, version, task, reason.clone());
+            }
+            Err(Why::Failed(e)) => refused.note(path, version, task, plain(e)),
+        }
+        match done {
+            Ok(segment) => segments.add(segment),
+            Err(Why::Nothing) => {}
+            Err(Why::Blocked(reason)) => {
+                skip = Skip::Blocked;
+                tracing::info!(table = %table.key, ?task, reason, uri = %table.storage.uri, "an index cannot be built yet");
+            }
+            Err(Why::TooLarge(reason)) => {
+                skip = Skip::Refused;
+                tracing::warn!(table = %table.key, ?task, reason, uri = %table.storage.uri, "an index is left as it is: it does not fit into memory");
+            }
+            Err(Why::Failed(e)) => {
+                tracing::warn!(table = %table.key, ?task, error = plain(&e), uri = %table.storage.uri, "an index could not be brought up to date");
+                failed.get_or_insert(e);
+            }
+        }
+        progress::advance(1);
+    }
+    failpoint::hit!(AFTER_INDEX);
+    match failed {
+        _ if !segments.new.is_empty() => Ok(Built::Segments(Box::new(segments))),
+        Some(e) => Err(table.failed("indexing", e)),
+        None => Ok(Built::Nothing(skip)),
+    }
+}
+
+/// One index to be worked on.
+enum Job<'a> {
+    /// With the segments that it has.
+    Extend(&'a Task, Vec<&'a IndexMetadata>),
+    /// Under this name.
+    Create(&'a Task, &'a Index, String),
+}
+
+/// The indexes that the tasks are about, each once.
+fn jobs<'a>(
+    dataset: &Dataset,
+    def: Option<&'a TypeDef>,
+    all: &'a [IndexMetadata],
+    tasks: &'a [Task],
+) -> Vec<Job<'a>> {
+    let mut names: BTreeSet<String> = all.iter().map(|i| i.name.clone()).collect();
+    let mut at_work = BTreeSet::new();
+    let mut jobs = Vec::new();
+    for task in tasks {
+        match task {
+            Task::Append(name) | Task::Merge(name) => {
+                let of_name = |i: &&IndexMetadata| i.name == *name && !is_system_index(i);
+                if at_work.insert(name) {
+                    jobs.push(Job::Extend(task, all.iter().filter(of_name).collect()));
+                }
+            }
+            Task::Create(column) => {
+                let declared = def.iter().flat_map(|d| &d.indexes);
+                let of_column = |i: &&Index| i.property == *column && !is_there(dataset, all, i);
+                for index in declared.filter(of_column) {
+                    let name = free_name(&index.name, &names);
+                    if names.insert(name.clone()) {
+                        jobs.push(Job::Create(task, index, name));
+                    }
+                }
+            }
+        }
+    }
+    jobs
+}
+
+impl Segments {
+    fn add(&mut self, segment: Segment) {
+        self.new.push(segment.new);
+        self.replaced.extend(segment.replaced);
+        self.declared.extend(segment.declared);
+        self.tasks.push(segment.task);
+        self.rows += segment.rows;
+    }
+}
+
+/// Indexes what is outside of one index, beside its segments or together with them.
+async fn extend(
+    dataset: &Dataset,
+    segments: &[&IndexMetadata],
+    task: &Task,
+) -> Result<Segment, Why> {
+    let Some(last) = segments.last() else {
+        return Err(Why::Nothing);
+    };
+    let fragments = &dataset.manifest().fragments;
+    let outside = || {
+        let uncovered = |f: &&_| !segments.iter().any(|s| covers(s, f));
+        fragments.iter().filter(uncovered)
+    };
+    let exact = sources::append_is_exact(dataset.manifest(), segments, outside());
+    let merges = matches!(task, Task::Merge(_)) || !exact;
+    if outside().next().is_none() && (!merges || segments.len() == 1) {
+        return Err(Why::Nothing);
+    }
+    let rows = outside().map(live_rows).sum();
+    let anew = match outside().next() {
+        Some(_) => dormant::plan(dataset, segments)
+            .await
+            .map_err(Why::Failed)?,
+        None => None,
+    };
+    // What is dormant is put aside as it is.
+    let merged = merges && anew.is_none();
+    let obstacle = partitions::obstacle(dataset, segments, merged, rows).await;
+    if let Some(obstacle) = obstacle.map_err(Why::Failed)? {
+        return Err(Why::TooLarge(obstacle));
+    }
+    let plan = match anew {
+        Some(plan) => Ok(plan),
+        None => {
+            let mut options = if merges {
+                OptimizeOptions::merge(segments.len())
+            } else {
+                OptimizeOptions::append()
+            };
+            options.index_names = Some(vec![last.name.clone()]);
+            // Boxed, because Lance's futures are large.
+            plan_optimize_indices(dataset, &options).boxed().await
+        }
+    };
+    let result = carry_out(&plan.map_err(Why::Failed)?, dataset).await;
+    let result = result.map_err(Why::Failed)?;
+    let Some(IndexSegmentResult {
+        mut segment,
+        replaces,
+        ..
+    }) = result
+    else {
+        return Err(Why::Nothing);
+    };
+    if dataset.manifest().uses_stable_row_ids()
+        && let Some(bitmap) = &mut segment.fragment_bitmap
+    {
+        // A merge has left out the rows of fragments that are gone: the next append need not think of them.
+        *bitmap &= dataset.fragment_bitmap().as_ref();
+    }
+    let task = if replaces.is_empty() {
+        task.clone()
+    } else {
+        Task::Merge(last.name.clone())
+    };
+    finish(dataset, segments, task, segment, &replaces)
+}
+
+/// What Lance makes of one index.
+async fn carry_out(
+    plan: &OptimizeIndicesPlan,
+    dataset: &Dataset,
+) -> lance::Result<Option<IndexSegmentResult>> {
+    let mut built = Vec::new();
+    for task in &plan.tasks {
+        built.extend(task.execute(dataset).boxed().await?);
+    }
+    // Without bounds on rows it is one segment.
+    match plan.merges.as_slice() {
+        [merge] => merge.execute(dataset, &built).boxed().await,
+        _ => Ok(None),
+    }
+}
+
+/// Builds a declared index over the whole table.
+async fn create(
+    dataset: &Dataset,
+    declared: &Index,
+    name: &str,
+    task: &Task,
+) -> Result<Segment, Why> {
+    let rows = dataset.manifest().fragments.iter().map(live_rows).sum();
+    let field = dataset.schema().field(&declared.property);
+    if let Some(obstacle) = kinds::obstacle(declared.kind, field, rows) {
+        return Err(Why::Blocked(obstacle));
+    }
+    let column = declared.property.as_str();
+    if declared.kind == IndexKind::Vector
+        && !has_vectors_to_train(dataset, column, kinds::MIN_VECTORS)
+            .await
+            .map_err(Why::Failed)?
+    {
+        return Err(few_vectors());
+    }
+    let recipe = kinds::recipe(declared.kind, field, rows);
+    let mut target = dataset.clone();
+    let segment = target
+        .create_index_builder(&[column], recipe.index_type, recipe.params.as_ref())
+        .name(name.to_owned())
+        .execute_uncommitted()
+        .boxed()
+        .await
+        .map_err(Why::Failed)?;
+    let segment = finish(dataset, &[], task.clone(), segment, &[])?;
+    Ok(Segment {
+        declared: Some(declared.clone()),
+        ..segment
+    })
+}
+
+/// A segment that Lance built, as it is to be committed.
+fn finish(
+    dataset: &Dataset,
+    before: &[&IndexMetadata],
+    task: Task,
+    mut segment: IndexMetadata,
+    replaces: &[uuid::Uuid],
+) -> Result<Segment, Why> {
+    if segment
+        .fragment_bitmap
+        .as_ref()
+        .is_none_or(|b| b.is_empty())
+    {
+        return Err(few_vectors());
+    }
+    if let Some(files) = &mut segment.files {
+        files.retain(|file| !is_staged_path(&file.path));
+    }
+    let new = |f: &&_| covers(&segment, f) && !before.iter().any(|s| covers(s, f));
+    let rows = dataset.manifest().fragments.iter().filter(new);
+    let replaced = before.iter().filter(|s| replaces.contains(&s.uuid));
+    Ok(Segment {
+        rows: rows.map(live_rows).sum(),
+        replaced: replaced.map(|s| (*s).clone()).collect(),
+        declared: None,
+        new: segment,
+        task,
+    })
+}
+
+fn few_vectors() -> Why {
+    let least = kinds::MIN_VECTORS;
+    Why::Blocked(format!(
+        "fewer than {least} rows have a vector to train it on"
+    ))
+}
+
+/// The declared name, or the next that no index has: an index that another column or kind has left behind keeps its
+/// name.
+fn free_name(declared: &str, taken: &BTreeSet<String>) -> String {
+    let numbered = (2..).map(|n| format!("{declared}_{n}"));
+    let mut names = std::iter::once(declared.to_owned()).chain(numbered);
+    names
+        .find(|name| !taken.contains(name))
+        .unwrap_or_else(|| declared.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_another_index_has_is_numbered() {
+        let taken = ["a".to_owned(), "a_2".to_owned()].into();
+        assert_eq!(free_name("a", &taken), "a_3");
+        assert_eq!(free_name("b", &taken), "b");
+    }
+}

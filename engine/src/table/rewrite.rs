@@ -1,0 +1,213 @@
+//! The rewriting itself, for graphs and directories alike: fragments are read and written anew, with nothing held and
+//! nothing committed.
+
+use std::{collections::HashMap, time::Duration};
+
+use lance::{
+    Dataset,
+    dataset::{
+        optimize::{CompactionOptions, CompactionTask, RewriteResult, TaskData},
+        transaction::{Operation, RewriteGroup, Transaction},
+    },
+};
+use lance_table::format::{DataFile, Fragment};
+
+use super::{Table, loss::Loss};
+use crate::{
+    error::Result,
+    failpoint,
+    maintenance::compaction::{CompactionPolicy, Group, Reason, Skip},
+    memory,
+    names::OperationId,
+    progress,
+};
+
+/// What a compaction came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Compacted {
+    /// The table was left alone, because of this.
+    Skipped(Skip),
+    /// The table was rewritten, or a part of it.
+    Done(CompactReceipt),
+    /// It was rewritten for nothing, because of this, and is planned anew.
+    Lost(Loss),
+}
+
+/// What an acknowledged compaction did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompactReceipt {
+    /// The operation's id; of a table in a directory, whose groups are committed one by one, the last one's.
+    pub operation: OperationId,
+    /// The first manifest that shows it; for a table of a directory, the version that does.
+    pub manifest: u64,
+    /// Why the table was due.
+    pub reason: Reason,
+    /// Groups of fragments that became one each.
+    pub groups: usize,
+    /// Why the rewrites of further groups were thrown away, one each.
+    pub lost: Vec<Loss>,
+    /// Fragments that were read.
+    pub fragments_before: usize,
+    /// Fragments that were written.
+    pub fragments_after: usize,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+    /// Bytes that were written.
+    pub bytes_written: u64,
+    /// Rows that writers deleted or updated while they were being rewritten, and that are deleted in the new fragments.
+    pub carried: u64,
+    /// The same ask would find more to do, and somebody who wants it done asks again: one operation reads a number of
+    /// bytes at most.
+    pub more: bool,
+    /// How long the rewrite took, with nothing held.
+    pub rewrite: Duration,
+    /// How long the tables were held for the commit; for a table of a directory, where nothing is held, how long the
+    /// commits took.
+    pub hold: Duration,
+}
+
+impl CompactReceipt {
+    /// What these rewrites did, as one operation.
+    pub(crate) fn of(
+        results: &[RewriteResult],
+        operation: OperationId,
+        manifest: u64,
+        reason: Reason,
+    ) -> Self {
+        let (fragments_before, bytes_read) = sizes(results, |r| &r.original_fragments);
+        let (fragments_after, bytes_written) = sizes(results, |r| &r.new_fragments);
+        Self {
+            operation,
+            manifest,
+            reason,
+            groups: results.len(),
+            lost: Vec::new(),
+            fragments_before,
+            fragments_after,
+            bytes_read,
+            bytes_written,
+            carried: 0,
+            more: false,
+            rewrite: Duration::ZERO,
+            hold: Duration::ZERO,
+        }
+    }
+
+    /// Both together; the later one names them.
+    #[must_use]
+    pub(crate) fn then(self, later: Self) -> Self {
+        Self {
+            groups: self.groups + later.groups,
+            lost: [self.lost, later.lost].concat(),
+            fragments_before: self.fragments_before + later.fragments_before,
+            fragments_after: self.fragments_after + later.fragments_after,
+            bytes_read: self.bytes_read + later.bytes_read,
+            bytes_written: self.bytes_written + later.bytes_written,
+            carried: self.carried + later.carried,
+            rewrite: self.rewrite + later.rewrite,
+            hold: self.hold + later.hold,
+            ..later
+        }
+    }
+}
+
+/// Writes the new fragments, group after group; commits nothing.
+///
+/// # Errors
+/// [`crate::Error::Lance`].
+pub(crate) async fn rewrite(
+    table: &Table,
+    dataset: &Dataset,
+    groups: &[Group],
+    policy: &CompactionPolicy,
+) -> Result<Vec<RewriteResult>> {
+    failpoint::hit!(BEFORE_REWRITE);
+    let by_id = fragments_by_id(dataset);
+    let memory = memory::limits();
+    let mut results = Vec::new();
+    for group in groups {
+        let fragments = group.fragments.iter().filter_map(|id| by_id.get(id));
+        let on_disk = group.bytes / group.rows.max(1);
+        let task = CompactionTask {
+            task: TaskData {
+                fragments: fragments.map(|f| (*f).clone()).collect(),
+            },
+            read_version: dataset.manifest().version,
+            options: CompactionOptions {
+                // One fragment per group: the groups are sized by bytes already.
+                target_rows_per_fragment: usize::try_from(group.rows).unwrap_or(usize::MAX).max(1),
+                max_bytes_per_file: usize::try_from(policy.target_bytes.saturating_mul(4)).ok(),
+                batch_size: Some(memory.batch_rows(memory::row_bytes(dataset.schema(), on_disk))),
+                io_buffer_size: Some(memory.io_buffer()),
+                num_threads: Some(1),
+                ..CompactionOptions::default()
+            },
+        };
+        let result = task.execute(dataset).await;
+        results.push(result.map_err(|e| table.failed("rewriting", e))?);
+        progress::advance(group.fragments.len());
+    }
+    failpoint::hit!(AFTER_REWRITE);
+    Ok(results)
+}
+
+/// The fragments of a version, by id.
+pub(crate) fn fragments_by_id(dataset: &Dataset) -> HashMap<u64, &Fragment> {
+    let fragments = dataset.manifest().fragments.iter();
+    fragments.map(|f| (f.id, f)).collect()
+}
+
+/// Whether a source fragment is there with the same data files. What is known of a file's size may differ: Lance
+/// looks it up when an old manifest does not tell it.
+pub(crate) fn same_files(source: &Fragment, now: &Fragment) -> bool {
+    let same = |(a, b): (&DataFile, &DataFile)| {
+        a.path == b.path
+            && a.base_id == b.base_id
+            && a.fields == b.fields
+            && a.column_indices == b.column_indices
+    };
+    now.overlays.is_empty()
+        && source.physical_rows == now.physical_rows
+        && source.files.len() == now.files.len()
+        && source.files.iter().zip(&now.files).all(same)
+}
+
+/// Whether every source fragment is there as it was read: the same files and the same deletions.
+pub(crate) fn sources_unchanged(dataset: &Dataset, results: &[RewriteResult]) -> bool {
+    let by_id = fragments_by_id(dataset);
+    let same = |source: &Fragment| {
+        by_id
+            .get(&source.id)
+            .is_some_and(|now| same_files(source, now) && now.deletion_file == source.deletion_file)
+    };
+    results.iter().flat_map(|r| &r.original_fragments).all(same)
+}
+
+/// The rewrite as a transaction, read at the version that was rewritten.
+///
+/// Indexes are not remapped here: Lance would do it with the table held. The rewritten fragments fall out of the
+/// coverage of indexes by row address, and searches scan them until the index duty covers them again.
+pub(crate) fn transaction(results: &[RewriteResult]) -> Transaction {
+    let groups = results.iter().map(|result| RewriteGroup {
+        old_fragments: result.original_fragments.clone(),
+        new_fragments: result.new_fragments.clone(),
+    });
+    let rewrite = Operation::Rewrite {
+        groups: groups.collect(),
+        rewritten_indices: Vec::new(),
+        frag_reuse_index: None,
+    };
+    let read = results.iter().map(|r| r.read_version).min().unwrap_or(0);
+    Transaction::new(read, rewrite, None)
+}
+
+/// How many fragments, and how many bytes in their data files.
+pub(crate) fn sizes(
+    results: &[RewriteResult],
+    of: fn(&RewriteResult) -> &[Fragment],
+) -> (usize, u64) {
+    let fragments = results.iter().flat_map(of);
+    let files = fragments.clone().flat_map(|f| &f.files);
+    let bytes = files.filter_map(|file| file.file_size_bytes.get());
+    (fragments.count(), bytes.map(std::num::NonZero::get).sum())
+}

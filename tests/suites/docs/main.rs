@@ -1,0 +1,15 @@
+//! What the documents promise: every command in them runs, every configuration is taken, every link leads somewhere.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`pages`] | the documents, taken apart: fenced blocks, code in the text, headings, links |
+//! | [`scene`] | a folder in which a document's commands run, with what it takes for given |
+//!
+//! How a block is tested is said by the words after its fence; `docs/testing.md` has the list.
+#![allow(missing_docs)]
+
+mod commands;
+mod configurations;
+mod links;
+mod pages;
+mod scene;
