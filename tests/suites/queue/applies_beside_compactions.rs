@@ -43,11 +43,13 @@ fn compact(graph: &Graph, table: &str) -> JoinHandle<Result<Compacted, Error>> {
     })
 }
 
-/// A graph to compact, through two handles: each has its own place in every queue.
-async fn filled() -> (Graph, Graph) {
+/// A graph to compact, through two handles: each has its own place in every queue. With it, the failpoints of this
+/// process are this test's.
+async fn filled() -> (FailScenario<'static>, Graph, Graph) {
+    let scenario = FailScenario::setup();
     let (place, graph) = Place::with_graph().await;
     fill(&graph).await;
-    (graph, place.open().await)
+    (scenario, graph, place.open().await)
 }
 
 async fn fragments(graph: &Graph) -> usize {
@@ -78,8 +80,7 @@ async fn a_compaction_of_an_untouched_table_neither_fails_nor_delays_a_schema_ap
         failpoint::BEFORE_COMMIT,
         failpoint::AFTER_COMMIT,
     ] {
-        let _scenario = FailScenario::setup();
-        let (graph, other) = filled().await;
+        let (_scenario, graph, other) = filled().await;
         let held = Held::first_at(point);
         let compaction = compact(&other, "node:Plane");
         held.came().await;
@@ -99,8 +100,7 @@ async fn a_compaction_of_an_untouched_table_neither_fails_nor_delays_a_schema_ap
 async fn a_compaction_of_a_touched_table_waits_behind_the_apply_and_then_runs_over_the_new_layout()
 {
     for (change, column) in [(NOTED, "note: Utf8"), (WIDER, "day: Int64")] {
-        let _scenario = FailScenario::setup();
-        let (graph, other) = filled().await;
+        let (_scenario, graph, other) = filled().await;
         // Its ticket waits in the queue; nothing is decided yet.
         let held = Held::first_at(failpoint::AFTER_SIDECAR_CREATE);
         let applying = apply(&graph, change);
@@ -132,8 +132,7 @@ async fn a_compaction_of_a_touched_table_waits_behind_the_apply_and_then_runs_ov
 async fn a_schema_apply_does_not_wait_for_the_rewrite_of_a_compaction_of_its_table() {
     for point in [failpoint::BEFORE_REWRITE, failpoint::AFTER_REWRITE] {
         for change in [NOTED, WIDER] {
-            let _scenario = FailScenario::setup();
-            let (graph, other) = filled().await;
+            let (_scenario, graph, other) = filled().await;
             let held = Held::first_at(point);
             let compaction = compact(&other, "edge:Flight");
             held.came().await;

@@ -1,6 +1,7 @@
 //! The queue, with operations held at failpoints: who waits for whom, and who never does; in one process and in two.
 //!
-//! Failpoints are the process's: this suite is a program of its own, and its tests run one after another.
+//! Failpoints are the process's: this suite is a program of its own, and its tests run one after another, those too
+//! that set none here. Each has a `FailScenario` from before its graph is made.
 #![allow(missing_docs)]
 
 mod anchors;

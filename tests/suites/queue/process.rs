@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, process::Stdio};
 
+use fail::FailScenario;
 use squire_engine::{Graph, Options};
 use squire_tests::{daemon::squire, flights::schema};
 use tempfile::TempDir;
@@ -12,15 +13,18 @@ use tokio::{
 
 use crate::fill;
 
-/// A graph on local disk, which processes share.
+/// A graph on local disk, which processes share. While it lives, no other test of this suite runs: what this process
+/// does to the graph would stand at the failpoints that they set.
 pub(crate) struct Site {
     dir: TempDir,
+    _alone: FailScenario<'static>,
 }
 
 impl Site {
     pub(crate) async fn new() -> (Self, Graph) {
+        let _alone = FailScenario::setup();
         let dir = tempfile::tempdir().unwrap();
-        let site = Self { dir };
+        let site = Self { dir, _alone };
         let created = Graph::create(&site.text("graph"), schema(), Options::default()).await;
         let graph = created.unwrap();
         fill(&graph).await;

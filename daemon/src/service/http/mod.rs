@@ -76,8 +76,7 @@ pub(super) async fn serve(
 
 async fn show_metrics(State(shared): State<Shared>) -> Response {
     let now = Utc::now();
-    shared.metrics.paused(&shared.pauses.active(now), now);
-    match shared.metrics.render() {
+    match shared.metrics.scrape(&shared.pauses.active(now), now) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     }

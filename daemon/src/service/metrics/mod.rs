@@ -23,12 +23,16 @@ mod store;
 mod table;
 mod target;
 
+use std::sync::{Mutex, PoisonError};
+
 use chrono::{DateTime, Utc};
 use prometheus::{Encoder, IntGaugeVec, Result, TextEncoder};
 use squire_config::Daemon;
 
 pub(super) use graph::Task;
 use register::Register;
+
+use super::pauses::Noted;
 
 /// The daemon's metrics.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(super) struct Metrics {
     graph: graph::Graphs,
     tables: table::Tables,
     store: store::Store,
+    /// Whoever shows the metrics holds this.
+    scraping: Mutex<()>,
 }
 
 impl Metrics {
@@ -58,6 +64,7 @@ impl Metrics {
             tables: table::Tables::new(&register, daemon.metrics_tables)?,
             store: store::Store::new()?,
             register,
+            scraping: Mutex::default(),
         })
     }
 
@@ -66,8 +73,16 @@ impl Metrics {
         &self.register.registry
     }
 
+    /// All metrics in Prometheus's text format, with what is paused now.
+    pub(super) fn scrape(&self, pauses: &[Noted], now: DateTime<Utc>) -> Result<Vec<u8>> {
+        // What is paused is written anew each time: another scrape would meet half of it.
+        let _scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.target.paused(pauses, now);
+        self.render()
+    }
+
     /// All metrics, in Prometheus's text format.
-    pub(super) fn render(&self) -> Result<Vec<u8>> {
+    fn render(&self) -> Result<Vec<u8>> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry().gather(), &mut text)?;
         Ok(text)

@@ -66,6 +66,23 @@ impl Targets {
             self.looks.with_label_values(&labels);
         }
     }
+
+    /// What is paused: whole targets, and of single tables no more than have series of their own.
+    pub(super) fn paused(&self, pauses: &[Noted], now: DateTime<Utc>) {
+        let gauge = &self.paused_until;
+        gauge.reset();
+        let (whole, single): (Vec<_>, Vec<_>) = pauses
+            .iter()
+            .filter(|pause| pause.until > now)
+            .partition(|pause| pause.table.is_none());
+        let single = single.into_iter().take(self.tables);
+        for pause in whole.into_iter().chain(single) {
+            let labels = [pause.target.as_str(), pause.table.as_deref().unwrap_or("")];
+            gauge
+                .with_label_values(&labels)
+                .set(pause.until.timestamp());
+        }
+    }
 }
 
 impl Metrics {
@@ -91,23 +108,6 @@ impl Metrics {
     pub(in crate::service) fn table_looked(&self, target: &str, kind: Kind, found: &str) {
         let labels = [target, kind.as_str(), found];
         self.target.looks.with_label_values(&labels).inc();
-    }
-
-    /// What is paused: whole targets, and of single tables no more than have series of their own.
-    pub(in crate::service) fn paused(&self, pauses: &[Noted], now: DateTime<Utc>) {
-        let gauge = &self.target.paused_until;
-        gauge.reset();
-        let (whole, single): (Vec<_>, Vec<_>) = pauses
-            .iter()
-            .filter(|pause| pause.until > now)
-            .partition(|pause| pause.table.is_none());
-        let single = single.into_iter().take(self.target.tables);
-        for pause in whole.into_iter().chain(single) {
-            let labels = [pause.target.as_str(), pause.table.as_deref().unwrap_or("")];
-            gauge
-                .with_label_values(&labels)
-                .set(pause.until.timestamp());
-        }
     }
 
     /// What is left of a target's budget, when it has one.
