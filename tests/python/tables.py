@@ -29,6 +29,8 @@ WORDS = 50
 FOUND = 10
 PARTITIONS = 3
 FIRST_MOVING = 1_000_000
+# What each table is written at least, however slow the machine is: enough for every kind of maintenance.
+TURNS = 120
 
 
 def rows(ids, stamp):
@@ -145,11 +147,11 @@ class Answers:
             raise AssertionError(f"{what}: found {found}, not {wanted}")
 
 
-def until(seconds, work):
+def until(seconds, work, at_least=0):
     wait_for_go()
     end = time.monotonic() + float(seconds)
     turn = 0
-    while time.monotonic() < end:
+    while turn < at_least or time.monotonic() < end:
         work(turn)
         turn += 1
 
@@ -170,7 +172,8 @@ def main():
             Writer(table, os.path.join(path, table.name), int(table.name.removeprefix("table_")))
             for table in tables
         ]
-        return until(seconds, lambda turn: writers[turn % len(writers)].work())
+        work = lambda turn: writers[turn % len(writers)].work()
+        return until(seconds, work, TURNS * len(writers))
     ledger, answers = Ledger(path, 0), Answers()
     return until(seconds, lambda turn: ledger.note(lambda: answers.all(tables[turn % len(tables)])))
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// How long a condition may take to come true.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 const BETWEEN: Duration = Duration::from_millis(20);
 
 /// Asks again and again until it is so.

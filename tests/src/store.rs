@@ -1,11 +1,8 @@
 //! Stores that watch: every request is recorded, and chosen ones can be held back.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use lance_io::object_store::WrappingObjectStore;
@@ -15,8 +12,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::wrapped::{self, Hooks};
 pub use crate::wrapped::{Request, Verb};
+use crate::{
+    patience::PATIENCE,
+    wrapped::{self, Hooks},
+};
 
 /// When a gate holds a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,9 @@ impl Gate {
     /// Waits until a request stands at the gate.
     ///
     /// # Panics
-    /// When none comes for a minute: then none will.
+    /// When none comes for as long as [`PATIENCE`]: then none will.
     pub async fn reached(&self) {
-        let reached = timeout(Duration::from_secs(60), self.reached.notified()).await;
+        let reached = timeout(PATIENCE, self.reached.notified()).await;
         assert!(reached.is_ok(), "no {:?} of {} came", self.verb, self.part);
     }
 

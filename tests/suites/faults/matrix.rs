@@ -27,7 +27,7 @@ use crate::{
 /// Cases at once. Those of stalled processes mostly wait.
 const AT_ONCE: usize = 8;
 /// A case that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How a kind runs when nothing goes wrong.
 struct Clean {

@@ -25,8 +25,8 @@ const TABLES: usize = 10;
 const WRITERS: usize = 2;
 /// Rows that nobody changes, as `tests/python/tables.py` has them.
 const STABLE: i64 = 1_000;
-/// How long the programs work, unless `MINUTES` says otherwise.
-const SECONDS: u64 = 40;
+/// How long the programs work at least, unless `MINUTES` says otherwise.
+const SECONDS: u64 = 30;
 /// How long the daemons may take, once nobody writes, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(120);
 

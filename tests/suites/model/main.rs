@@ -24,8 +24,8 @@ use std::{ops::Not, time::Duration};
 use configurations::Configuration;
 use explore::explore;
 
-/// So long may one world take; a small one takes seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// So long may one world take on a machine with much else to do; a small one takes seconds.
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// `ONLY=word` picks the worlds, or rules, whose names contain it.
 fn is_wanted(name: &str) -> bool {

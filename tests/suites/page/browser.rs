@@ -1,6 +1,13 @@
 //! A headless Chromium, driven by chromedriver.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use fantoccini::{
     Client, ClientBuilder, Locator,
@@ -21,8 +28,53 @@ use crate::scene::PATIENCE;
 /// A browser with one page, until it is dropped.
 pub(crate) struct Browser {
     pub(crate) page: Client,
-    _driver: Child,
+    _driver: Driver,
     _profile: TempDir,
+}
+
+/// The chromedriver, until it is dropped. Its browsers go with it.
+struct Driver {
+    process: Child,
+    port: u16,
+}
+
+impl Driver {
+    async fn start() -> Self {
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromedriver is installed: `make setup-tests`");
+        let out = process.stdout.take().expect("it is piped");
+        let port = timeout(PATIENCE, port(BufReader::new(out)));
+        let port = port.await.expect("chromedriver says where it listens");
+        Self { process, port }
+    }
+
+    /// Asks it to end.
+    fn shut_down(&self) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream
+            .write_all(b"GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+        stream.read(&mut [0; 64]).map(drop)
+    }
+}
+
+impl Drop for Driver {
+    /// One that is only killed leaves its browsers behind, and they stay for ever.
+    fn drop(&mut self) {
+        if self.shut_down().is_err() {
+            return;
+        }
+        let asked = Instant::now();
+        while matches!(self.process.try_wait(), Ok(None)) && asked.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 /// A command of Chromium's own protocol.
@@ -71,17 +123,7 @@ impl Browser {
     /// A browser with a window of this size.
     pub(crate) async fn open(width: u32, height: u32) -> Self {
         let profile = tempfile::tempdir().expect("there is a temporary folder");
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("chromedriver is installed: `make setup-tests`");
-        let out = driver.stdout.take().expect("it is piped");
-        let port = timeout(PATIENCE, port(BufReader::new(out)));
-        let port = port.await.expect("chromedriver says where it listens");
+        let driver = Driver::start().await;
         let options = json!({
             "args": [
                 "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -94,7 +136,7 @@ impl Browser {
         let wanted: Capabilities = wanted.as_object().expect("it is an object").clone();
         let page = ClientBuilder::new(HttpConnector::new())
             .capabilities(wanted)
-            .connect(&format!("http://127.0.0.1:{port}"))
+            .connect(&format!("http://127.0.0.1:{}", driver.port))
             .await
             .expect("chromium starts");
         let browser = Self {

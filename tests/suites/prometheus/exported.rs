@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use squire_tests::patience::until;
+use squire_tests::patience::{PATIENCE, until};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -35,7 +35,7 @@ async fn everything(scene: &Scene) -> String {
         (body, &described - &shown)
     };
     let mut last = (String::new(), BTreeSet::new());
-    let waited = timeout(Duration::from_secs(60), async {
+    let waited = timeout(PATIENCE, async {
         loop {
             last = missing().await;
             if last.1.is_empty() {

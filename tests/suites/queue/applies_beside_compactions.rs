@@ -1,8 +1,6 @@
 //! Schema applies and compactions that meet: the apply never waits for a rewrite, and never fails because of one; the
 //! compaction waits, and goes on over the new layout. In one process, and in two.
 
-use std::time::Duration;
-
 use fail::FailScenario;
 use squire_engine::{
     Compacted, Error, Graph, Receipt, SchemaRequest, failpoint,
@@ -12,6 +10,7 @@ use squire_engine::{
 };
 use squire_tests::{
     flights::{SCHEMA, key},
+    patience::PATIENCE,
     place::{Place, rows},
 };
 use tokio::{task::JoinHandle, time::timeout};
@@ -21,8 +20,6 @@ use crate::{fill, held::Held, process::Site};
 
 const NOTED: (&str, &str) = ("day = \"int32\"\n", "day = \"int32\"\nnote = \"string\"\n");
 const WIDER: (&str, &str) = ("day = \"int32\"\n", "day = \"int64\"\n");
-/// A wait that takes longer never ends: the other one is held for as long as the test wants.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn wanted((from, to): (&str, &str)) -> String {
     assert!(SCHEMA.contains(from));
