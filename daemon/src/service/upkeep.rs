@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Durat
 use futures::FutureExt;
 use squire_config::{Daemon, Drift, Target};
 use squire_engine::{Drifted, Graph, ManifestRetention, TableKey};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::{Metrics, Task};
@@ -20,6 +23,8 @@ const SIDECARS_EVERY: Duration = Duration::from_secs(15);
 pub(super) struct Upkeep {
     pub(super) graph: Graph,
     pub(super) target: Target,
+    /// The target as the settings have it now: a reload may have changed its policies.
+    pub(super) told: watch::Receiver<Target>,
     pub(super) daemon: Daemon,
     pub(super) metrics: Arc<Metrics>,
     pub(super) stop: CancellationToken,
@@ -46,7 +51,7 @@ impl Upkeep {
         let (name, daemon) = (&self.target.name, &self.daemon);
         // Neither waits for the other to succeed.
         let retention = ManifestRetention {
-            keep_manifests: self.target.policies.cleanup.keep_manifests,
+            keep_manifests: self.told.borrow().policies.cleanup.keep_manifests,
             ..ManifestRetention::default()
         };
         let collected = self.graph.collect(&retention).await;

@@ -135,9 +135,12 @@ impl Keeper {
         let metrics = self.shared.metrics.clone();
         metrics.begins(&self.target.name, &self.target.uri);
         while let Some(opened) = self.open(&until.leave).await {
-            let upkeep = self.upkeep(&opened, &until.leave);
+            // The dead are healed for as long as a job is at work: the next keeper begins only after the last of them.
+            let over = until.stop.child_token();
+            let upkeep = self.upkeep(&opened, &over);
             self.keep(&opened, until).await;
             self.see_jobs_end().await;
+            over.cancel();
             // A round of healing that has begun is finished, or its heartbeat would come after the leave.
             upkeep.join_all().await;
             opened.close().await;
@@ -190,6 +193,7 @@ impl Keeper {
             let upkeeper = Upkeep {
                 graph: graph.clone(),
                 target: self.target.clone(),
+                told: self.told.clone(),
                 daemon: self.shared.daemon.clone(),
                 metrics: self.shared.metrics.clone(),
                 stop: stop.clone(),
