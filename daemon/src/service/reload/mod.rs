@@ -77,7 +77,13 @@ impl Running {
     /// Reads and checks the whole configuration, and takes what can still fail: other schedules, and the certificate.
     async fn read(&mut self) -> Result<Plan, Failure> {
         let layers = self.layers.clone();
-        let read = tokio::task::spawn_blocking(move || super::load(&layers)).await;
+        let read = tokio::task::spawn_blocking(move || {
+            let new = super::load(&layers)?;
+            // What waits for a restart must be such that the restart succeeds.
+            Door::open(&new.daemon)?;
+            Ok::<_, Failure>(new)
+        })
+        .await;
         let new = read.map_err(|e| Failure::Machine(format!("it could not be read: {e}")))??;
         let plan = plan::plan(&self.settings, &new, self.places.most());
         let fresh = if plan.schedules {
