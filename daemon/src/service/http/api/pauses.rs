@@ -130,15 +130,16 @@ pub(super) async fn resume(
     State(api): State<Api>,
     Said(asked): Said<ResumeRequest>,
 ) -> Answer<Paused> {
-    api.known(&asked.target)?;
     let now = Utc::now();
-    // A table that is gone may be paused still, by its whole key.
-    let paused = |table: &String| {
-        let mut pauses = api.pauses.active(now).into_iter();
-        pauses.any(|pause| pause.target == asked.target && pause.table.as_ref() == Some(table))
-    };
+    // A target that is gone may be paused still, and a table by its whole key.
+    let mut paused = api.pauses.active(now);
+    paused.retain(|pause| pause.target == asked.target);
+    if paused.is_empty() {
+        api.known(&asked.target)?;
+    }
+    let paused: Vec<_> = paused.into_iter().filter_map(|pause| pause.table).collect();
     let table = match &asked.table {
-        Some(table) if !paused(table) => Some(api.resolve(&asked.target, table)?),
+        Some(table) if !paused.contains(table) => Some(api.resolve(&asked.target, table)?),
         table => table.clone(),
     };
     let (book, target) = (api.pauses.clone(), asked.target.clone());

@@ -12,6 +12,8 @@ function drawTargets() {
   select.hidden = targets.length < 2;
   if (select.names === names) return;
   select.names = names;
+  // The one that was looked at may be kept no more.
+  if (!targets.some((target) => target.name === view.target)) view.target = "";
   select.replaceChildren(make("option", "", "all targets"), ...targets.map((target) => make("option", "", target.name)));
   [...select.options].forEach((option, n) => { option.value = n ? targets[n - 1].name : ""; });
   select.value = view.target;
