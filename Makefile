@@ -22,9 +22,9 @@ setup: ## Installs what the build needs from Debian; checks for Rust.
 build: setup ## Builds everything. The first time takes a quarter of an hour on two cores.
 	@.ci/quietly building $(BUILD)
 
-deb: setup ## Builds with optimisation, and makes the Debian package: its path is printed.
+deb: setup ## Builds with optimisation, and makes the Debian package: its path is printed. An hour or more on two cores.
 	@.ci/quietly 'building for speed' $(BUILD) --release --bin squire
-	@.ci/deb release "$(CARGO_TARGET_DIR)/debian"
+	@.ci/deb release "$(CARGO_TARGET_DIR)/package"
 
 demo: setup ## Shows Squire at work, in a folder of its own. KEEP=1 leaves it running to look at.
 	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-demo --bin squire-crew
