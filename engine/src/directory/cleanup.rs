@@ -15,13 +15,11 @@ use crate::{
         cleanup::{self, CleanupPolicy, Skip, Verdict},
     },
     names::TableKey,
-    progress::{self, Phase},
     table::{
         Table,
         stats::VersionInfo,
         versions::{
-            self, Cleaned, CleanupPreview, CleanupReceipt, Kept, Limit, References, Removed, delta,
-            kept_by_policy,
+            self, Cleaned, CleanupPreview, Kept, Limit, References, Removed, delta, kept_by_policy,
         },
     },
 };
@@ -115,16 +113,7 @@ async fn clean(
         return Ok(Cleaned::Skipped(Skip::Protected));
     }
     let limit = look.limit(below, policy, now);
-    progress::begin(Phase::Removing, 0);
-    let removed = versions::remove(table, &look.dataset, limit).await?;
-    tracing::info!(table = %table.key, below, reason = %reason, versions = removed.versions, files = removed.files, bytes = removed.bytes, uri = %table.storage.uri, "old versions removed");
-    Ok(Cleaned::Done(CleanupReceipt {
-        reason,
-        versions: removed.versions,
-        files: removed.files,
-        bytes: removed.bytes,
-        below,
-    }))
+    versions::clean(table, &look.dataset, limit, reason).await
 }
 
 /// A table's versions, and what keeps them.

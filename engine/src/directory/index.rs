@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     attempt::{Aimed, Ending},
-    landing::Attempts,
+    landing::{Attempts, put_away},
     look,
     written::Written,
 };
@@ -107,11 +107,7 @@ async fn land(
 ) -> Result<OrLost<Duration>> {
     let started = Instant::now();
     let landed = attempts(&table, &segments, &mut files, operation).await;
-    let kept = files.kept;
-    files.delete().await;
-    if !kept {
-        look::tidy_if_gone(&table).await;
-    }
+    put_away(&table, files).await;
     Ok(landed?.map(|()| started.elapsed()))
 }
 

@@ -57,6 +57,15 @@ impl Attempts {
     }
 }
 
+/// Deletes what was written, unless a version holds it, or may; and the folders that it left where the table is gone.
+pub(super) async fn put_away(table: &Table, files: Files) {
+    let kept = files.kept;
+    files.delete().await;
+    if !kept {
+        look::tidy_if_gone(table).await;
+    }
+}
+
 /// A rewrite that stands in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Landed {
@@ -82,11 +91,7 @@ pub(super) async fn land(
 ) -> Result<OrLost<Landed>> {
     let started = Instant::now();
     let landed = attempts(&table, &read, &written, &mut files, operation).await;
-    let kept = files.kept;
-    files.delete().await;
-    if !kept {
-        look::tidy_if_gone(&table).await;
-    }
+    put_away(&table, files).await;
     Ok(landed?.map(|(version, carried)| Landed {
         version,
         carried,

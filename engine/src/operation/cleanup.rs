@@ -21,14 +21,10 @@ use crate::{
     },
     manifest::{Call, Manifest, Refusal, TicketState, transition},
     names::{OperationId, TableKey},
-    progress::{self, Phase},
     table::{
         Table,
         stats::VersionInfo,
-        versions::{
-            self, Cleaned, CleanupPreview, CleanupReceipt, Kept, References, Removed,
-            kept_by_policy,
-        },
+        versions::{self, Cleaned, CleanupPreview, Kept, References, Removed, kept_by_policy},
     },
 };
 
@@ -67,16 +63,7 @@ async fn clean(core: &Core, key: &TableKey, policy: &CleanupPolicy, ask: &Ask) -
     if !begin(core, &look.table, below).await? {
         return Ok(Cleaned::Skipped(Skip::Protected));
     }
-    progress::begin(Phase::Removing, 0);
-    let removed = versions::remove(&look.table, &dataset, below.into()).await?;
-    tracing::info!(table = %key, below, reason = %reason, versions = removed.versions, files = removed.files, bytes = removed.bytes, uri = %core.storage.uri, "old versions removed");
-    Ok(Cleaned::Done(CleanupReceipt {
-        reason,
-        versions: removed.versions,
-        files: removed.files,
-        bytes: removed.bytes,
-        below,
-    }))
+    versions::clean(&look.table, &dataset, below.into(), reason).await
 }
 
 /// What [`cleanup`] would do now. See [`crate::Graph::explain_cleanup`].

@@ -17,6 +17,7 @@ use crate::{
     maintenance::cleanup::{CleanupPolicy, Protected, Reason, Skip, Verdict},
     manifest::OperationKind,
     names::{OperationId, TableKey},
+    progress::{self, Phase},
 };
 
 /// Deletions that are on their way at once.
@@ -399,6 +400,33 @@ pub(crate) async fn remove(table: &Table, dataset: &Dataset, limit: Limit) -> Re
         tracing::warn!(table = %table.key, below = limit.below, files = stats.failed_deletes, uri = %table.storage.uri, "some files could not be deleted; the next cleanup tries again");
     }
     Ok(Removed::from(&stats))
+}
+
+/// Removes the versions within a limit as [`remove`] does, for a cleanup that is due because of this, and tells so.
+///
+/// # Errors
+/// As [`remove`].
+pub(crate) async fn clean(
+    table: &Table,
+    dataset: &Dataset,
+    limit: Limit,
+    reason: Reason,
+) -> Result<Cleaned> {
+    progress::begin(Phase::Removing, 0);
+    let below = limit.below;
+    let Removed {
+        versions,
+        files,
+        bytes,
+    } = remove(table, dataset, limit).await?;
+    tracing::info!(table = %table.key, below, reason = %reason, versions, files, bytes, uri = %table.storage.uri, "old versions removed");
+    Ok(Cleaned::Done(CleanupReceipt {
+        reason,
+        versions,
+        files,
+        bytes,
+        below,
+    }))
 }
 
 /// What [`remove`] would remove. Deletes nothing.

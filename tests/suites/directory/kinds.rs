@@ -10,7 +10,7 @@ use arrow::{
 };
 use lance::{
     Dataset,
-    dataset::{InsertBuilder, WriteMode, WriteParams, builder::DatasetBuilder},
+    dataset::builder::DatasetBuilder,
     index::{DatasetIndexExt, vector::VectorIndexParams},
 };
 use lance_index::{
@@ -29,7 +29,7 @@ use squire_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::site::{Site, compact, key};
+use crate::site::{Site, compact, in_fifties, key};
 
 const ROWS: i64 = 400;
 const WIDTH: usize = 16;
@@ -59,21 +59,6 @@ fn batch() -> RecordBatch {
         Arc::new(vectors),
     ];
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
-}
-
-/// Eight fragments.
-async fn table(uri: &str, stable: bool) -> Dataset {
-    let params = WriteParams {
-        mode: WriteMode::Create,
-        enable_stable_row_ids: stable,
-        max_rows_per_file: 50,
-        ..WriteParams::default()
-    };
-    let created = InsertBuilder::new(uri)
-        .with_params(&params)
-        .execute(vec![batch()])
-        .await;
-    created.unwrap()
 }
 
 /// What is asked, and which rows that is about.
@@ -112,7 +97,7 @@ async fn kept(
     params: &dyn IndexParams,
 ) -> String {
     let uri = format!("{}/t.lance", site.0.lance_uri());
-    let mut dataset = table(&uri, stable).await;
+    let mut dataset = in_fifties(&uri, stable, batch()).await;
     dataset
         .create_index(&[column], index, None, params, true)
         .await

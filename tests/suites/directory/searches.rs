@@ -14,7 +14,7 @@ use lance::{
     Dataset,
     dataset::{
         InsertBuilder, MergeInsertBuilder, NewColumnTransform, WhenMatched, WhenNotMatched,
-        WriteMode, WriteParams, builder::DatasetBuilder,
+        builder::DatasetBuilder,
     },
     index::{DatasetIndexExt, vector::VectorIndexParams},
 };
@@ -30,7 +30,7 @@ use squire_engine::{
 use squire_tests::store::Verb;
 use tokio_util::sync::CancellationToken;
 
-use crate::site::{Site, compact, key, start};
+use crate::site::{Site, compact, in_fifties, key, start};
 
 const WIDTH: usize = 8;
 const ROWS: i64 = 300;
@@ -73,17 +73,7 @@ fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
 }
 
 async fn table(uri: &str, stable: bool) -> Dataset {
-    let params = WriteParams {
-        mode: WriteMode::Create,
-        enable_stable_row_ids: stable,
-        max_rows_per_file: 50,
-        ..WriteParams::default()
-    };
-    let created = InsertBuilder::new(uri)
-        .with_params(&params)
-        .execute(vec![batch(0..ROWS)])
-        .await;
-    let mut dataset = created.unwrap();
+    let mut dataset = in_fifties(uri, stable, batch(0..ROWS)).await;
     let flat = VectorIndexParams::ivf_flat(2, MetricType::L2);
     dataset
         .create_index(&["vector"], IndexType::Vector, None, &flat, true)

@@ -155,6 +155,21 @@ pub(crate) fn batch(rows: impl IntoIterator<Item = (i64, i64)>) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
+/// A table with these rows, in fragments of fifty.
+pub(crate) async fn in_fifties(uri: &str, stable_row_ids: bool, rows: RecordBatch) -> Dataset {
+    let params = WriteParams {
+        mode: WriteMode::Create,
+        enable_stable_row_ids: stable_row_ids,
+        max_rows_per_file: 50,
+        ..WriteParams::default()
+    };
+    let created = InsertBuilder::new(uri)
+        .with_params(&params)
+        .execute(vec![rows])
+        .await;
+    created.unwrap()
+}
+
 impl Writer {
     pub(crate) async fn create(uri: &str, kind: Kind, fragments: i64, rows: i64) -> Self {
         let params = WriteParams {

@@ -241,8 +241,9 @@ impl Keeper {
             Ok(stats) => {
                 let news = kept.take_in(stats, now);
                 shared.board.table(name, &text, &kept.stats, &kept.policy);
-                // A reload may have changed the policy, where nothing of the table has changed.
-                shared.metrics.table(name, &text, &kept.stats, &kept.policy);
+                if news != News::Nothing {
+                    shared.metrics.table(name, &text, &kept.stats, &kept.policy);
+                }
                 brought = news;
                 if news == News::Nothing {
                     "unchanged"

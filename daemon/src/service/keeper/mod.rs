@@ -287,8 +287,14 @@ impl Keeper {
     fn take_orders(&mut self) {
         self.target = self.told.borrow_and_update().clone();
         self.spent.pace = policy::of_target(&self.target.policies);
+        let (name, metrics) = (&self.target.name, &self.shared.metrics);
         for (table, kept) in &mut self.tables {
-            kept.take_orders(&self.target.policies_of(&table.to_string()));
+            let text = table.to_string();
+            kept.take_orders(&self.target.policies_of(&text));
+            // A table that rests brings no news, and what is small, or due, is another now. None has a version 0.
+            if kept.stats.version > 0 {
+                metrics.table(name, &text, &kept.stats, &kept.policy);
+            }
         }
     }
 
