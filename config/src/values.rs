@@ -205,6 +205,32 @@ fn remote(text: &str, scheme: &str) -> Result<(), Refusal> {
     }
 }
 
+/// The oldest client of a table, as package and version; `None` for `auto`.
+pub(crate) fn client(text: &str) -> Result<Option<String>, Refusal> {
+    const FORM: &str = "write the package and its version, such as \"lancedb 0.30.2\" or \"lance 4.0\", or \"auto\"";
+    if text == "auto" {
+        return Ok(None);
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [package, version] = words.as_slice() else {
+        return Err(Refusal::new(
+            format!("{text:?} is not a package and a version"),
+            FORM,
+        ));
+    };
+    if !["lancedb", "lance", "pylance"].contains(package) {
+        return Err(Refusal::new(
+            format!("{package:?} is no package with Lance in it"),
+            FORM,
+        ));
+    }
+    let mut numbers = version.split('.').take(2);
+    if !numbers.all(|number| number.parse::<u32>().is_ok()) {
+        return Err(Refusal::new(format!("{version:?} is not a version"), FORM));
+    }
+    Ok(Some(words.join(" ")))
+}
+
 /// A cron schedule, `None` for `off`. Only its form is checked here: the number of fields, their
 /// characters and the size of their numbers; the scheduler has the last word.
 pub(crate) fn cron(text: &str) -> Result<Option<String>, Refusal> {
@@ -268,6 +294,12 @@ mod tests {
             assert_eq!(cron(text), Ok(Some(text.to_owned())));
         }
         assert_eq!(cron("off"), Ok(None));
+        assert_eq!(client("auto"), Ok(None));
+        assert_eq!(
+            client("lancedb 0.30.2"),
+            Ok(Some("lancedb 0.30.2".to_owned()))
+        );
+        assert_eq!(client(" lance  4"), Ok(Some("lance 4".to_owned())));
     }
 
     #[test]

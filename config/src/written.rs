@@ -28,6 +28,12 @@ pub(crate) fn cron<S: Serializer>(value: &Option<String>, to: S) -> Result<S::Ok
     value.clone().unwrap_or_else(off).serialize(to)
 }
 
+/// A client, or `auto`.
+pub(crate) fn client<S: Serializer>(value: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    let client = value.as_deref().unwrap_or("auto");
+    client.serialize(to)
+}
+
 /// A file or a folder, or `off`.
 pub(crate) fn path<S: Serializer>(value: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
     let path = value

@@ -4,6 +4,7 @@ use squire_config::{Policies, Windows as ConfigWindows};
 use squire_engine::maintenance::{
     Duty, Policy,
     cleanup::CleanupPolicy,
+    clients::{Client, LanceVersion},
     compaction::CompactionPolicy,
     indexing::IndexPolicy,
     pace::Pace,
@@ -13,6 +14,7 @@ use squire_engine::maintenance::{
 /// The planner's policy of one table.
 pub(crate) fn of_table(policies: &Policies) -> Policy {
     let (compaction, index, cleanup) = (&policies.compaction, &policies.index, &policies.cleanup);
+    let oldest_client = oldest_client(policies);
     Policy {
         compaction: CompactionPolicy {
             enabled: compaction.enabled,
@@ -23,6 +25,7 @@ pub(crate) fn of_table(policies: &Policies) -> Policy {
             max_deleted_fraction: compaction.max_deleted_fraction,
             max_source_bytes: compaction.max_source_bytes,
             emergency_small_fragments: compaction.emergency_small_fragments,
+            oldest_client,
         },
         index: IndexPolicy {
             enabled: index.enabled,
@@ -32,6 +35,7 @@ pub(crate) fn of_table(policies: &Policies) -> Policy {
             max_unindexed_fraction: index.max_unindexed_fraction,
             min_unindexed_rows: index.min_unindexed_rows,
             max_segments: index.max_segments,
+            oldest_client,
         },
         cleanup: CleanupPolicy {
             enabled: cleanup.enabled,
@@ -47,6 +51,12 @@ pub(crate) fn of_table(policies: &Policies) -> Policy {
         },
         windows: windows(&policies.windows),
     }
+}
+
+/// The oldest client that the config names. It has been checked there.
+fn oldest_client(policies: &Policies) -> Option<LanceVersion> {
+    let named = policies.index.oldest_client.as_deref()?;
+    named.parse::<Client>().ok().map(|client| client.0)
 }
 
 /// The pace of a target as a whole.

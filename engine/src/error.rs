@@ -154,6 +154,20 @@ pub enum Error {
         /// The directory.
         uri: String,
     },
+    /// An index cannot be written anew for rows at other places.
+    #[error(
+        "{index} of {table} in {uri} cannot follow its rows to rewritten fragments: {reason}; nothing was changed, and the fragments that it covers are left alone: drop the index, or make it anew"
+    )]
+    Unmapped {
+        /// The table.
+        table: TableKey,
+        /// The index.
+        index: String,
+        /// What is in the way.
+        reason: String,
+        /// The directory, or the graph.
+        uri: String,
+    },
     /// The request contradicts itself or the schema.
     #[error("{table}: {reason}")]
     BadRequest {
@@ -343,6 +357,7 @@ impl Error {
             | Self::Drift { .. }
             | Self::NewerFormat { .. }
             | Self::Damaged { .. }
+            | Self::Unmapped { .. }
             | Self::UnfitStore { .. } => Advice::Repair,
             Self::UnknownTable { .. }
             | Self::TableGone { .. }

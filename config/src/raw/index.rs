@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{DAY, KIB, MOMENT, TIB, cron};
+use super::{DAY, KIB, MOMENT, TIB, client, cron};
 use crate::settings::Index;
 use crate::units::{self, Bounds};
 
@@ -23,6 +23,8 @@ pub(crate) struct RawIndex {
     min_unindexed_rows: Option<usize>,
     #[serde(deserialize_with = "max_segments")]
     max_segments: Option<usize>,
+    #[serde(deserialize_with = "client")]
+    oldest_client: Option<Option<String>>,
     #[serde(deserialize_with = "interval_floor")]
     interval_floor: Option<Duration>,
     #[serde(deserialize_with = "cron")]
@@ -41,6 +43,10 @@ impl RawIndex {
                 .or(fallback.max_unindexed_fraction),
             min_unindexed_rows: self.min_unindexed_rows.or(fallback.min_unindexed_rows),
             max_segments: self.max_segments.or(fallback.max_segments),
+            oldest_client: self
+                .oldest_client
+                .clone()
+                .or_else(|| fallback.oldest_client.clone()),
             interval_floor: self.interval_floor.or(fallback.interval_floor),
             cron: self.cron.clone().or_else(|| fallback.cron.clone()),
         }
@@ -68,6 +74,7 @@ impl RawIndex {
                     rows as u64
                 }),
             max_segments: self.max_segments.unwrap_or(default.max_segments),
+            oldest_client: self.oldest_client.clone().unwrap_or(default.oldest_client),
             interval_floor: self.interval_floor.unwrap_or(default.interval_floor),
             cron: self.cron.clone().unwrap_or(default.cron),
         }

@@ -168,6 +168,11 @@ fn pattern<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> 
 }
 
 /// `cron` of each duty.
+fn client<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Option<String>>, D::Error> {
+    let form = "a client such as \"lancedb 0.30.2\", or \"auto\"";
+    units::text(d, form, values::client)
+}
+
 fn cron<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Option<String>>, D::Error> {
     let form = "a schedule such as \"0 */5 * * * *\", or \"off\"";
     units::text(d, form, values::cron)

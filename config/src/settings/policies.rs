@@ -101,6 +101,10 @@ pub struct Index {
     pub min_unindexed_rows: u64,
     /// With more segments than this, an index is merged into one; at least 1.
     pub max_segments: usize,
+    /// The oldest client of the table, as package and version: nothing is written that it does not read. When it is not
+    /// named, it is found from who writes the table.
+    #[serde(serialize_with = "written::client")]
+    pub oldest_client: Option<String>,
     /// Shortest time between two runs of index work on one table.
     #[serde(serialize_with = "written::duration")]
     pub interval_floor: Duration,
@@ -118,6 +122,7 @@ impl Default for Index {
             max_unindexed_fraction: 0.1,
             min_unindexed_rows: 1_000,
             max_segments: 8,
+            oldest_client: None,
             interval_floor: Duration::from_secs(30),
             cron: None,
         }

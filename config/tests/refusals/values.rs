@@ -218,6 +218,21 @@ fn durations_and_sizes_that_make_no_sense_are_refused_with_the_reason() {
         ("daemon", "metrics_tables = 0", "which table is in need"),
         ("daemon", "state_dir = 'state'", "not an absolute path"),
         ("defaults.index", "max_segments = 0", "one segment at least"),
+        (
+            "defaults.index",
+            "oldest_client = '0.30.2'",
+            "not a package and a version",
+        ),
+        (
+            "defaults.index",
+            "oldest_client = 'duckdb 1.0'",
+            "no package with Lance in it",
+        ),
+        (
+            "defaults.index",
+            "oldest_client = 'lancedb new'",
+            "not a version",
+        ),
         ("defaults.index", "max_unindexed_rows = -1", "negative"),
         (
             "defaults.cleanup",

@@ -83,9 +83,16 @@ async fn act(opened: &Opened, request: &Request<'_>) -> Done {
             } else {
                 before.clone()
             };
-            let told: Vec<_> = parts.iter().map(did).collect();
+            let mut told: Vec<_> = parts.iter().map(did).collect();
+            let behind = if duty == Duty::Index {
+                left_behind(&opened.stats(&key).await?, &policy, &parts)
+            } else {
+                Vec::new()
+            };
+            told.extend(behind.iter().map(|index| format!("left: {index}")));
             let row = [vec![key.to_string(), told.join("; ")], before.then(&after)].concat();
             let unfinished = parts.last().and_then(|last| unfinished(&key, last));
+            let unfinished = unfinished.or_else(|| stays_behind(&key, &behind));
             Ok::<_, Error>((row, unfinished))
         };
         match done.await {
@@ -132,6 +139,29 @@ fn unfinished(key: &TableKey, last: &Outcome) -> Option<Failure> {
         ))),
         _ => None,
     }
+}
+
+/// The indexes that have rows outside still, and why.
+fn left_behind(stats: &TableStats, policy: &Policy, parts: &[Outcome]) -> Vec<String> {
+    let by_format = indexing::left_behind(stats, &policy.index);
+    let by_format = by_format.map(|(index, skip)| format!("{} ({skip})", index.name));
+    let failed = parts.iter().filter_map(|part| match part {
+        Outcome::Indexed(Indexed::Done(receipt)) => Some(&receipt.left),
+        _ => None,
+    });
+    let failed = failed
+        .flatten()
+        .map(|left| format!("{} ({})", left.index, left.reason));
+    failed.chain(by_format).collect()
+}
+
+fn stays_behind(key: &TableKey, behind: &[String]) -> Option<Failure> {
+    (!behind.is_empty()).then(|| {
+        Failure::Machine(format!(
+            "{key}: an index stays as it is, and rows outside it are searched one by one: {}; see docs/indexes.md for what to do",
+            behind.join(", ")
+        ))
+    })
 }
 
 fn gone(key: &TableKey) -> Vec<String> {

@@ -1,7 +1,8 @@
 //! Compaction of a table in a directory: group after group, each committed at once.
 //!
-//! A job that is stopped, killed or lost half-way has done what it committed. Between groups it pauses for as long as the
-//! last one took: writers of the table get at least every other moment.
+//! Groups under indexes that hold addresses of rows are committed together: each of those indexes is written anew once for
+//! all of them. A job that is stopped, killed or lost half-way has done what it committed. Between commits it pauses for as
+//! long as the last one took: writers of the table get at least every other moment.
 
 use std::{
     collections::HashSet,
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     landing::{self, Landed},
-    look,
+    look::{self, Looks},
 };
 use crate::{
     error::{Error, Result},
@@ -28,6 +29,7 @@ use crate::{
         carry::Sources,
         files::Files,
         loss::Loss,
+        remap::Moved,
         rewrite::{CompactReceipt, Compacted, rewrite},
         stats::TableStats,
     },
@@ -39,13 +41,13 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// Compacts one table once. See [`crate::Directory::compact`].
 pub(super) async fn compact(
     table: &Table,
+    looks: &Looks,
     policy: &CompactionPolicy,
     ask: &Ask,
     stop: &CancellationToken,
 ) -> Result<Compacted> {
     let dataset = look::open(table, table.storage.params()).await?;
-    let stats = TableStats::read(&dataset).await;
-    let stats = stats.map_err(|e| look::failed(table, "reading the indexes of", e))?;
+    let stats = looks.read(table, &dataset).await?;
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
         Verdict::Compact(groups, reason) => (groups, reason),
         Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
@@ -54,25 +56,26 @@ pub(super) async fn compact(
     progress::begin(Phase::Rewriting, fragments);
     let mut done: Option<CompactReceipt> = None;
     let mut lost = Vec::new();
-    for (n, group) in groups.iter().enumerate() {
+    let batches = batches(&stats, &groups);
+    for (n, batch) in batches.iter().enumerate() {
         let began = Instant::now();
-        match compact_group(table, group, policy, reason, stop).await {
+        match compact_batch(table, batch, policy, reason, stop).await {
             Ok(Ended::Done(receipt)) => {
                 done = Some(match done {
-                    Some(before) => before.then(receipt),
-                    None => receipt,
+                    Some(before) => before.then(*receipt),
+                    None => *receipt,
                 });
             }
             Ok(Ended::Lost(loss)) => lost.push(loss),
             Ok(Ended::Gone) => {}
             // What was committed is worth telling; what failed will fail again, or not.
             Err(e) if done.is_some() && !e.leaves_open() => {
-                tracing::info!(table = %table.key, uri = %table.storage.uri, error = %e, groups = n, "a compaction ends early");
+                tracing::info!(table = %table.key, uri = %table.storage.uri, error = %e, commits = n, "a compaction ends early");
                 break;
             }
             Err(e) => return Err(e),
         }
-        if n + 1 < groups.len() {
+        if n + 1 < batches.len() {
             let pause = began.elapsed().min(MAX_PAUSE);
             tokio::select! {
                 biased;
@@ -93,19 +96,32 @@ pub(super) async fn compact(
     })
 }
 
-/// What came of one group.
+/// Groups that are committed together: each by itself, but those under indexes that have to be written anew for them.
+fn batches(stats: &TableStats, groups: &[Group]) -> Vec<Vec<Group>> {
+    let (covered, free): (Vec<_>, Vec<_>) = groups
+        .iter()
+        .cloned()
+        .partition(|group| stats.segments_over(group.coverage).next().is_some());
+    let mut batches: Vec<_> = free.into_iter().map(|group| vec![group]).collect();
+    if !covered.is_empty() {
+        batches.push(covered);
+    }
+    batches
+}
+
+/// What came of groups that are committed together.
 enum Ended {
-    Done(CompactReceipt),
-    /// It was rewritten for nothing.
+    Done(Box<CompactReceipt>),
+    /// They were rewritten for nothing.
     Lost(Loss),
-    /// There was nothing to rewrite any more when its turn came.
+    /// There was nothing to rewrite any more when their turn came.
     Gone,
 }
 
-/// Rewrites one group at the newest version, and commits it.
-async fn compact_group(
+/// Rewrites groups at the newest version, and commits them.
+async fn compact_batch(
     table: &Table,
-    group: &Group,
+    groups: &[Group],
     policy: &CompactionPolicy,
     reason: Reason,
     stop: &CancellationToken,
@@ -113,23 +129,27 @@ async fn compact_group(
     let workshop = table.storage.workshop().await?;
     let opened = table.open_newest(workshop.params()).await;
     let dataset = opened.map_err(|e| look::failed(table, "opening", e))?;
-    let Some(group) = as_it_is(group, &dataset) else {
+    let there = groups.iter().filter_map(|group| as_it_is(group, &dataset));
+    let groups: Vec<_> = there.collect();
+    if groups.is_empty() {
         return Ok(Ended::Gone);
-    };
+    }
     progress::enter(Phase::Rewriting);
-    let sources = Sources::read(&dataset, &group.fragments).await;
-    let sources = sources.map_err(|e| look::failed(table, "reading deletions of", e))?;
+    let mut sources = Vec::new();
+    for group in &groups {
+        let read = Sources::read(&dataset, &group.fragments).await;
+        sources.push(read.map_err(|e| look::failed(table, "reading deletions of", e))?);
+    }
     let files = Files::written_through(workshop, table);
     let started = Instant::now();
     let rewritten = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Error::Cancelled),
-        results = rewrite(table, &dataset, std::slice::from_ref(&group), policy) => results,
+        results = rewrite(table, &dataset, &groups, policy) => results,
     };
     let took = started.elapsed();
-    let result = match rewritten.map(|mut results| results.pop()) {
-        Ok(Some(result)) => result,
-        Ok(None) => return Ok(Ended::Gone),
+    let results = match rewritten {
+        Ok(results) => results,
         Err(e) => {
             files.delete().await;
             // A file that went while it was read: the table was dropped, or somebody removed the version.
@@ -139,12 +159,17 @@ async fn compact_group(
     progress::enter(Phase::Committing);
     // A caller that goes away does not end a commit that has begun.
     let operation = OperationId::fresh();
+    let moved = sources.into_iter().zip(&results);
+    let moved = moved.map(|(read, result)| Moved {
+        read,
+        written: result.new_fragments.clone(),
+    });
     let land = landing::land(
         table.clone(),
-        sources,
-        result.new_fragments.clone(),
+        moved.collect(),
         files,
         operation,
+        stop.clone(),
     );
     let landed = match tokio::spawn(land).await {
         Ok(landed) => landed?,
@@ -154,6 +179,8 @@ async fn compact_group(
     let Landed {
         version,
         carried,
+        index_bytes,
+        remap,
         took: hold,
     } = match landed {
         Ok(landed) => landed,
@@ -162,12 +189,13 @@ async fn compact_group(
             return Ok(Ended::Lost(loss));
         }
     };
-    Ok(Ended::Done(CompactReceipt {
+    Ok(Ended::Done(Box::new(CompactReceipt {
         carried,
-        rewrite: took,
+        index_bytes,
+        rewrite: took + remap,
         hold,
-        ..CompactReceipt::of(&[result], operation, version, reason)
-    }))
+        ..CompactReceipt::of(&results, operation, version, reason)
+    })))
 }
 
 /// The group as far as it is there, with the rows that live now, in the table's order. Nothing when what is left of

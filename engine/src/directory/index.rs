@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     attempt::{Aimed, Ending},
     landing::{Attempts, put_away},
-    look,
+    look::{self, Looks},
     written::Written,
 };
 use crate::{
@@ -29,13 +29,13 @@ use crate::{
         indexing::{self as table_indexing, Built, Refused, Segments},
         loss::{Loss, OrLost},
         staged::Staged,
-        stats::TableStats,
     },
 };
 
 /// Brings the indexes of one table up to date once. See [`crate::Directory::index`].
 pub(super) async fn index(
     table: &Table,
+    looks: &Looks,
     refused: &Refused,
     policy: &IndexPolicy,
     ask: &Ask,
@@ -43,8 +43,7 @@ pub(super) async fn index(
 ) -> Result<Indexed> {
     let workshop = table.storage.workshop().await?;
     let dataset = look::open(table, workshop.params()).await?;
-    let stats = TableStats::read(&dataset).await;
-    let mut stats = stats.map_err(|e| look::failed(table, "reading the indexes of", e))?;
+    let mut stats = looks.read(table, &dataset).await?;
     refused.mark(&table.path, &mut stats);
     let (tasks, reason) = match indexing::plan(&stats, policy, Utc::now(), ask.forced) {
         Verdict::Index(tasks, reason) => (tasks, reason),
@@ -64,7 +63,7 @@ pub(super) async fn index(
         Err(e) => return given_up(table, files, Err(e)).await,
     };
     files.delete_strays(|path| segments.own(path)).await;
-    let (tasks, rows) = (segments.tasks.clone(), segments.rows);
+    let (tasks, rows, left) = (segments.tasks.clone(), segments.rows, segments.left.clone());
     progress::enter(Phase::Committing);
     // A caller that goes away does not end a commit that has begun.
     let operation = OperationId::fresh();
@@ -80,6 +79,7 @@ pub(super) async fn index(
             reason,
             tasks,
             rows,
+            left,
             work,
             hold,
         }),

@@ -10,6 +10,7 @@ use lance::Dataset;
 use lance_io::object_store::ObjectStoreParams;
 use object_store::ObjectStoreExt;
 
+use super::discovery::folder_of;
 use crate::{
     error::{Error, Result},
     names::TableKey,
@@ -17,6 +18,7 @@ use crate::{
         Table,
         stats::{TableStats, VersionInfo},
         versions,
+        writers::Writers,
     },
 };
 
@@ -87,6 +89,8 @@ pub(super) struct Looks {
     seen: Mutex<HashMap<TableKey, (Newest, TableStats)>>,
     /// Tables whose commits are made elsewhere. It shows for moments only, so it is remembered.
     foreign: Mutex<BTreeSet<TableKey>>,
+    /// Who writes the tables that have indexes.
+    writers: Writers,
 }
 
 impl Looks {
@@ -95,6 +99,8 @@ impl Looks {
         let tables: BTreeSet<_> = tables.iter().collect();
         self.seen().retain(|key, _| tables.contains(key));
         self.foreign().retain(|key| tables.contains(key));
+        let paths = tables.into_iter().map(folder_of);
+        self.writers.keep(&paths.collect());
     }
 
     /// The newest version of a table that Squire may work on: one list.
@@ -123,11 +129,38 @@ impl Looks {
         }
         let dataset = open(table, table.storage.params()).await?;
         let stats = TableStats::read(&dataset).await;
-        let stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
+        let mut stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
+        let at = VersionInfo {
+            version: newest.version,
+            written: newest.written,
+        };
+        if stats.version == newest.version {
+            self.writers.note(&table.path, at, dataset.manifest());
+        }
+        if !stats.indexes.is_empty() || !stats.segments.is_empty() {
+            if !self.writers.knows(&table.path) {
+                self.writers.learn(table).await?;
+            }
+            stats.oldest_writer = self.writers.oldest(&table.path);
+        }
         // A writer that came in between is seen by the next look.
         if stats.version == newest.version {
             let seen = (newest, stats.clone());
             self.seen().insert(table.key.clone(), seen);
+        }
+        Ok(stats)
+    }
+
+    /// What a table is like that is open, for a job: with who writes it, by all versions that are there.
+    ///
+    /// # Errors
+    /// As [`Self::stats`].
+    pub(super) async fn read(&self, table: &Table, dataset: &Dataset) -> Result<TableStats> {
+        let stats = TableStats::read(dataset).await;
+        let mut stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
+        if !stats.indexes.is_empty() || !stats.segments.is_empty() {
+            self.writers.learn(table).await?;
+            stats.oldest_writer = self.writers.oldest(&table.path);
         }
         Ok(stats)
     }

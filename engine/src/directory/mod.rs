@@ -143,7 +143,7 @@ impl Directory {
     ) -> Result<Compacted> {
         let _turn = self.turn(table, stop).await?;
         let table = self.admitted(table).await?;
-        compact::compact(&table, policy, ask, stop).await
+        compact::compact(&table, &self.0.looks, policy, ask, stop).await
     }
 
     /// Brings the indexes of one table up to date once, if its statistics say that they are due.
@@ -162,7 +162,7 @@ impl Directory {
     ) -> Result<Indexed> {
         let _turn = self.turn(table, stop).await?;
         let table = self.admitted(table).await?;
-        index::index(&table, &self.0.refused, policy, ask, stop).await
+        index::index(&table, &self.0.looks, &self.0.refused, policy, ask, stop).await
     }
 
     /// Waits for a turn on a table: no two duties are at work on it in one process.

@@ -7,7 +7,8 @@
 //! others. The plan is a fixed point: what was just compacted is no candidate, whatever the width of its rows.
 //!
 //! Where a table's rows lie does not matter much to Lance. What indexes cover does: fragments that are covered
-//! differently never become one.
+//! differently never become one. And where an index holds addresses of rows, a rewrite writes the index anew as well:
+//! what no index covers is merged first, and the rest when there is enough of it to pay for that, see [`super::remaps`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +16,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Ask, tiers};
+use super::{
+    Ask,
+    clients::LanceVersion,
+    remaps::{self, Hindrance},
+    tiers,
+};
 use crate::table::stats::{FragmentStats, TableStats};
 
 /// A fragment that writers touch just now is rewritten all the same when more of it is deleted than this: by then, its
@@ -47,6 +53,8 @@ pub struct CompactionPolicy {
     pub max_source_bytes: u64,
     /// From so many small fragments on, windows and paces do not hold the table back; a pause does.
     pub emergency_small_fragments: usize,
+    /// The oldest client of the table; nothing when it is to be found from who writes it.
+    pub oldest_client: Option<LanceVersion>,
 }
 
 impl Default for CompactionPolicy {
@@ -61,6 +69,7 @@ impl Default for CompactionPolicy {
             max_deleted_fraction: 0.1,
             max_source_bytes: 4 << 30,
             emergency_small_fragments: 1_000,
+            oldest_client: None,
         }
     }
 }
@@ -99,6 +108,8 @@ pub struct Group {
     pub bytes: u64,
     /// Bytes that it is expected to leave.
     pub live_bytes: u64,
+    /// What covers its fragments, see [`FragmentStats::coverage`].
+    pub coverage: u32,
 }
 
 impl Group {
@@ -161,6 +172,15 @@ pub enum Skip {
     Outgrown,
     /// It would be due, but for fragments that writers touch just now.
     Hot,
+    /// It would be due, but an index over its fragments would be written in a format that the table's oldest client does
+    /// not read.
+    ClientTooOld,
+    /// It would be due, but an index over its fragments would lose their rows: Lance cannot follow them with it.
+    IndexCannotFollow,
+    /// It would be due, but this build does not know the kind or the version of an index over its fragments.
+    IndexUnreadable,
+    /// It would be due, but the indexes over its fragments are so large that writing them anew is not worth it yet.
+    IndexTooLarge,
 }
 
 impl Skip {
@@ -173,6 +193,20 @@ impl Skip {
             Self::Unmeasured => "unmeasured",
             Self::Outgrown => "outgrown",
             Self::Hot => "hot",
+            Self::ClientTooOld => "client_too_old",
+            Self::IndexCannotFollow => "index_cannot_follow",
+            Self::IndexUnreadable => "index_unreadable",
+            Self::IndexTooLarge => "index_too_large",
+        }
+    }
+}
+
+impl From<Hindrance> for Skip {
+    fn from(hindrance: Hindrance) -> Self {
+        match hindrance {
+            Hindrance::ClientTooOld => Self::ClientTooOld,
+            Hindrance::CannotFollow => Self::IndexCannotFollow,
+            Hindrance::Unreadable => Self::IndexUnreadable,
         }
     }
 }
@@ -267,19 +301,34 @@ fn due(
     let candidates = measured
         .into_iter()
         .filter(|f| policy.is_small(f) || policy.is_thinned(f));
-    let (readable, too_large): (Vec<_>, Vec<_>) =
-        candidates.partition(|f| f.bytes <= policy.max_source_bytes);
-    let tidied = tiers::as_few_as_possible(&readable, policy);
-    let mut groups = if ask.forced {
-        tidied.clone()
-    } else {
-        tiers::by_size(&readable, policy)
+    let (candidates, left): (Vec<_>, Vec<_>) = candidates
+        .partition(|f| remaps::hindrance(stats, f.coverage, policy.oldest_client).is_none());
+    let (readable, too_large): (Vec<_>, Vec<_>) = candidates
+        .into_iter()
+        .partition(|f: &&FragmentStats| f.bytes <= policy.max_source_bytes);
+    let groups_of = |readable: &[&FragmentStats]| {
+        let tidied = tiers::as_few_as_possible(readable, policy);
+        let groups = if ask.forced {
+            tidied.clone()
+        } else {
+            tiers::by_size(readable, policy)
+        };
+        if emergency && groups.is_empty() {
+            (tidied.clone(), tidied)
+        } else {
+            (groups, tidied)
+        }
     };
-    if emergency && groups.is_empty() {
-        groups.clone_from(&tidied);
-    }
+    let (mut groups, tidied) = groups_of(&readable);
     if groups.is_empty() {
-        return Err(if readable.is_empty() && !too_large.is_empty() {
+        let hindered = || {
+            let (hindered, _) = groups_of(&left);
+            let first = hindered.first().map(|group| group.coverage);
+            first.and_then(|coverage| remaps::hindrance(stats, coverage, policy.oldest_client))
+        };
+        return Err(if let Some(hindrance) = hindered() {
+            hindrance.into()
+        } else if readable.is_empty() && !too_large.is_empty() {
             Skip::TooLarge
         } else if readable.is_empty() && !unmeasured.is_empty() {
             Skip::Unmeasured
@@ -289,9 +338,13 @@ fn due(
             Skip::BelowThreshold
         });
     }
-    best(&mut groups, policy.max_source_bytes);
+    best(&mut groups, stats, policy.max_source_bytes);
+    remaps::keep_what_pays(&mut groups, stats, ask.forced || emergency);
+    if groups.is_empty() {
+        return Err(Skip::IndexTooLarge);
+    }
     if let Some(most) = ask.max_bytes {
-        fitting(&mut groups, most);
+        fitting(&mut groups, stats, most);
         if groups.is_empty() {
             return Err(Skip::Outgrown);
         }
@@ -308,31 +361,59 @@ fn due(
     Ok((groups, reason))
 }
 
-/// Puts the groups that save most for what they cost first, and leaves as many as one operation may read, and one in
-/// any case. The others follow in the next ones.
-fn best(groups: &mut Vec<Group>, most: u64) {
+/// Puts the groups that save most for what they cost first, those under no index before the others, and leaves as many as
+/// one operation may read, and one in any case. The others follow in the next ones.
+fn best(groups: &mut Vec<Group>, stats: &TableStats, most: u64) {
     let gain = |g: &Group| (u128::from(g.saved()) << 20) / (u128::from(g.bytes) + 1);
-    groups.sort_by_cached_key(|g| (std::cmp::Reverse(gain(g)), g.fragments.first().copied()));
-    fitting_or_first(groups, most);
-}
-
-/// Leaves as many groups as so many bytes allow; when none is so small, the first alone.
-pub(super) fn fitting_or_first(groups: &mut Vec<Group>, most: u64) {
-    let first = groups.first().cloned();
-    fitting(groups, most);
-    if groups.is_empty() {
-        groups.extend(first);
-    }
-}
-
-/// Leaves as many groups as so many bytes allow.
-fn fitting(groups: &mut Vec<Group>, most: u64) {
+    groups.sort_by_cached_key(|g| {
+        let first = g.fragments.first().copied();
+        (
+            remaps::concerns(stats, g),
+            std::cmp::Reverse(gain(g)),
+            first,
+        )
+    });
+    // What the indexes take comes on top: they are written anew once, however many groups there are.
     let mut read = 0_u64;
+    let first = groups.first().cloned();
     groups.retain(|group| {
         let fits = read.saturating_add(group.bytes) <= most;
         read += if fits { group.bytes } else { 0 };
         fits
     });
+    if groups.is_empty() {
+        groups.extend(first);
+    }
+}
+
+/// Leaves as many groups as so many bytes allow, indexes that are written anew included; when none is so small, the first
+/// alone.
+pub(super) fn fitting_or_first(groups: &mut Vec<Group>, stats: &TableStats, most: u64) {
+    let first = groups.first().cloned();
+    fitting(groups, stats, most);
+    if groups.is_empty() {
+        groups.extend(first);
+    }
+}
+
+/// Leaves as many groups as so many bytes allow, indexes that are written anew included.
+fn fitting(groups: &mut Vec<Group>, stats: &TableStats, most: u64) {
+    let mut taken: Vec<Group> = Vec::new();
+    for group in groups.drain(..) {
+        taken.push(group);
+        if cost(&taken, stats) > most {
+            taken.pop();
+        }
+    }
+    *groups = taken;
+}
+
+/// Bytes that are read to rewrite groups: their own, and those of the indexes that are written anew.
+pub(super) fn cost(groups: &[Group], stats: &TableStats) -> u64 {
+    let own = groups
+        .iter()
+        .fold(0_u64, |sum, group| sum.saturating_add(group.bytes));
+    own.saturating_add(remaps::bytes(groups, stats))
 }
 
 #[cfg(test)]

@@ -3,12 +3,19 @@
 //! A search reads rows that are outside an index one by one, and asks every segment of it. So rows are taken in often,
 //! as one more segment, at a cost that goes with their number; and segments are merged rarely, because a merge costs as
 //! much as the whole index. A merge is due when there are too many segments and they hold enough rows to pay for it.
+//!
+//! Clients before [`READS_SEGMENTS`] know several segments of vector indexes alone. As long as there may be such a client,
+//! every other index has one segment: what is outside is merged, when it is a share of the table that is worth it.
 
 use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::compaction::FILE_BYTES;
+use super::{
+    clients::{LanceVersion, READS_SEGMENTS},
+    compaction::FILE_BYTES,
+    remaps::oldest_client,
+};
 use crate::table::stats::{FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats};
 
 /// A merge pays when the segments after the first hold this share of the table's rows, at least.
@@ -17,6 +24,8 @@ const MERGE_PAYS: f64 = 0.1;
 const ROW_ID_BYTES: u64 = 8;
 /// With so many times the segments of the policy, an index is merged, whether it pays or not.
 const TOO_MANY: usize = 4;
+/// An index that has to have one segment is merged for no smaller share of the table's rows than this.
+const LEAST_SHARE: f64 = 0.02;
 
 /// When the indexes of a table are kept up.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +45,8 @@ pub struct IndexPolicy {
     /// With more segments than this, an index is merged into one. An index of a large table that takes few rows in at a
     /// time may have up to four times as many, until a merge pays.
     pub max_segments: usize,
+    /// The oldest client of the table; nothing when it is to be found from who writes it.
+    pub oldest_client: Option<LanceVersion>,
 }
 
 impl Default for IndexPolicy {
@@ -48,6 +59,7 @@ impl Default for IndexPolicy {
             max_unindexed_fraction: 0.1,
             min_unindexed_rows: 1_000,
             max_segments: 8,
+            oldest_client: None,
         }
     }
 }
@@ -61,6 +73,15 @@ pub enum Task {
     Merge(String),
     /// Build a declared index on this column.
     Create(String),
+}
+
+impl Task {
+    /// The index, or the column that is to have one.
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::Append(name) | Self::Merge(name) | Self::Create(name) => name,
+        }
+    }
 }
 
 /// What the planner says of a table's indexes.
@@ -116,6 +137,10 @@ pub enum Skip {
     Blocked,
     /// What is due could not be done when it was tried last, and is not tried again yet: the statistics tell why.
     Refused,
+    /// What is due would be written in a format that the table's oldest client does not read.
+    ClientTooOld,
+    /// What is due is of a format that this build cannot extend: made by a very old Lance, or by a newer one.
+    IndexUnreadable,
 }
 
 impl Skip {
@@ -127,6 +152,8 @@ impl Skip {
             Self::BelowThreshold => "below_threshold",
             Self::Blocked => "blocked",
             Self::Refused => "refused",
+            Self::ClientTooOld => "client_too_old",
+            Self::IndexUnreadable => "index_unreadable",
         }
     }
 }
@@ -150,6 +177,7 @@ impl fmt::Display for Skip {
 /// merged later. One that is refused makes nothing due.
 pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced: bool) -> Verdict {
     let table = Size::of(stats);
+    let oldest = oldest_client(stats, policy.oldest_client);
     let rests = |refusal: &Option<IndexRefusal>| {
         !forced && refusal.as_ref().is_some_and(|refusal| refusal.holds(now))
     };
@@ -158,48 +186,97 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
             let due = index.unindexed_rows > 0 || index.segments > 1;
             due.then_some(Reason::Forced)
         } else {
-            due(index, table, policy)
+            due(index, table, policy, oldest)
         }
     };
     let to_build = stats.missing.iter().filter(|m| m.blocked.is_none());
     let (unbuildable, missing): (Vec<&MissingIndex>, Vec<_>) =
         to_build.partition(|m| rests(&m.refused));
+    let (left, extendable): (Vec<&IndexStats>, Vec<_>) = stats
+        .indexes
+        .iter()
+        .partition(|i| hindrance(i, oldest).is_some());
     let (unextendable, indexes): (Vec<&IndexStats>, Vec<_>) =
-        stats.indexes.iter().partition(|i| rests(&i.refused));
+        extendable.into_iter().partition(|i| rests(&i.refused));
     let mut reasons: Vec<_> = missing.iter().map(|_| Reason::Missing).collect();
     reasons.extend(indexes.iter().filter_map(|index| is_due(index)));
     let Some(reason) = reasons.into_iter().min_by_key(pressing) else {
-        let refused = !unbuildable.is_empty() || unextendable.iter().any(|i| is_due(i).is_some());
-        return Verdict::Skip(if refused { Skip::Refused } else { skip(stats) });
+        let any_due = |indexes: &[&IndexStats]| indexes.iter().any(|i| is_due(i).is_some());
+        return Verdict::Skip(if !unbuildable.is_empty() || any_due(&unextendable) {
+            Skip::Refused
+        } else {
+            let left = left.iter().filter(|i| is_due(i).is_some());
+            let mut hindered = left.filter_map(|i| hindrance(i, oldest));
+            hindered.next().unwrap_or_else(|| skip(stats))
+        });
     };
     let created = missing.iter().map(|m| Task::Create(m.column.clone()));
     let mut tasks: Vec<_> = created.collect();
     for index in indexes {
-        let merges = if forced {
+        let outside = index.unindexed_rows > 0;
+        let merges = if must_be_one(index, oldest) {
+            index.segments > 1 || (outside && (forced || is_due(index).is_some()))
+        } else if forced {
             index.segments > 1
         } else {
             merge_is_due(index, table, policy)
         };
         if merges {
             tasks.push(Task::Merge(index.name.clone()));
-        } else if index.unindexed_rows > 0 {
+        } else if outside && !must_be_one(index, oldest) {
             tasks.push(Task::Append(index.name.clone()));
         }
     }
     Verdict::Index(tasks, reason)
 }
 
+/// The indexes that have rows outside and are left alone for their format, with the reason.
+pub fn left_behind<'s>(
+    stats: &'s TableStats,
+    policy: &IndexPolicy,
+) -> impl Iterator<Item = (&'s IndexStats, Skip)> {
+    let oldest = oldest_client(stats, policy.oldest_client);
+    let outside = stats.indexes.iter().filter(|i| i.unindexed_rows > 0);
+    outside.filter_map(move |index| Some((index, hindrance(index, oldest)?)))
+}
+
+/// Why an index may not be extended at all, because of its format and the table's oldest client; nothing when it may.
+fn hindrance(index: &IndexStats, oldest: LanceVersion) -> Option<Skip> {
+    if index.unmovable.is_some() {
+        Some(Skip::IndexUnreadable)
+    } else if index.needs.is_some_and(|needs| needs > oldest) {
+        Some(Skip::ClientTooOld)
+    } else {
+        None
+    }
+}
+
+/// Whether an index has to have one segment, as its oldest client knows no more.
+fn must_be_one(index: &IndexStats, oldest: LanceVersion) -> bool {
+    !index.vector && oldest < READS_SEGMENTS
+}
+
 /// Why an index is due; nothing when it is not.
-fn due(index: &IndexStats, table: Size, policy: &IndexPolicy) -> Option<Reason> {
+fn due(
+    index: &IndexStats,
+    table: Size,
+    policy: &IndexPolicy,
+    oldest: LanceVersion,
+) -> Option<Reason> {
     let outside = index.unindexed_rows;
-    let many = outside >= policy.min_unindexed_rows.max(1);
-    if outside >= policy.max_unindexed_rows.max(1) {
+    let one = must_be_one(index, oldest);
+    if one && index.segments > 1 {
+        return Some(Reason::Segments);
+    }
+    let pays = !one || share(outside, table.rows) >= LEAST_SHARE;
+    let many = pays && outside >= policy.min_unindexed_rows.max(1);
+    if pays && outside >= policy.max_unindexed_rows.max(1) {
         Some(Reason::UnindexedRows)
     } else if many && table.outside(index) >= policy.max_unindexed_bytes {
         Some(Reason::UnindexedBytes)
     } else if many && share(outside, table.rows) > policy.max_unindexed_fraction {
         Some(Reason::UnindexedFraction)
-    } else if merge_is_due(index, table, policy) {
+    } else if !one && merge_is_due(index, table, policy) {
         Some(Reason::Segments)
     } else {
         None

@@ -20,6 +20,9 @@ fn index(name: &str, unindexed_rows: u64, segments: usize) -> IndexStats {
         unindexed_rows,
         unindexed_fragments: usize::from(unindexed_rows > 0),
         value_bytes: None,
+        vector: true,
+        unmovable: None,
+        needs: None,
         refused: None,
     }
 }

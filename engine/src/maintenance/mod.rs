@@ -6,8 +6,10 @@
 //! | this file | the words: duties, policies, decisions |
 //! | [`plan`](plan()) | which jobs are due, of all tables of a target, and which comes first |
 //! | [`compaction`] | which fragments to rewrite together |
+//! | `remaps` | indexes over those, that are written anew with them |
 //! | [`indexing`] | which indexes to bring up to date, and how |
 //! | [`cleanup`] | which versions to remove |
+//! | [`clients`] | the oldest client of a table, and what it reads |
 //! | [`heat`] | which fragments writers touch just now |
 //! | [`history`] | what happened to a table so far, and its back-off |
 //! | [`pace`] | bytes an hour, and how much of the time |
@@ -18,6 +20,7 @@
 //! `docs/planner.md` says how it judges, with every threshold and every reason.
 
 pub mod cleanup;
+pub mod clients;
 pub mod compaction;
 pub mod heat;
 pub mod history;
@@ -26,6 +29,7 @@ pub mod looks;
 pub mod pace;
 pub mod pause;
 mod plan;
+mod remaps;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]

@@ -122,12 +122,12 @@ fn due(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<Du
                 let emergency = reason == compaction::Reason::Emergency;
                 // What an hour has no room for follows in the next one.
                 if let Some(budget) = budget(view, target).filter(|_| !emergency) {
-                    compaction::fitting_or_first(&mut groups, budget);
+                    compaction::fitting_or_first(&mut groups, stats, budget);
                 }
                 Ok(Due {
                     duty,
                     reason: Reason::Compaction(reason),
-                    bytes: groups.iter().map(|group| group.bytes).sum(),
+                    bytes: compaction::cost(&groups, stats),
                     saved: groups.iter().map(Group::saved).sum(),
                     emergency,
                 })

@@ -109,6 +109,9 @@ impl Table {
             unindexed_rows: 0,
             unindexed_fragments: 0,
             value_bytes: None,
+            vector: true,
+            unmovable: None,
+            needs: None,
             refused: None,
         });
         self

@@ -168,9 +168,13 @@ fn groups(candidates: &[&FragmentStats], units: Vec<Unit>) -> Vec<Group> {
         let fragments = unit.of.iter().filter_map(|place| candidates.get(*place));
         Group {
             fragments: fragments.clone().map(|f| f.id).collect(),
-            rows: fragments.map(|f| f.rows - f.deleted.min(f.rows)).sum(),
+            rows: fragments
+                .clone()
+                .map(|f| f.rows - f.deleted.min(f.rows))
+                .sum(),
             bytes: unit.bytes,
             live_bytes: unit.live_bytes,
+            coverage: fragments.map(|f| f.coverage).next().unwrap_or(0),
         }
     };
     rewritten.map(group).collect()

@@ -24,6 +24,8 @@ use crate::{
     sidecar::LogicalPlan,
     table::{
         Table,
+        carry::Sources,
+        remap::{Fits, Moved, Remap, fits},
         rewrite::{CompactReceipt, Compacted, rewrite, sizes, sources_unchanged, transaction},
         stats::TableStats,
     },
@@ -52,8 +54,27 @@ pub(crate) async fn compact(
     let work = async {
         let fragments = groups.iter().map(|group| group.fragments.len()).sum();
         progress::begin(Phase::Rewriting, fragments);
-        let results = rewrite(&table, &dataset, &groups, policy).await?;
-        Ok(Some(Rewrite { results }))
+        let mut sources = Vec::new();
+        for group in &groups {
+            let read = Sources::read(&dataset, &group.fragments).await;
+            sources.push(read.map_err(|e| table.failed("reading deletions of", e))?);
+        }
+        let mut results = rewrite(&table, &dataset, &groups, policy).await?;
+        let moved = sources.into_iter().zip(&results);
+        let moved = moved.map(|(read, result)| Moved {
+            read,
+            written: result.new_fragments.clone(),
+        });
+        let mut moved: Vec<_> = moved.collect();
+        let remap = Remap::of(&table, &dataset, &mut moved, None).await?;
+        for (result, group) in results.iter_mut().zip(&moved) {
+            result.new_fragments.clone_from(&group.written);
+        }
+        Ok(Some(Rewrite {
+            results,
+            moved,
+            remap,
+        }))
     };
     let entered = match way.enter(core, work, stop).await? {
         Came::In(entered) => entered,
@@ -66,7 +87,9 @@ pub(crate) async fn compact(
         entered.manifest,
         reason,
     );
+    let remap = entered.work.remap.as_ref();
     Ok(Compacted::Done(CompactReceipt {
+        index_bytes: remap.map_or(0, Remap::bytes),
         more: compaction::leaves_more(&stats, &groups, policy, ask),
         rewrite: entered.took,
         hold: entered.hold,
@@ -74,9 +97,11 @@ pub(crate) async fn compact(
     }))
 }
 
-/// Fragments that are written anew and not committed.
+/// Fragments that are written anew and not committed, and the segments of indexes over them.
 struct Rewrite {
     results: Vec<RewriteResult>,
+    moved: Vec<Moved>,
+    remap: Option<Remap>,
 }
 
 impl Work for Rewrite {
@@ -84,11 +109,16 @@ impl Work for Rewrite {
     const PLAN: LogicalPlan = LogicalPlan::Compact;
 
     fn transaction(&self) -> Transaction {
-        transaction(&self.results)
+        transaction(&self.results, self.remap.as_ref())
     }
 
-    async fn holds(&self, _: &Manifest, _: &Table, now: &Dataset) -> Result<bool> {
-        Ok(sources_unchanged(now, &self.results))
+    async fn holds(&self, _: &Manifest, table: &Table, now: &Dataset) -> Result<bool> {
+        if !sources_unchanged(now, &self.results) {
+            return Ok(false);
+        }
+        let fits = fits(self.remap.as_ref(), &self.moved, now).await;
+        let fits = fits.map_err(|e| table.failed("reading the indexes of", e))?;
+        Ok(fits == Fits::Yes)
     }
 
     fn summary(&self) -> String {

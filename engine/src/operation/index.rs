@@ -21,7 +21,7 @@ use crate::{
     sidecar::LogicalPlan,
     table::{
         Table,
-        indexing::{self as table_indexing, Built, Segments},
+        indexing::{self as table_indexing, Built, LeftBehind, Segments},
         loss::Loss,
         stats::TableStats,
     },
@@ -49,6 +49,8 @@ pub struct IndexReceipt {
     pub tasks: Vec<Task>,
     /// Live rows that came under an index, over all of these indexes.
     pub rows: u64,
+    /// Indexes that could not be brought up to date, and why.
+    pub left: Vec<LeftBehind>,
     /// How long the work took, with nothing held.
     pub work: Duration,
     /// How long the table was held for the commit.
@@ -97,6 +99,7 @@ pub(crate) async fn index(
             reason,
             tasks: entered.work.tasks,
             rows: entered.work.rows,
+            left: entered.work.left,
             work: entered.took,
             hold: entered.hold,
         }),

@@ -10,7 +10,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lance::{
     Dataset,
     dataset::transaction::{Operation, RewriteGroup},
-    index::DatasetIndexExt,
 };
 use lance_table::format::Fragment;
 
@@ -94,6 +93,12 @@ impl Carried {
         self.written.iter().map(|(_, rows)| rows.len() as u64).sum()
     }
 
+    /// Whether there is a new fragment of which every row was deleted late.
+    pub(crate) fn is_emptied(&self) -> bool {
+        let mut written = self.written.iter();
+        written.any(|(fragment, late)| fragment.physical_rows == Some(late.len()))
+    }
+
     /// The new fragments with rows that live, and the rows that do not, to give them ids and deletion files.
     pub(crate) fn alive(&mut self) -> impl Iterator<Item = (&mut Fragment, &[u32])> {
         self.written
@@ -116,6 +121,8 @@ impl Carried {
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
     version: u64,
+    /// The largest id that a fragment ever had, then.
+    max_fragment_id: u64,
     fragments: Vec<(Fragment, Vec<u32>)>,
 }
 
@@ -131,7 +138,27 @@ impl Sources {
         let deleted = all_deleted_rows(dataset, fragments.iter().map(|f| f.id).collect()).await?;
         Ok(Self {
             version: dataset.manifest().version,
+            max_fragment_id: dataset.manifest().max_fragment_id().unwrap_or(0),
             fragments: fragments.into_iter().zip(deleted).collect(),
+        })
+    }
+
+    /// The largest id that a fragment of the table ever had, then.
+    pub(crate) fn max_fragment_id(&self) -> u64 {
+        self.max_fragment_id
+    }
+
+    /// The ids of the fragments.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
+        let ids = self.fragments.iter().map(|(fragment, _)| fragment.id);
+        ids.filter_map(|id| u32::try_from(id).ok())
+    }
+
+    /// Of each fragment its id, the rows in its files, and those among them that were deleted.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (u32, u64, &[u32])> {
+        self.fragments.iter().filter_map(|(fragment, deleted)| {
+            let rows = fragment.physical_rows.unwrap_or(0) as u64;
+            Some((u32::try_from(fragment.id).ok()?, rows, deleted.as_slice()))
         })
     }
 }
@@ -150,9 +177,6 @@ pub(crate) async fn carry(
     let (live, gone): (BTreeSet<_>, BTreeSet<_>) = ids.partition(|id| now.contains_key(id));
     if live.is_empty() || !were_emptied(&gone, read.version, head).await? {
         return Ok(Err(Loss::SourceGone));
-    }
-    if half_covered(&live, head).await? {
-        return Ok(Err(Loss::HalfCovered));
     }
     let changed: Vec<_> = read
         .fragments
@@ -257,22 +281,6 @@ async fn were_emptied(gone: &BTreeSet<u64>, read: u64, head: &Dataset) -> lance:
         }
     }
     Ok(unexplained.is_empty())
-}
-
-/// Whether, in a table with stable row ids, an index covers some of these fragments and not the others.
-async fn half_covered(fragments: &BTreeSet<u64>, head: &Dataset) -> lance::Result<bool> {
-    if !head.manifest().uses_stable_row_ids() {
-        return Ok(false);
-    }
-    let indexes = head.load_indices().await?;
-    // The bitmaps of Lance's own are no coverage.
-    let indexes = indexes.iter().filter(|i| !i.name.starts_with("__lance"));
-    let bitmaps = indexes.filter_map(|i| i.fragment_bitmap.as_ref());
-    let mut inside = bitmaps.map(|bitmap| {
-        let covered = |id: &&u64| u32::try_from(**id).is_ok_and(|id| bitmap.contains(id));
-        fragments.iter().filter(covered).count()
-    });
-    Ok(inside.any(|covered| covered != 0 && covered != fragments.len()))
 }
 
 #[cfg(test)]

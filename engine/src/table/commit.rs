@@ -26,7 +26,7 @@ use lance_table::{
 };
 use object_store::{ObjectStore, path::Path};
 
-use super::{Table, listing::ByListing, staged::Staged};
+use super::{Table, listing::ByListing, remap, staged::Staged};
 
 /// So many versions are counted on from a known one; beyond, a list is cheaper.
 const MAX_STEPS: u64 = 16;
@@ -147,6 +147,14 @@ impl AtHead {
     /// Commits right after this version, in one attempt.
     pub(crate) async fn commit(&self, staged: &Staged) -> Landing {
         let transaction = staged.transaction_on(&self.dataset);
+        match remap::stands(&self.dataset, &transaction).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let why = "ids of its fragments are taken, or a segment that it replaces is gone";
+                return Landing::Conflict(why.to_owned());
+            }
+            Err(e) => return Landing::Unclear(Box::new(e)),
+        }
         let builder = CommitBuilder::new(self.dataset.clone());
         commit(builder, &self.exactly, staged, transaction).await
     }

@@ -1,6 +1,7 @@
 //! Files that were written for a table and are not committed.
 
 use chrono::{DateTime, Utc};
+use lance_io::object_store::ObjectStoreParams;
 
 use super::Table;
 use crate::{operation::in_time::is_in_time, storage::Workshop};
@@ -24,6 +25,12 @@ impl Files {
             began: Utc::now(),
             kept: false,
         }
+    }
+
+    /// How Lance opens the store to write more of them.
+    pub(crate) fn params(&self) -> ObjectStoreParams {
+        let workshop = self.workshop.as_ref();
+        workshop.map(Workshop::params).unwrap_or_default()
     }
 
     /// Whether they may still be committed: later on, a cleanup may take them for left over.

@@ -16,9 +16,11 @@ pub enum Loss {
     RowsRevived,
     /// The sources had other rows than the new fragments: what was read is not what the manifest describes.
     RowsMiscounted,
-    /// An index covers one part of a group's sources and not the other; with stable row ids, Lance follows it to the
-    /// new fragments as a whole or not at all.
+    /// An index covers one part of a group's sources and not the other; Lance follows it to the new fragments as a whole or
+    /// not at all.
     HalfCovered,
+    /// Others have changed the indexes of its sources again and again, or made one that would lose the rows.
+    IndexesChanged,
     /// Other operations of the graph left it no gap.
     NoTurn,
     /// Its sources are there, but writers were faster at every attempt to commit.
@@ -35,13 +37,14 @@ pub enum Loss {
 
 impl Loss {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::SourcesChanged,
         Self::SourceGone,
         Self::OtherFiles,
         Self::RowsRevived,
         Self::RowsMiscounted,
         Self::HalfCovered,
+        Self::IndexesChanged,
         Self::NoTurn,
         Self::Contended,
         Self::Refused,
@@ -59,6 +62,7 @@ impl Loss {
             Self::RowsRevived => "rows_revived",
             Self::RowsMiscounted => "rows_miscounted",
             Self::HalfCovered => "half_covered",
+            Self::IndexesChanged => "indexes_changed",
             Self::NoTurn => "no_turn",
             Self::Contended => "contended",
             Self::Refused => "refused",

@@ -3,17 +3,20 @@
 
 pub(crate) mod carry;
 pub(crate) mod commit;
+pub(crate) mod coverage;
 pub(crate) mod drift;
 pub(crate) mod evolve;
 pub(crate) mod files;
 pub(crate) mod indexing;
 pub(crate) mod listing;
 pub(crate) mod loss;
+pub(crate) mod remap;
 pub(crate) mod rewrite;
 pub(crate) mod rows;
 pub(crate) mod staged;
 pub(crate) mod stats;
 pub(crate) mod versions;
+pub(crate) mod writers;
 
 use std::sync::Arc;
 

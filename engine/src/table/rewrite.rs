@@ -12,7 +12,7 @@ use lance::{
 };
 use lance_table::format::{DataFile, Fragment};
 
-use super::{Table, loss::Loss};
+use super::{Table, loss::Loss, remap::Remap};
 use crate::{
     error::Result,
     failpoint,
@@ -54,6 +54,8 @@ pub struct CompactReceipt {
     pub bytes_read: u64,
     /// Bytes that were written.
     pub bytes_written: u64,
+    /// Bytes of the segments of indexes that were written anew with it, for the rows' new places.
+    pub index_bytes: u64,
     /// Rows that writers deleted or updated while they were being rewritten, and that are deleted in the new fragments.
     pub carried: u64,
     /// The same ask would find more to do, and somebody who wants it done asks again: one operation reads a number of
@@ -86,6 +88,7 @@ impl CompactReceipt {
             fragments_after,
             bytes_read,
             bytes_written,
+            index_bytes: 0,
             carried: 0,
             more: false,
             rewrite: Duration::ZERO,
@@ -103,6 +106,7 @@ impl CompactReceipt {
             fragments_after: self.fragments_after + later.fragments_after,
             bytes_read: self.bytes_read + later.bytes_read,
             bytes_written: self.bytes_written + later.bytes_written,
+            index_bytes: self.index_bytes + later.index_bytes,
             carried: self.carried + later.carried,
             rewrite: self.rewrite + later.rewrite,
             hold: self.hold + later.hold,
@@ -183,18 +187,16 @@ pub(crate) fn sources_unchanged(dataset: &Dataset, results: &[RewriteResult]) ->
     results.iter().flat_map(|r| &r.original_fragments).all(same)
 }
 
-/// The rewrite as a transaction, read at the version that was rewritten.
-///
-/// Indexes are not remapped here: Lance would do it with the table held. The rewritten fragments fall out of the
-/// coverage of indexes by row address, and searches scan them until the index duty covers them again.
-pub(crate) fn transaction(results: &[RewriteResult]) -> Transaction {
+/// The rewrite as a transaction, read at the version that was rewritten, with the segments of indexes that were written
+/// anew for it.
+pub(crate) fn transaction(results: &[RewriteResult], remap: Option<&Remap>) -> Transaction {
     let groups = results.iter().map(|result| RewriteGroup {
         old_fragments: result.original_fragments.clone(),
         new_fragments: result.new_fragments.clone(),
     });
     let rewrite = Operation::Rewrite {
         groups: groups.collect(),
-        rewritten_indices: Vec::new(),
+        rewritten_indices: remap.map(Remap::rewritten).unwrap_or_default(),
         frag_reuse_index: None,
     };
     let read = results.iter().map(|r| r.read_version).min().unwrap_or(0);

@@ -196,10 +196,18 @@ impl Staged {
                 new_fragments,
                 ..
             } => [data(new_fragments), deletions(updated_fragments)].concat(),
-            Operation::Rewrite { groups, .. } => groups
-                .iter()
-                .flat_map(|group| data(&group.new_fragments))
-                .collect(),
+            Operation::Rewrite {
+                groups,
+                rewritten_indices,
+                ..
+            } => {
+                let segments = rewritten_indices.iter().flat_map(|index| {
+                    let files = index.new_index_files.iter().flatten();
+                    files.map(|file| format!("_indices/{}/{}", index.new_id, file.path))
+                });
+                let groups = groups.iter().flat_map(|group| data(&group.new_fragments));
+                groups.chain(segments).collect()
+            }
             Operation::Merge { .. } => self.created.clone(),
             _ => Vec::new(),
         }

@@ -3,15 +3,19 @@
 use std::{collections::BTreeMap, num::NonZero};
 
 use chrono::{DateTime, Utc};
-use lance::{Dataset, index::DatasetIndexExt};
-use lance_table::{
-    format::{Fragment, IndexMetadata},
-    system_index::is_system_index,
-};
+use lance::Dataset;
+use lance_table::format::{Fragment, IndexMetadata};
 use serde::{Deserialize, Serialize};
 
-use super::indexing;
-use crate::{memory::width, schema::TypeDef};
+use super::{
+    coverage::{Coverage, Indexes, extended_needs},
+    indexing::{self, kinds},
+};
+use crate::{
+    maintenance::clients::LanceVersion,
+    memory::width,
+    schema::{IndexKind, TypeDef},
+};
 
 /// One fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,9 +32,35 @@ pub struct FragmentStats {
     #[serde(default)]
     pub unmeasured: bool,
     /// Which indexes cover it, as a number that fragments covered alike share. Only those may become one: Lance
-    /// follows an index to a rewritten fragment as a whole or not at all.
+    /// follows an index to a rewritten fragment as a whole or not at all. What it means for a rewrite is in
+    /// [`TableStats::coverages`].
     #[serde(default)]
     pub coverage: u32,
+}
+
+/// Why no rewrite may move the rows of fragments under a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unmovable {
+    /// This build does not know its kind, or its version.
+    Unreadable,
+    /// Lance cannot write it for the rows' new places.
+    Unsupported,
+    /// That was tried, and failed because of this.
+    Failed(String),
+}
+
+/// A segment of an index that holds addresses of rows: who rewrites a fragment under it rewrites it as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentStats {
+    /// The name of its index.
+    pub index: String,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Why it would lose the rows; nothing when it is written anew with their new addresses.
+    pub unmovable: Option<Unmovable>,
+    /// The oldest Lance that reads it once it is written anew, where older ones read it as it is.
+    pub needs: Option<LanceVersion>,
 }
 
 impl FragmentStats {
@@ -83,6 +113,15 @@ pub struct IndexStats {
     /// Bytes of a value of its column, when all have as many.
     #[serde(default)]
     pub value_bytes: Option<u64>,
+    /// Whether it finds nearest neighbours. Such an index may have several segments for every client.
+    #[serde(default)]
+    pub vector: bool,
+    /// Why it cannot be extended at all.
+    #[serde(default)]
+    pub unmovable: Option<Unmovable>,
+    /// The oldest Lance that reads it once it is extended, where older ones read it as it is.
+    #[serde(default)]
+    pub needs: Option<LanceVersion>,
     /// Why it could not be extended when that was tried last; nothing when it could, or may be tried again.
     #[serde(default)]
     pub refused: Option<IndexRefusal>,
@@ -131,6 +170,15 @@ pub struct TableStats {
     /// Its indexes, by name.
     #[serde(default)]
     pub indexes: Vec<IndexStats>,
+    /// Segments of indexes that a rewrite of fragments under them has to do with.
+    #[serde(default)]
+    pub segments: Vec<SegmentStats>,
+    /// For each number in [`FragmentStats::coverage`], the places in `segments` of those that cover the fragment.
+    #[serde(default)]
+    pub coverages: Vec<Vec<u32>>,
+    /// The oldest Lance by which others wrote the versions that are there, as far as it is known.
+    #[serde(default)]
+    pub oldest_writer: Option<LanceVersion>,
     /// Declared indexes that are not there; for a table of a directory, none.
     #[serde(default)]
     pub missing: Vec<MissingIndex>,
@@ -151,29 +199,20 @@ impl TableStats {
     /// # Errors
     /// Lance's, when the list of indexes cannot be read.
     pub async fn read(dataset: &Dataset) -> lance::Result<Self> {
-        let all = dataset.load_indices().await?;
-        // Lance's own books are kept as indexes, too, and are nobody's to keep up.
-        let segments: Vec<_> = all.iter().filter(|i| !is_system_index(i)).collect();
-        let mut coverages: Vec<Vec<bool>> = vec![vec![false; segments.len()]];
-        let mut coverage_of = |fragment: &Fragment| {
-            let coverage: Vec<_> = segments.iter().map(|s| covers(s, fragment)).collect();
-            let known = coverages.iter().position(|c| *c == coverage);
-            let at = known.unwrap_or_else(|| {
-                coverages.push(coverage);
-                coverages.len() - 1
-            });
-            u32::try_from(at).unwrap_or(u32::MAX)
-        };
+        let all = Indexes::of(dataset).await?;
+        let coverage = Coverage::of(dataset, &all).await;
         let manifest = dataset.manifest();
-        let fragments = manifest.fragments.iter().map(|fragment| {
-            let coverage = coverage_of(fragment);
-            FragmentStats::of(fragment, coverage)
-        });
+        let fragments = manifest.fragments.iter().zip(&coverage.of);
         Ok(Self {
             version: manifest.version,
-            fragments: fragments.collect(),
-            indexes: indexes(dataset, &segments),
+            fragments: fragments
+                .map(|(fragment, class)| FragmentStats::of(fragment, *class))
+                .collect(),
+            indexes: indexes(dataset, &all).await,
+            segments: coverage.segments,
+            coverages: coverage.classes,
             missing: Vec::new(),
+            oldest_writer: None,
         })
     }
 
@@ -202,6 +241,15 @@ impl TableStats {
         self.fragments.iter().map(|f| f.deleted).sum()
     }
 
+    /// The segments that a rewrite of fragments with this coverage has to do with.
+    pub fn segments_over(&self, coverage: u32) -> impl Iterator<Item = &SegmentStats> {
+        let places = usize::try_from(coverage)
+            .ok()
+            .and_then(|class| self.coverages.get(class));
+        let places = places.into_iter().flatten();
+        places.filter_map(|place| self.segments.get(usize::try_from(*place).ok()?))
+    }
+
     /// Bytes of data files.
     pub fn bytes(&self) -> u64 {
         self.fragments.iter().map(|f| f.bytes).sum()
@@ -210,15 +258,16 @@ impl TableStats {
 
 /// The indexes that Lance can keep up, by name. One that it can only read, or that waits for rows to be trained on, is
 /// not among them: nothing could be done about it.
-fn indexes(dataset: &Dataset, segments: &[&IndexMetadata]) -> Vec<IndexStats> {
+async fn indexes(dataset: &Dataset, all: &Indexes) -> Vec<IndexStats> {
     let mut by_name: BTreeMap<&str, Vec<&IndexMetadata>> = BTreeMap::new();
-    for segment in segments {
+    for segment in all.usable() {
         by_name.entry(&segment.name).or_default().push(segment);
     }
     let fragments = &dataset.manifest().fragments;
     let rows = fragments.iter().map(live_rows).sum();
     by_name.retain(|_, segments| indexing::can_be_extended(segments, rows));
-    let stats = by_name.into_iter().map(|(name, segments)| {
+    let mut stats = Vec::new();
+    for (name, segments) in by_name {
         let outside = |f: &&Fragment| !segments.iter().any(|s| covers(s, f));
         let unindexed = fragments.iter().filter(outside).map(live_rows);
         let fields = segments
@@ -227,17 +276,21 @@ fn indexes(dataset: &Dataset, segments: &[&IndexMetadata]) -> Vec<IndexStats> {
         let (schema, mut first) = (dataset.schema(), fields.clone());
         let of_one = first.next().and_then(|field| schema.field_by_id(*field));
         let columns = fields.filter_map(|field| schema.field_path(*field).ok());
-        IndexStats {
+        let (unmovable, needs) = extended_needs(dataset, &segments).await;
+        stats.push(IndexStats {
             name: name.to_owned(),
             columns: columns.take(1).collect(),
             segments: segments.len(),
             unindexed_rows: unindexed.clone().sum(),
             unindexed_fragments: unindexed.count(),
             value_bytes: of_one.and_then(|field| width(&field.data_type())),
+            vector: segments.iter().any(|s| kinds::is_of(IndexKind::Vector, s)),
+            unmovable,
+            needs,
             refused: None,
-        }
-    });
-    stats.collect()
+        });
+    }
+    stats
 }
 
 /// Whether a segment answers for a fragment.

@@ -9,6 +9,7 @@ mod discovery;
 mod indexes;
 mod kinds;
 mod races;
+mod remaps;
 mod searches;
 mod settling;
 mod site;

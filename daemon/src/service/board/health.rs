@@ -50,10 +50,19 @@ fn of(decision: Decision) -> Health {
     };
     match skip {
         Skip::Paused => Health::Paused,
-        Skip::Index(indexing::Skip::Refused | indexing::Skip::Blocked)
-        | Skip::Compaction(compaction::Skip::TooLarge | compaction::Skip::Unmeasured) => {
-            Health::Blocked
-        }
+        Skip::Index(
+            indexing::Skip::Refused
+            | indexing::Skip::Blocked
+            | indexing::Skip::ClientTooOld
+            | indexing::Skip::IndexUnreadable,
+        )
+        | Skip::Compaction(
+            compaction::Skip::TooLarge
+            | compaction::Skip::Unmeasured
+            | compaction::Skip::ClientTooOld
+            | compaction::Skip::IndexCannotFollow
+            | compaction::Skip::IndexUnreadable,
+        ) => Health::Blocked,
         // What was done a moment ago, or is being done, is no reason to look at the table.
         Skip::Running
         | Skip::IntervalFloor

@@ -294,17 +294,19 @@ impl Kept {
             Some(Decision::Skip(Skip::Cleanup(cleanup::Skip::Unlisted))) => self.unlisted.is_none(),
             Some(Decision::Skip(skip)) => matches!(
                 skip,
-                Skip::Compaction(compaction::Skip::Tidy | compaction::Skip::BelowThreshold)
-                    | Skip::Index(
-                        indexing::Skip::NoIndex
-                            | indexing::Skip::Covered
-                            | indexing::Skip::BelowThreshold
-                    )
-                    | Skip::Cleanup(
-                        cleanup::Skip::Retained
-                            | cleanup::Skip::BelowThreshold
-                            | cleanup::Skip::Protected
-                    )
+                Skip::Compaction(
+                    compaction::Skip::Tidy
+                        | compaction::Skip::BelowThreshold
+                        | compaction::Skip::IndexTooLarge
+                ) | Skip::Index(
+                    indexing::Skip::NoIndex
+                        | indexing::Skip::Covered
+                        | indexing::Skip::BelowThreshold
+                ) | Skip::Cleanup(
+                    cleanup::Skip::Retained
+                        | cleanup::Skip::BelowThreshold
+                        | cleanup::Skip::Protected
+                )
             ),
             _ => false,
         }

@@ -157,7 +157,7 @@ impl Keeper {
                 metrics.compacted(name, duty.as_str(), receipt);
                 let losses = receipt.lost.iter();
                 losses.for_each(|loss| metrics.lost(name, duty.as_str(), *loss));
-                tracing::info!(target_name = %name, %table, %duty, operation = %receipt.operation, manifest = receipt.manifest, fragments_before = receipt.fragments_before, fragments_after = receipt.fragments_after, groups = receipt.groups, lost_groups = receipt.lost.len(), lost_because = told(&receipt.lost), carried = receipt.carried, bytes_read = receipt.bytes_read, bytes_written = receipt.bytes_written, rewrite_ms = millis(receipt.rewrite), hold_ms = millis(receipt.hold), "job done");
+                tracing::info!(target_name = %name, %table, %duty, operation = %receipt.operation, manifest = receipt.manifest, fragments_before = receipt.fragments_before, fragments_after = receipt.fragments_after, groups = receipt.groups, lost_groups = receipt.lost.len(), lost_because = told(&receipt.lost), carried = receipt.carried, bytes_read = receipt.bytes_read, bytes_written = receipt.bytes_written, index_bytes = receipt.index_bytes, rewrite_ms = millis(receipt.rewrite), hold_ms = millis(receipt.hold), "job done");
                 means("done", false, Some(receipt.bytes_read))
             }
             Some(Ok(Outcome::Indexed(Indexed::Done(receipt)))) => {

@@ -40,6 +40,7 @@ pub(super) struct Jobs {
     hold_seconds: HistogramVec,
     bytes_read: IntCounterVec,
     bytes_written: IntCounterVec,
+    index_bytes: IntCounterVec,
     indexed_rows: IntCounterVec,
     removed_versions: IntCounterVec,
     removed_files: IntCounterVec,
@@ -100,6 +101,10 @@ impl Jobs {
                 "squire_rewrite_written_bytes_total",
                 "Bytes of data files that committed rewrites wrote.", TARGET,
             )?,
+            index_bytes: register.counter(
+                "squire_rewrite_index_bytes_total",
+                "Bytes of the segments of indexes that were written anew with committed rewrites.", TARGET,
+            )?,
             indexed_rows: register.counter(
                 "squire_indexed_rows_total",
                 "Rows that index work brought under an index.", TARGET,
@@ -124,6 +129,7 @@ impl Jobs {
             &self.carried,
             &self.bytes_read,
             &self.bytes_written,
+            &self.index_bytes,
             &self.indexed_rows,
             &self.removed_versions,
             &self.removed_files,
@@ -230,6 +236,7 @@ impl Metrics {
         for (counter, n) in [
             (&jobs.bytes_read, receipt.bytes_read),
             (&jobs.bytes_written, receipt.bytes_written),
+            (&jobs.index_bytes, receipt.index_bytes),
             (&jobs.carried, receipt.carried),
         ] {
             counter.with_label_values(&[target]).inc_by(n);

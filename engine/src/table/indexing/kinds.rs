@@ -37,7 +37,7 @@ pub(super) struct Recipe {
 }
 
 /// Whether a segment is of this kind, by what it says of itself.
-pub(super) fn is_of(kind: IndexKind, segment: &IndexMetadata) -> bool {
+pub(crate) fn is_of(kind: IndexKind, segment: &IndexMetadata) -> bool {
     let details = match kind {
         IndexKind::Btree => ".BTreeIndexDetails",
         IndexKind::Bitmap => ".BitmapIndexDetails",

@@ -11,12 +11,12 @@
 //! | `sources` | what has to hold for a segment to give right answers |
 
 mod dormant;
-mod kinds;
-mod partitions;
+pub(crate) mod kinds;
+pub(crate) mod partitions;
 mod refused;
 mod sources;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use futures::FutureExt;
 use lance::{
@@ -38,6 +38,7 @@ use super::{
 use crate::{
     error::{Result, plain},
     failpoint,
+    guard::caught,
     maintenance::indexing::{Skip, Task},
     memory::width,
     progress::{self, Phase},
@@ -66,6 +67,17 @@ enum Why {
     TooLarge(String),
     /// Lance failed.
     Failed(lance::Error),
+    /// Lance panicked.
+    Panicked(String),
+}
+
+/// An index, or a column that was to have one, that stays behind, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// Its name.
+    pub index: String,
+    /// What was in the way.
+    pub reason: String,
 }
 
 /// New segments that are written and not committed.
@@ -81,6 +93,8 @@ pub(crate) struct Segments {
     pub(crate) tasks: Vec<Task>,
     /// Live rows that were under none of these indexes before, over all of them.
     pub(crate) rows: u64,
+    /// What could not be done.
+    pub(crate) left: Vec<LeftBehind>,
 }
 
 impl Segments {
@@ -195,24 +209,33 @@ pub(crate) async fn build(
         declared: Vec::new(),
         tasks: Vec::new(),
         rows: 0,
+        left: Vec::new(),
     };
     let (mut skip, mut failed) = (Skip::Covered, None);
     let jobs = jobs(dataset, def, &all, tasks);
     progress::begin(Phase::Indexing, jobs.len());
     for job in jobs {
         let (task, done) = match job {
-            Job::Extend(task, of_index) => (task, extend(dataset, &of_index, task).boxed().await),
+            Job::Extend(task, of_index) => {
+                (task, caught(extend(dataset, &of_index, task).boxed()).await)
+            }
             Job::Create(task, declared, name) => {
-                (task, create(dataset, declared, &name, task).boxed().await)
+                let created = create(dataset, declared, &name, task).boxed();
+                (task, caught(created).await)
             }
         };
+        let done = done.unwrap_or_else(|panic| Err(Why::Panicked(panic)));
         let (path, version) = (&table.path, dataset.manifest().version);
         match &done {
             Ok(_) | Err(Why::Nothing) => refused.forget(path, task),
-            Err(Why::Blocked(reason) | Why::TooLarge(reason)) => {
+            Err(why) => {
+                let reason = why.to_string();
                 refused.note(path, version, task, reason.clone());
+                segments.left.push(LeftBehind {
+                    index: task.subject().to_owned(),
+                    reason,
+                });
             }
-            Err(Why::Failed(e)) => refused.note(path, version, task, plain(e)),
         }
         match done {
             Ok(segment) => segments.add(segment),
@@ -224,6 +247,10 @@ pub(crate) async fn build(
             Err(Why::TooLarge(reason)) => {
                 skip = Skip::Refused;
                 tracing::warn!(table = %table.key, ?task, reason, uri = %table.storage.uri, "an index is left as it is: it does not fit into memory");
+            }
+            Err(Why::Panicked(reason)) => {
+                skip = Skip::Refused;
+                tracing::error!(table = %table.key, ?task, reason, uri = %table.storage.uri, "an index is left as it is: please report this");
             }
             Err(Why::Failed(e)) => {
                 tracing::warn!(table = %table.key, ?task, error = plain(&e), uri = %table.storage.uri, "an index could not be brought up to date");
@@ -237,6 +264,18 @@ pub(crate) async fn build(
         _ if !segments.new.is_empty() => Ok(Built::Segments(Box::new(segments))),
         Some(e) => Err(table.failed("indexing", e)),
         None => Ok(Built::Nothing(skip)),
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("there is nothing to do"),
+            Self::Blocked(reason) | Self::TooLarge(reason) | Self::Panicked(reason) => {
+                f.write_str(reason)
+            }
+            Self::Failed(e) => f.write_str(&plain(e)),
+        }
     }
 }
 
@@ -306,7 +345,8 @@ async fn extend(
         fragments.iter().filter(uncovered)
     };
     let exact = sources::append_is_exact(dataset.manifest(), segments, outside());
-    let merges = matches!(task, Task::Merge(_)) || !exact;
+    let appendable = exact && can_stand_beside(dataset, segments);
+    let mut merges = matches!(task, Task::Merge(_)) || !appendable;
     if outside().next().is_none() && (!merges || segments.len() == 1) {
         return Err(Why::Nothing);
     }
@@ -317,10 +357,19 @@ async fn extend(
             .map_err(Why::Failed)?,
         None => None,
     };
-    // What is dormant is put aside as it is.
-    let merged = merges && anew.is_none();
-    let obstacle = partitions::obstacle(dataset, segments, merged, rows).await;
-    if let Some(obstacle) = obstacle.map_err(Why::Failed)? {
+    let obstacle = async |merges: bool| {
+        // What is dormant is put aside as it is.
+        let merged = merges && anew.is_none();
+        let obstacle = partitions::obstacle(dataset, segments, merged, rows).await;
+        obstacle.map_err(Why::Failed)
+    };
+    let mut in_the_way = obstacle(merges).await?;
+    if in_the_way.is_some() && merges && appendable && rows > 0 {
+        // One more segment is better than rows outside for ever.
+        merges = false;
+        in_the_way = obstacle(merges).await?;
+    }
+    if let Some(obstacle) = in_the_way {
         return Err(Why::TooLarge(obstacle));
     }
     let plan = match anew {
@@ -357,7 +406,41 @@ async fn extend(
     } else {
         Task::Merge(last.name.clone())
     };
+    // What has no row any more only costs every search.
+    let dead = segments.iter().filter(|s| is_dead(dataset, s));
+    let replaces = [replaces, dead.map(|s| s.uuid).collect()].concat();
     finish(dataset, segments, task, segment, &replaces)
+}
+
+/// Whether a new segment can stand beside these, for Lance: it is of the same format, and of a column that Lance can extend
+/// an index on by a segment. It cannot for scalar indexes on a field of a struct, and those of old formats.
+fn can_stand_beside(dataset: &Dataset, segments: &[&IndexMetadata]) -> bool {
+    let current = |s: &&IndexMetadata| {
+        let details = s.index_details.as_ref();
+        details.is_some_and(|details| details.type_url.starts_with(DETAILS))
+    };
+    let top_level = |s: &&IndexMetadata| {
+        let fields = dataset.schema().fields.iter();
+        let keyed = s.keyed_field();
+        fields.map(|field| Some(field.id)).any(|id| id == keyed)
+    };
+    let vector = |s: &&IndexMetadata| kinds::is_of(IndexKind::Vector, s);
+    segments.iter().all(vector)
+        || segments
+            .iter()
+            .all(|s| current(s) && top_level(s) && s.files.is_some())
+}
+
+/// How the details of indexes that are no vector indexes are called. Those of some versions before Lance 0.39 are called
+/// otherwise, and Lance fails where segments of both stand beside one another.
+const DETAILS: &str = "/lance.table.";
+
+/// Whether a segment has rows, and all of them in fragments that are gone.
+fn is_dead(dataset: &Dataset, segment: &IndexMetadata) -> bool {
+    let covered = segment.fragment_bitmap.as_ref();
+    covered.is_some_and(|covered| {
+        !covered.is_empty() && covered.is_disjoint(dataset.fragment_bitmap())
+    })
 }
 
 /// What Lance makes of one index.

@@ -92,7 +92,7 @@ fn too_large_to_make(limits: &Limits, rows: u64, row: u64, training: u64) -> Opt
 ///
 /// # Errors
 /// Lance's, when a segment cannot be opened.
-pub(super) async fn obstacle(
+pub(crate) async fn obstacle(
     dataset: &Dataset,
     segments: &[&IndexMetadata],
     merged: bool,

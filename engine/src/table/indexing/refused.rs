@@ -126,6 +126,9 @@ mod tests {
             unindexed_rows: 0,
             unindexed_fragments: 0,
             value_bytes: None,
+            vector: true,
+            unmovable: None,
+            needs: None,
             refused: None,
         };
         let marked = |path| {
