@@ -143,7 +143,7 @@ fn every_key_of_a_policy_arrives_and_a_target_overrides_the_defaults_key_by_key(
 fn every_key_of_the_other_policies_arrives() {
     let settings = load(
         "[defaults.index]\nenabled = false\nmax_unindexed_rows = 7\nmax_unindexed_bytes = '5MiB'\nmax_unindexed_fraction = 0.5\n\
-         min_unindexed_rows = 5\nmax_segments = 3\ninterval_floor = '1m'\ncron = '0 0 4 * * *'\n\
+         min_unindexed_rows = 5\nmax_segments = 3\noldest_client = 'lancedb 0.30.2'\ninterval_floor = '1m'\ncron = '0 0 4 * * *'\n\
          [defaults.cleanup]\nenabled = false\nkeep_for = '1day'\nkeep_versions = 2\nmin_versions = 5\n\
          emergency_versions = 60\nkeep_manifests = 50\ninterval_floor = '2m'\ncron = '0 0 5 * * *'\n\
          [defaults.pace]\nbytes_per_hour = '10MiB'\ntable_bytes_per_hour = '5MiB'\nintensity = 0.25\n\
@@ -160,6 +160,7 @@ fn every_key_of_the_other_policies_arrives() {
             max_unindexed_fraction: 0.5,
             min_unindexed_rows: 5,
             max_segments: 3,
+            oldest_client: Some("lancedb 0.30.2".to_owned()),
             interval_floor: Duration::from_secs(60),
             cron: Some("0 0 4 * * *".to_owned()),
         },

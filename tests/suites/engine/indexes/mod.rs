@@ -10,6 +10,7 @@ use squire_engine::{
     TableStats,
     maintenance::{
         Ask,
+        clients::READS_SEGMENTS,
         indexing::{IndexPolicy, Task},
     },
     schema::Schema,
@@ -66,11 +67,12 @@ async fn force(graph: &Graph) -> Indexed {
     done.unwrap()
 }
 
-/// Puts what is outside beside the segments that there are.
+/// Puts what is outside beside the segments that there are: all clients know several.
 async fn append(graph: &Graph) -> Indexed {
     let policy = IndexPolicy {
         max_unindexed_rows: 1,
         max_segments: 1000,
+        oldest_client: Some(READS_SEGMENTS),
         ..IndexPolicy::default()
     };
     index_with(graph, &policy, &Ask::default()).await.unwrap()
