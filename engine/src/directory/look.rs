@@ -12,6 +12,7 @@ use object_store::ObjectStoreExt;
 
 use crate::{
     error::{Error, Result},
+    guard::guarded,
     names::TableKey,
     table::{
         Table,
@@ -69,7 +70,7 @@ pub(super) fn failed(table: &Table, action: &'static str, e: lance::Error) -> Er
 /// Opens the newest version of a table that is not taken off its catalog.
 ///
 /// # Errors
-/// [`Error::TableGone`], [`Error::Store`], [`Error::Lance`].
+/// [`Error::TableGone`], [`Error::Store`], [`Error::Lance`], [`Error::Panicked`].
 pub(super) async fn open(table: &Table, params: ObjectStoreParams) -> Result<Dataset> {
     let marker = table.storage.table_base(&table.path).join(DEREGISTERED);
     match table.storage.store.head(&marker).await {
@@ -77,8 +78,11 @@ pub(super) async fn open(table: &Table, params: ObjectStoreParams) -> Result<Dat
         Ok(_) => return Err(gone(table)),
         Err(e) => return Err(Error::store("looking at", marker.as_ref(), e)),
     }
-    let opened = table.open_newest(params).await;
-    opened.map_err(|e| failed(table, "opening", e))
+    let opening = async {
+        let opened = table.open_newest(params).await;
+        opened.map_err(|e| failed(table, "opening", e))
+    };
+    guarded(table, "opening", opening).await
 }
 
 /// What was seen of a directory's tables.
@@ -122,8 +126,11 @@ impl Looks {
             return Ok(stats);
         }
         let dataset = open(table, table.storage.params()).await?;
-        let stats = TableStats::read(&dataset).await;
-        let stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
+        let reading = async {
+            let stats = TableStats::read(&dataset).await;
+            stats.map_err(|e| failed(table, "reading the indexes of", e))
+        };
+        let stats = guarded(table, "reading the indexes of", reading).await?;
         // A writer that came in between is seen by the next look.
         if stats.version == newest.version {
             let seen = (newest, stats.clone());
