@@ -28,6 +28,7 @@ mod echo;
 mod error;
 pub mod failpoint;
 mod graph;
+mod guard;
 mod healing;
 pub mod input;
 mod leftovers;
@@ -61,8 +62,9 @@ pub use operation::{
 pub use repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
 pub use table::{
     drift::{DriftPolicy, DriftVersion},
+    kept::Kept,
     loss::Loss,
+    removal::{Cleaned, CleanupPreview, CleanupReceipt, Removed},
     rewrite::{CompactReceipt, Compacted},
     stats::{FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats, VersionInfo},
-    versions::{Cleaned, CleanupPreview, CleanupReceipt, Kept, Removed},
 };
