@@ -70,7 +70,7 @@ pub(super) fn failed(table: &Table, action: &'static str, e: lance::Error) -> Er
 /// Opens the newest version of a table that is not taken off its catalog.
 ///
 /// # Errors
-/// [`Error::TableGone`], [`Error::Store`], [`Error::Lance`], [`Error::Panicked`].
+/// [`Error::TableGone`], [`Error::Store`], [`Error::Lance`], [`Error::Panicked`], [`Error::Damaged`].
 pub(super) async fn open(table: &Table, params: ObjectStoreParams) -> Result<Dataset> {
     let marker = table.storage.table_base(&table.path).join(DEREGISTERED);
     match table.storage.store.head(&marker).await {
@@ -80,9 +80,27 @@ pub(super) async fn open(table: &Table, params: ObjectStoreParams) -> Result<Dat
     }
     let opening = async {
         let opened = table.open_newest(params).await;
-        opened.map_err(|e| failed(table, "opening", e))
+        let opened = opened.map_err(|e| failed(table, "opening", e))?;
+        whole(table, opened)
     };
     guarded(table, "opening", opening).await
+}
+
+/// The table, unless its manifest is not of the version that its name says: a crash of the host can leave zeros, which
+/// Lance takes for an empty table.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub(super) fn whole(table: &Table, opened: Dataset) -> Result<Dataset> {
+    let (named, found) = (opened.manifest_location(), opened.manifest().version);
+    if named.version == found {
+        return Ok(opened);
+    }
+    Err(Error::Damaged {
+        object: named.path.to_string(),
+        reason: format!("it says that it is version {found} of {}", table.key),
+        uri: table.storage.uri.clone(),
+    })
 }
 
 /// What was seen of a directory's tables.

@@ -277,7 +277,7 @@ async fn open(table: &Table, version: Option<u64>) -> Result<Dataset> {
             Some(version) => table.open(version, params, None).await,
             None => table.open_newest(params).await,
         };
-        opened.map_err(|e| table.failed(ACTION, e))
+        super::look::whole(table, opened.map_err(|e| table.failed(ACTION, e))?)
     };
     guarded(table, ACTION, opening).await
 }
