@@ -47,11 +47,16 @@ impl Files {
         self.0.contains(file)
     }
 
-    /// The place of an object in a table's folder, as it is told here.
+    /// The place of an object in a table's folder, as it is told here. Blobs are in a folder beside their data file, and
+    /// go with it.
     pub(crate) fn place(object: &Path, base: &Path) -> Option<String> {
-        let parts = object.prefix_match(base)?.take(2);
+        let parts = object.prefix_match(base)?;
         let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
-        Some(parts.join("/"))
+        match &*parts {
+            [folder, data, _, ..] if folder == DATA => Some(format!("{DATA}/{data}.lance")),
+            [folder, name, ..] => Some(format!("{folder}/{name}")),
+            _ => None,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -348,6 +353,16 @@ mod tests {
         assert!(!mentions(b"\x2a0100100f8afa.lance", &a));
         assert!(!mentions(b"", &a) && !mentions(b"a.lanc", &a));
         assert!(mentions(b"file:///my%20a.lance", &folders(&["my a.lance"])));
+    }
+
+    #[test]
+    fn blobs_have_the_place_of_their_data_file_and_parts_of_an_index_that_of_the_index() {
+        let base = Path::from("db/t.lance");
+        let of = |below: &str| Files::place(&Path::from(format!("{base}/{below}")), &base);
+        assert_eq!(of("data/a.lance").as_deref(), Some("data/a.lance"));
+        assert_eq!(of("data/a/1.blob").as_deref(), Some("data/a.lance"));
+        assert_eq!(of("_indices/id/x.idx").as_deref(), Some("_indices/id"));
+        assert_eq!(Files::place(&Path::from("db/x.lance/data/a"), &base), None);
     }
 
     #[test]
