@@ -28,8 +28,9 @@ const REFERENCES: &str = "_refs";
 pub(crate) struct Judged {
     /// The table's folder.
     pub(crate) folder: Path,
-    /// A version that stays. While its manifest is the same object, the table is the one that was judged.
-    pub(crate) witness: Identity,
+    /// A version that stays. While its manifest is the same object, the table is the one that was judged. Nothing where no
+    /// other table can come to the same folder.
+    pub(crate) witness: Option<Identity>,
     /// The versions that go, and when each was written.
     pub(crate) going: BTreeMap<u64, DateTime<Utc>>,
     /// Tags and branches, as they were before they were read.
@@ -197,10 +198,14 @@ fn version_of(path: &Path) -> Option<u64> {
 }
 
 async fn moved(store: &Arc<dyn ObjectStore>, judged: &Judged) -> Result<Option<Withdrawn>> {
-    match store.head(&judged.witness.path).await {
-        Ok(now) if judged.witness.is(&now) => {}
-        Ok(_) | Err(object_store::Error::NotFound { .. }) => return Ok(Some(Withdrawn::Replaced)),
-        Err(e) => return Err(e),
+    if let Some(witness) = &judged.witness {
+        match store.head(&witness.path).await {
+            Ok(now) if witness.is(&now) => {}
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {
+                return Ok(Some(Withdrawn::Replaced));
+            }
+            Err(e) => return Err(e),
+        }
     }
     let now = references(store, &judged.folder).await?;
     // One that is gone protects less.
@@ -274,7 +279,7 @@ mod tests {
             let witness = self.path("_versions/3.manifest");
             self.permit.give(Judged {
                 folder: self.folder.clone(),
-                witness: self.store.head(&witness).await.unwrap().into(),
+                witness: Some(self.store.head(&witness).await.unwrap().into()),
                 going,
                 references: references(&self.store, &self.folder).await.unwrap(),
             });

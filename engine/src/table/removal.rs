@@ -16,7 +16,7 @@ use crate::{
     guard::guarded,
     maintenance::cleanup::{self, Reason, Skip, Verdict},
     progress::{self, Phase},
-    storage::permit::{Judged, Permit, References, Withdrawn},
+    storage::permit::{Identity, Judged, Permit, References, Withdrawn},
 };
 
 /// Deletions that are on their way at once.
@@ -87,6 +87,8 @@ impl From<&RemovalStats> for Removed {
 pub(crate) struct Cleaner {
     pub(crate) dataset: Dataset,
     permit: Arc<Permit>,
+    /// Whether another table may come to the same folder meanwhile.
+    replaceable: bool,
 }
 
 /// Which versions go, of those that there are.
@@ -101,7 +103,8 @@ pub(crate) struct Going<'a> {
 }
 
 impl Cleaner {
-    /// Opens one version of a table, which stays.
+    /// Opens one version of a graph's table, which stays. No path of a graph is used twice; and other cleanups may take away
+    /// what is the newest now, once there are newer ones.
     ///
     /// # Errors
     /// [`Error::Lance`], [`Error::Panicked`].
@@ -112,12 +115,20 @@ impl Cleaner {
             opened.map_err(|e| table.failed("opening", e))
         };
         let dataset = guarded(table, "opening", opened).await?;
-        Ok(Self { dataset, permit })
+        Ok(Self {
+            dataset,
+            permit,
+            replaceable: false,
+        })
     }
 
-    /// A table that was opened by the store's way to clean up, see [`crate::storage::Storage::cleanup`].
+    /// A directory's table that was opened by the store's way to clean up, see [`crate::storage::Storage::cleanup`].
     pub(crate) fn new(dataset: Dataset, permit: Arc<Permit>) -> Self {
-        Self { dataset, permit }
+        Self {
+            dataset,
+            permit,
+            replaceable: true,
+        }
     }
 
     /// Removes versions, with the files that no other version names. A file that never was in a version goes after seven
@@ -145,10 +156,7 @@ impl Cleaner {
         let uri = &table.storage.uri;
         match self.permit.withdrawn() {
             Some(Withdrawn::Replaced) => {
-                return Err(Error::TableReplaced {
-                    table: table.key.clone(),
-                    uri: uri.clone(),
-                });
+                return Err(replaced(table));
             }
             Some(Withdrawn::Referenced) => {
                 tracing::info!(table = %table.key, %uri, "a tag or a branch came while versions were removed; the next cleanup judges anew and goes on");
@@ -204,25 +212,34 @@ impl Cleaner {
 
     /// What is judged, and by what the table is known to be the same.
     async fn judge(&self, table: &Table, going: Going<'_>) -> Result<Judged> {
-        let opened = self.dataset.manifest_location();
-        let store = &table.storage.store;
-        let witness = match store.head(&opened.path).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Err(replaced(table)),
-            Err(e) => return Err(Error::store("looking at", opened.path.as_ref(), e)),
+        let witness = if self.replaceable {
+            Some(self.witness(table).await?)
+        } else {
+            None
         };
-        let another = |then: &String| witness.e_tag.as_ref().is_some_and(|now| now != then);
-        if opened.e_tag.as_ref().is_some_and(another) {
-            return Err(replaced(table));
-        }
         let goes: BTreeSet<_> = going.versions.iter().collect();
         let going_at = going.listed.iter().filter(|v| goes.contains(&v.version));
         Ok(Judged {
             folder: table.storage.table_base(&table.path),
-            witness: witness.into(),
+            witness,
             going: going_at.map(|v| (v.version, v.written)).collect(),
             references: going.references.clone(),
         })
+    }
+
+    /// The manifest that is open, if it is the same object still.
+    async fn witness(&self, table: &Table) -> Result<Identity> {
+        let opened = self.dataset.manifest_location();
+        let found = match table.storage.store.head(&opened.path).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Err(replaced(table)),
+            Err(e) => return Err(Error::store("looking at", opened.path.as_ref(), e)),
+        };
+        let another = |then: &String| found.e_tag.as_ref().is_some_and(|now| now != then);
+        if opened.e_tag.as_ref().is_some_and(another) {
+            return Err(replaced(table));
+        }
+        Ok(found.into())
     }
 }
 
