@@ -111,6 +111,14 @@ impl Opened {
         }
     }
 
+    /// Whether a table has old files that no version names. Of a graph's tables, whatever cleans them up takes them along.
+    pub(crate) async fn has_left_over_files(&self, table: &TableKey) -> Result<bool, Error> {
+        match self {
+            Self::Graph(_) => Ok(false),
+            Self::Directory(directory) => directory.has_left_over_files(table).await,
+        }
+    }
+
     /// What a cleanup would remove; it deletes nothing.
     pub(crate) async fn explain_cleanup(
         &self,

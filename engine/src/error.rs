@@ -280,6 +280,30 @@ pub enum Error {
         /// Lance's error.
         source: Box<lance::Error>,
     },
+    /// Lance panicked: it met a file of the table that is damaged, or that it does not know.
+    #[error(
+        "{action} {table} of {uri} made Lance panic: {message}; a file of the table is damaged or of an unknown format: open the table with another client, restore it from a copy or drop it; other tables are kept up"
+    )]
+    Panicked {
+        /// What was being done: `opening`, ...
+        action: &'static str,
+        /// The table.
+        table: TableKey,
+        /// What the panic said.
+        message: String,
+        /// The root.
+        uri: String,
+    },
+    /// A table is not the one any more whose versions a cleanup was about to remove.
+    #[error(
+        "{table} of {uri} was dropped, made anew or cleaned up by another program while its old versions were removed: what was left stays, and the next cleanup judges it anew"
+    )]
+    TableReplaced {
+        /// The table.
+        table: TableKey,
+        /// The root.
+        uri: String,
+    },
     /// Others commit to the table so fast that no attempt came through.
     #[error(
         "{table} of {uri} is being written so fast, outside of Squire, that no attempt came through"
@@ -348,8 +372,9 @@ impl Error {
             Self::Store { .. }
             | Self::Lance { .. }
             | Self::Refused { .. }
+            | Self::TableReplaced { .. }
             | Self::Contended { .. } => Advice::Retry,
-            Self::Misfit(_) => Advice::Repair,
+            Self::Misfit(_) | Self::Panicked { .. } => Advice::Repair,
             Self::OutcomeUnknown { .. } | Self::Unfinished { .. } | Self::Unapplied { .. } => {
                 Advice::DoNotRetry
             }

@@ -33,9 +33,10 @@ use crate::{
     storage::Storage,
     table::{
         drift::DriftPolicy,
+        removal::{Cleaned, CleanupPreview},
         rewrite::Compacted,
         stats::{TableStats, VersionInfo},
-        versions::{self, Cleaned, CleanupPreview},
+        versions,
     },
 };
 

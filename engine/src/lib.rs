@@ -63,11 +63,12 @@ pub use repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Sta
 pub use table::{
     drift::{DriftPolicy, DriftVersion},
     indexing::LeftBehind,
+    kept::Kept,
     loss::Loss,
+    removal::{Cleaned, CleanupPreview, CleanupReceipt, Removed},
     rewrite::{CompactReceipt, Compacted},
     stats::{
         FragmentStats, IndexRefusal, IndexStats, MissingIndex, SegmentStats, TableStats, Unmovable,
         VersionInfo,
     },
-    versions::{Cleaned, CleanupPreview, CleanupReceipt, Kept, Removed},
 };

@@ -4,8 +4,6 @@
 //! owner right after its publish, and every round of healing. Only then the note goes. Doing it twice, at once or
 //! after a crash in between, does no harm.
 
-use lance::Dataset;
-
 use crate::{
     core::Core,
     error::{Error, Result},
@@ -14,7 +12,9 @@ use crate::{
     names::{OperationId, TableKey},
     table::{
         Table,
-        versions::{self, References},
+        protection::{Protection, References},
+        removal::{Cleaner, Going},
+        versions,
     },
 };
 
@@ -60,13 +60,13 @@ async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) 
         Some(below) => {
             let table = core.table(&purge.table, path);
             let entry = manifest.tables.iter().find(|(_, e)| e.path == *path);
-            let dataset = versions::open(&table, entry.map_or(below, |(_, e)| e.pin)).await?;
+            let cleaner = Cleaner::at(&table, entry.map_or(below, |(_, e)| e.pin)).await?;
             if let Some((key, _)) = entry
                 && !begin(core, key, path, below).await?
             {
                 return Ok(false);
             }
-            remove_below(&table, &dataset, below).await?;
+            remove_below(&table, &cleaner, below).await?;
         }
     }
     failpoint::hit!(AFTER_PURGE);
@@ -103,9 +103,22 @@ async fn begin(core: &Core, key: &TableKey, path: &str, below: u64) -> Result<bo
 }
 
 /// Removes the versions before `below`, and says which tags keep some of them.
-async fn remove_below(table: &Table, dataset: &Dataset, below: u64) -> Result<()> {
-    versions::remove(table, dataset, below.into()).await?;
-    let references = References::of(table, dataset).await?;
+async fn remove_below(table: &Table, cleaner: &Cleaner, below: u64) -> Result<()> {
+    let listed = versions::list(table).await?;
+    let all = listed.iter().map(|v| v.version).collect();
+    let old = listed.iter().map(|v| v.version).filter(|v| *v < below);
+    let going = old.clone().collect();
+    let protection = Protection::of(table, &cleaner.dataset, &all, &going).await?;
+    let from = protection.protected.from.unwrap_or(below);
+    let stay = &protection.protected.versions;
+    let versions: Vec<_> = old.filter(|v| *v < from && !stay.contains(v)).collect();
+    let going = Going {
+        versions: &versions,
+        listed: &listed,
+        references: &protection.references,
+    };
+    cleaner.remove(table, going).await?;
+    let references = References::of(table, &cleaner.dataset).await?;
     for (tag, version) in references.tags_below(below) {
         tracing::warn!(table = %table.key, tag, version, uri = %table.storage.uri, "a tagged version still shows what a hard drop took away: delete the tag, then clean up");
     }

@@ -1,37 +1,42 @@
-//! Cleanup of a directory's tables: the oldest versions go, as far as retention, tags and branches allow.
+//! Cleanup of a directory's tables: the oldest versions go, as far as retention, tags, branches and clones allow.
 //!
 //! There is no manifest that would tell who reads what: the age alone keeps readers safe, and writers with a transaction
 //! that they staged at an older version. Files that never were in a version may be another program's write that is under
 //! way; they stay for seven days, which is Lance's own rule.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Directory, clones::Clones, look};
+use super::{Directory, look, readers::Readers};
 use crate::{
     error::{Error, Result},
     maintenance::{
         Ask,
-        cleanup::{self, CleanupPolicy, Skip, Verdict},
+        cleanup::{self, CleanupPolicy, Protected, Skip, Verdict},
     },
     names::TableKey,
     table::{
         Table,
+        kept::kept_by_policy,
+        left_over,
+        protection::Protection,
+        removal::{Cleaned, Cleaner, CleanupPreview, Going, Removed},
         stats::VersionInfo,
-        versions::{
-            self, Cleaned, CleanupPreview, Kept, Limit, References, Removed, delta, kept_by_policy,
-        },
+        versions,
     },
 };
 
 impl Directory {
-    /// Removes the versions of one table that are past retention and that no tag and no branch needs, with the files
-    /// that no other version names.
+    /// Removes the versions of one table that are past retention and that no tag, no branch and no clone needs, with the
+    /// files that no other version names.
     ///
     /// When `stop` is cancelled it ends at once; what is left is removed by the next one.
     ///
     /// # Errors
-    /// [`Error::Cancelled`]; [`Error::TableGone`]; [`Error::Lance`] and [`Error::Store`].
+    /// [`Error::Cancelled`]; [`Error::TableGone`]; [`Error::TableReplaced`]; [`Error::Panicked`]; [`Error::Lance`] and
+    /// [`Error::Store`].
     pub async fn cleanup(
         &self,
         table: &TableKey,
@@ -44,14 +49,14 @@ impl Directory {
         tokio::select! {
             biased;
             () = stop.cancelled() => Err(Error::Cancelled),
-            cleaned = clean(&table, &self.0.clones, policy, ask) => cleaned,
+            cleaned = clean(&table, &self.0.readers, policy, ask) => cleaned,
         }
     }
 
     /// What [`Self::cleanup`] would do, and what keeps the rest. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::TableGone`]; [`Error::Lance`], [`Error::Store`].
+    /// [`Error::TableGone`]; [`Error::Panicked`]; [`Error::Lance`], [`Error::Store`].
     pub async fn explain_cleanup(
         &self,
         table: &TableKey,
@@ -61,16 +66,12 @@ impl Directory {
         let table = self.admitted(table).await?;
         let now = table.storage.surely_past();
         let look = Look::at(&table).await?;
-        let clones = self.0.clones.of(&table, policy.keep_for).await?;
-        let verdict = match look.verdict(policy, now, ask) {
-            Verdict::Remove { .. } if !clones.is_empty() => Verdict::Skip(Skip::Protected),
-            verdict => verdict,
-        };
+        let protection = look
+            .protection(&table, &self.0.readers, policy, now)
+            .await?;
+        let verdict = look.verdict(&table, &protection, policy, now, ask).await?;
         let goes = match &verdict {
-            Verdict::Remove { below, .. } => {
-                let limit = look.limit(*below, policy, now);
-                versions::explain(&table, &look.dataset, limit).await?
-            }
+            Verdict::Remove { versions, .. } => look.cleaner.explain(&table, versions).await?,
             Verdict::Skip(_) => Removed::default(),
         };
         let by_policy = kept_by_policy(&look.versions, policy, now);
@@ -78,13 +79,20 @@ impl Directory {
             verdict,
             versions: look.versions.len() as u64,
             goes,
-            kept: clones
-                .into_iter()
-                .map(|table| Kept::Clone { table })
-                .chain(look.references.kept())
-                .chain(by_policy)
-                .collect(),
+            kept: protection.kept.into_iter().chain(by_policy).collect(),
         })
+    }
+
+    /// Whether a table has files that no version names and that are so old that nobody will commit them: a cleanup removes
+    /// them, also where no version goes. It lists the table's files.
+    ///
+    /// # Errors
+    /// [`Error::TableGone`]; [`Error::Panicked`]; [`Error::Lance`], [`Error::Store`].
+    pub async fn has_left_over_files(&self, table: &TableKey) -> Result<bool> {
+        let table = self.admitted(table).await?;
+        let (permit, params) = table.storage.cleanup();
+        let cleaner = Cleaner::new(look::open(&table, params).await?, permit);
+        left_over::any(&table, &cleaner).await
     }
 
     /// All versions of a table, in order: one list.
@@ -98,53 +106,91 @@ impl Directory {
 
 async fn clean(
     table: &Table,
-    clones: &Clones,
+    readers: &Readers,
     policy: &CleanupPolicy,
     ask: &Ask,
 ) -> Result<Cleaned> {
     let now = table.storage.surely_past();
     let look = Look::at(table).await?;
-    let (below, reason) = match look.verdict(policy, now, ask) {
-        Verdict::Remove { below, reason, .. } => (below, reason),
-        Verdict::Skip(skip) => return Ok(Cleaned::Skipped(skip)),
-    };
-    // Lance would not spare the files that clones read: it knows of tags and branches alone.
-    if !clones.of(table, policy.keep_for).await?.is_empty() {
-        return Ok(Cleaned::Skipped(Skip::Protected));
+    let nothing = Protection::default();
+    // Only where there is something to remove, others are asked what they need.
+    if let Verdict::Skip(skip) = look.verdict(table, &nothing, policy, now, ask).await? {
+        return Ok(Cleaned::Skipped(skip));
     }
-    let limit = look.limit(below, policy, now);
-    versions::clean(table, &look.dataset, limit, reason).await
+    let protection = look.protection(table, readers, policy, now).await?;
+    let (versions, reason) = match look.verdict(table, &protection, policy, now, ask).await? {
+        Verdict::Remove { versions, reason } => (versions, reason),
+        Verdict::Skip(skip) => {
+            if skip == Skip::Protected {
+                let because: Vec<_> = protection.kept.iter().map(ToString::to_string).collect();
+                let because = because.join("; ");
+                tracing::info!(table = %table.key, because, uri = %table.storage.uri, "versions stay for now");
+            }
+            return Ok(Cleaned::Skipped(skip));
+        }
+    };
+    let going = Going {
+        versions: &versions,
+        listed: &look.versions,
+        references: &protection.references,
+    };
+    look.cleaner.clean(table, going, reason).await
 }
 
-/// A table's versions, and what keeps them.
+/// A table's versions.
 struct Look {
-    dataset: lance::Dataset,
+    cleaner: Cleaner,
     versions: Vec<VersionInfo>,
-    references: References,
 }
 
 impl Look {
     async fn at(table: &Table) -> Result<Self> {
-        let dataset = look::open(table, table.storage.cleanup_params()).await?;
-        let references = References::of(table, &dataset).await?;
+        let (permit, params) = table.storage.cleanup();
+        let dataset = look::open(table, params).await?;
         Ok(Self {
+            cleaner: Cleaner::new(dataset, permit),
             versions: versions::list(table).await?,
-            references,
-            dataset,
         })
     }
 
-    fn verdict(&self, policy: &CleanupPolicy, now: DateTime<Utc>, ask: &Ask) -> Verdict {
-        let protected = self.references.protected();
-        cleanup::plan(&self.versions, &protected, policy, now, ask.forced)
+    /// What to do. Files that no version names are looked for where no version goes.
+    async fn verdict(
+        &self,
+        table: &Table,
+        protection: &Protection,
+        policy: &CleanupPolicy,
+        now: DateTime<Utc>,
+        ask: &Ask,
+    ) -> Result<Verdict> {
+        let protected = &protection.protected;
+        let verdict = cleanup::plan(&self.versions, protected, policy, now, ask.forced);
+        let nothing_goes = matches!(verdict, Verdict::Skip(_)) && !protection.keeps_all();
+        if nothing_goes && left_over::any(table, &self.cleaner).await? {
+            return Ok(verdict.with_left_over_files());
+        }
+        Ok(verdict)
     }
 
-    /// What goes was superseded before `now` by the age, so it was committed before that. Saying so keeps the versions of
-    /// a table that another program has dropped and made anew since: they have the old numbers, but not the old times.
-    fn limit(&self, below: u64, policy: &CleanupPolicy, now: DateTime<Utc>) -> Limit {
-        Limit {
-            below,
-            before: now.checked_sub_signed(delta(policy.keep_for)),
-        }
+    /// What must stay. The table's own tags and branches are asked last, right before the removal.
+    async fn protection(
+        &self,
+        table: &Table,
+        readers: &Readers,
+        policy: &CleanupPolicy,
+        now: DateTime<Utc>,
+    ) -> Result<Protection> {
+        let nothing = Protected::default();
+        let going = match cleanup::plan(&self.versions, &nothing, policy, now, true) {
+            Verdict::Remove { versions, .. } => versions.into_iter().collect(),
+            Verdict::Skip(_) => BTreeSet::new(),
+        };
+        let listed = self.versions.iter().map(|v| v.version).collect();
+        let dataset = &self.cleaner.dataset;
+        let mut of_others = Protection::default();
+        readers
+            .protect(table, dataset, &going, &mut of_others)
+            .await?;
+        let own = Protection::of(table, dataset, &listed, &going).await?;
+        Ok(of_others.and(own))
     }
 }

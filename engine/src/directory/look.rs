@@ -13,6 +13,7 @@ use object_store::ObjectStoreExt;
 use super::discovery::folder_of;
 use crate::{
     error::{Error, Result},
+    guard::guarded,
     names::TableKey,
     table::{
         Table,
@@ -71,7 +72,7 @@ pub(super) fn failed(table: &Table, action: &'static str, e: lance::Error) -> Er
 /// Opens the newest version of a table that is not taken off its catalog.
 ///
 /// # Errors
-/// [`Error::TableGone`], [`Error::Store`], [`Error::Lance`].
+/// [`Error::TableGone`], [`Error::Store`], [`Error::Lance`], [`Error::Panicked`], [`Error::Damaged`].
 pub(super) async fn open(table: &Table, params: ObjectStoreParams) -> Result<Dataset> {
     let marker = table.storage.table_base(&table.path).join(DEREGISTERED);
     match table.storage.store.head(&marker).await {
@@ -79,8 +80,29 @@ pub(super) async fn open(table: &Table, params: ObjectStoreParams) -> Result<Dat
         Ok(_) => return Err(gone(table)),
         Err(e) => return Err(Error::store("looking at", marker.as_ref(), e)),
     }
-    let opened = table.open_newest(params).await;
-    opened.map_err(|e| failed(table, "opening", e))
+    let opening = async {
+        let opened = table.open_newest(params).await;
+        let opened = opened.map_err(|e| failed(table, "opening", e))?;
+        whole(table, opened)
+    };
+    guarded(table, "opening", opening).await
+}
+
+/// The table, unless its manifest is not of the version that its name says: a crash of the host can leave zeros, which
+/// Lance takes for an empty table.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub(super) fn whole(table: &Table, opened: Dataset) -> Result<Dataset> {
+    let (named, found) = (opened.manifest_location(), opened.manifest().version);
+    if named.version == found {
+        return Ok(opened);
+    }
+    Err(Error::Damaged {
+        object: named.path.to_string(),
+        reason: format!("it says that it is version {found} of {}", table.key),
+        uri: table.storage.uri.clone(),
+    })
 }
 
 /// What was seen of a directory's tables.
@@ -128,8 +150,11 @@ impl Looks {
             return Ok(stats);
         }
         let dataset = open(table, table.storage.params()).await?;
-        let stats = TableStats::read(&dataset).await;
-        let mut stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
+        let reading = async {
+            let stats = TableStats::read(&dataset).await;
+            stats.map_err(|e| failed(table, "reading the indexes of", e))
+        };
+        let mut stats = guarded(table, "reading the indexes of", reading).await?;
         let at = VersionInfo {
             version: newest.version,
             written: newest.written,

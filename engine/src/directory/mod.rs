@@ -14,16 +14,16 @@
 //! | [`attempt`] | one attempt to commit, at exactly one version |
 //! | [`written`] | what a commit adds to its table, by which its outcome is known |
 //! | [`cleanup`] | the removal of old versions |
-//! | [`clones`] | which tables read the files of others |
+//! | [`readers`] | which tables read files of others, or name their versions |
 
 mod attempt;
 mod cleanup;
-mod clones;
 mod compact;
 mod discovery;
 mod index;
 mod landing;
 mod look;
+mod readers;
 mod written;
 
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub struct Directory(Arc<Inner>);
 struct Inner {
     storage: Storage,
     looks: look::Looks,
-    clones: clones::Clones,
+    readers: readers::Readers,
     queues: TableQueues,
     refused: Refused,
 }
@@ -77,7 +77,7 @@ impl Directory {
         Ok(Self(Arc::new(Inner {
             storage,
             looks: look::Looks::default(),
-            clones: clones::Clones::default(),
+            readers: readers::Readers::default(),
             queues: TableQueues::default(),
             refused: Refused::default(),
         })))

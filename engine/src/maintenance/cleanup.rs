@@ -1,7 +1,8 @@
 //! Which versions of a table to remove.
 //!
 //! A version goes only when it is older than the age **and** beyond the count, and nothing protects it. Its age counts
-//! from when the next version superseded it: until then a reader could have opened it.
+//! from when the next version superseded it: until then a reader could have opened it. What goes is named one by one:
+//! whoever removes it has nothing left to decide.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -11,6 +12,11 @@ use crate::table::stats::VersionInfo;
 
 /// What could have gone for so long makes a table due, however few versions that are.
 pub const OVERDUE: Duration = Duration::from_secs(24 * 3600);
+
+/// What a manifest is thought to take, besides its fragments.
+const MANIFEST_BYTES: u64 = 2 << 10;
+/// What each fragment is thought to take in a manifest.
+const FRAGMENT_BYTES: u64 = 128;
 
 /// When the versions of a table are removed.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,8 +31,18 @@ pub struct CleanupPolicy {
     pub keep_versions: usize,
     /// Fewer removable versions than this are no reason, unless one could have gone a day ago, see [`OVERDUE`].
     pub min_versions: usize,
-    /// From so many removable versions on, windows and paces do not hold the table back; a pause does.
+    /// From so many removable versions on, and when they are more than those that stay, windows and paces do not hold
+    /// the table back; a pause does.
     pub emergency_versions: usize,
+}
+
+impl CleanupPolicy {
+    /// So many of a table's versions must be removable to be worth a cleanup, which reads the manifests of all of them:
+    /// as many as `min_versions`, and a tenth of those that stay.
+    pub fn worth(&self, versions: usize) -> usize {
+        let tenth_of_the_rest = versions.div_ceil(11);
+        self.min_versions.max(tenth_of_the_rest)
+    }
 }
 
 impl Default for CleanupPolicy {
@@ -45,21 +61,20 @@ impl Default for CleanupPolicy {
 /// What must stay, whatever the policy says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Protected {
-    /// This version and every later one: the oldest pin of a kept manifest, the oldest base of a ticket.
+    /// This version and every later one: the oldest pin of a kept manifest, the oldest base of a ticket, the version that
+    /// a computed column was last filled at.
     pub from: Option<u64>,
-    /// Versions with tags, and those that branches began at.
+    /// Versions with tags, those that branches begin at, and those that clones read.
     pub versions: BTreeSet<u64>,
 }
 
 /// What the planner says of a table's versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Remove the versions before `below`, of which there are so many that nothing protects.
+    /// Remove versions, and files that no version names.
     Remove {
-        /// The first version that stays.
-        below: u64,
-        /// How many go.
-        versions: usize,
+        /// Exactly these, in order. There are none when it is for the files alone.
+        versions: Vec<u64>,
         /// Why.
         reason: Reason,
     },
@@ -78,6 +93,8 @@ pub enum Reason {
     Emergency,
     /// Somebody said so, or the cron did: the least number does not count.
     Forced,
+    /// No version need go, but there are old files that none names.
+    LeftOver,
 }
 
 impl Reason {
@@ -88,6 +105,7 @@ impl Reason {
             Self::Overdue => "overdue",
             Self::Emergency => "emergency",
             Self::Forced => "forced",
+            Self::LeftOver => "left_over",
         }
     }
 }
@@ -132,7 +150,7 @@ impl fmt::Display for Skip {
 /// Plans the removal of one table's versions, which are given in any order. `forced` leaves the least number aside, not
 /// retention. When it is the least number that keeps a few of them, they go a day later.
 ///
-/// Versions go from the oldest on, up to the first that must stay. The newest always stays.
+/// Versions go from the oldest on, up to the first that policy keeps. The newest always stays.
 pub fn plan(
     versions: &[VersionInfo],
     protected: &Protected,
@@ -153,33 +171,49 @@ pub fn plan(
         return Verdict::Skip(Skip::Retained);
     }
     let from = protected.from.unwrap_or(u64::MAX);
-    let before = versions[..expired].partition_point(|v| v.version < from);
-    let goes = |v: &VersionInfo| !protected.versions.contains(&v.version);
-    let going = versions[..before].iter().filter(|v| goes(v)).count();
-    let reason = if going == 0 {
+    let goes = |v: &VersionInfo| v.version < from && !protected.versions.contains(&v.version);
+    let places = (0..expired).filter(|place| goes(&versions[*place]));
+    let oldest = places.clone().next();
+    let going: Vec<_> = places.map(|place| versions[place].version).collect();
+    let stay = versions.len() - going.len();
+    let reason = if going.is_empty() {
         return Verdict::Skip(Skip::Protected);
-    } else if going >= policy.emergency_versions {
+    } else if going.len() >= policy.emergency_versions && going.len() > stay {
         Reason::Emergency
     } else if forced {
         Reason::Forced
-    } else if going >= policy.min_versions {
+    } else if going.len() >= policy.worth(versions.len()) {
         Reason::Retention
-    } else if is_overdue(
-        &versions,
-        versions[..before].iter().position(goes),
-        policy,
-        now,
-    ) {
+    } else if is_overdue(&versions, oldest, policy, now) {
         Reason::Overdue
     } else {
         return Verdict::Skip(Skip::BelowThreshold);
     };
-    let last = versions[..before].last().map_or(0, |v| v.version);
     Verdict::Remove {
-        below: last.saturating_add(1).min(from),
         versions: going,
         reason,
     }
+}
+
+impl Verdict {
+    /// The same for a table that has files which no version names, and which are so old that nobody will: they are a reason
+    /// of their own.
+    #[must_use]
+    pub fn with_left_over_files(self) -> Self {
+        match self {
+            Self::Remove { .. } => self,
+            Self::Skip(_) => Self::Remove {
+                versions: Vec::new(),
+                reason: Reason::LeftOver,
+            },
+        }
+    }
+}
+
+/// Bytes that a cleanup is expected to read of a table of so many versions and fragments: the manifests of all of them.
+pub fn reads(versions: usize, fragments: usize) -> u64 {
+    let manifest = MANIFEST_BYTES.saturating_add(FRAGMENT_BYTES.saturating_mul(fragments as u64));
+    manifest.saturating_mul(versions as u64)
 }
 
 /// Whether the version at this place, in the order of numbers, could have gone a day ago: it was past the age and

@@ -28,13 +28,15 @@ fn policy(keep_hours: u64, keep_versions: usize) -> CleanupPolicy {
     }
 }
 
-fn below(verdict: Verdict) -> (u64, usize) {
+fn going(verdict: Verdict) -> Vec<u64> {
     match verdict {
-        Verdict::Remove {
-            below, versions, ..
-        } => (below, versions),
+        Verdict::Remove { versions, .. } => versions,
         Verdict::Skip(skip) => panic!("nothing goes: {skip}"),
     }
+}
+
+fn up_to(last: u64) -> Vec<u64> {
+    (1..=last).collect()
 }
 
 #[test]
@@ -50,8 +52,8 @@ fn the_age_of_a_version_counts_from_when_the_next_one_was_written() {
             false,
         )
     };
-    assert_eq!(below(plan(110)), (2, 1));
-    assert_eq!(below(plan(113)), (3, 2));
+    assert_eq!(going(plan(110)), [1]);
+    assert_eq!(going(plan(113)), [1, 2]);
 }
 
 #[test]
@@ -66,9 +68,9 @@ fn a_version_goes_only_when_it_is_beyond_the_count_as_well() {
             false,
         )
     };
-    assert_eq!(below(plan(10)), (21, 20));
+    assert_eq!(going(plan(10)), up_to(20));
     assert_eq!(plan(30), Verdict::Skip(Skip::Retained));
-    assert_eq!(below(plan(0)), (30, 29), "the newest always stays");
+    assert_eq!(going(plan(0)), up_to(29), "the newest always stays");
 }
 
 #[test]
@@ -79,7 +81,8 @@ fn tagged_versions_stay_and_do_not_count() {
         versions: BTreeSet::from([2, 3, 29]),
     };
     let verdict = plan(&versions, &tagged, &policy(0, 10), at(1_000), false);
-    assert_eq!(below(verdict), (21, 18));
+    let others: Vec<_> = (1..=20).filter(|v| ![2, 3].contains(v)).collect();
+    assert_eq!(going(verdict), others);
     let all = Protected {
         from: None,
         versions: (1..=20).collect(),
@@ -96,8 +99,8 @@ fn nothing_goes_from_the_oldest_pin_or_base_on() {
         ..Protected::default()
     };
     let plan = |from| plan(&versions, &pinned(from), &policy(0, 10), at(1_000), false);
-    assert_eq!(below(plan(5)), (5, 4));
-    assert_eq!(below(plan(25)), (21, 20));
+    assert_eq!(going(plan(5)), up_to(4));
+    assert_eq!(going(plan(25)), up_to(20));
     assert_eq!(plan(1), Verdict::Skip(Skip::Protected));
 }
 
@@ -110,7 +113,7 @@ fn a_few_are_not_worth_the_look_unless_somebody_says_so() {
     };
     let plan = |forced| plan(&versions, &Protected::default(), &patient, at(30), forced);
     assert_eq!(plan(false), Verdict::Skip(Skip::BelowThreshold));
-    assert_eq!(below(plan(true)), (21, 20));
+    assert_eq!(going(plan(true)), up_to(20));
 }
 
 #[test]
@@ -128,23 +131,22 @@ fn a_few_go_as_well_once_the_oldest_could_have_gone_a_day_ago() {
     // Past the age five hours after hour 1, and beyond the count in hour 10.
     let policy = patient(5, 10);
     assert_eq!(judged(&policy, &nothing, 33), below_threshold);
-    let overdue = |below, versions| Verdict::Remove {
-        below,
-        versions,
+    let overdue = |versions: std::ops::RangeInclusive<u64>| Verdict::Remove {
+        versions: versions.collect(),
         reason: Reason::Overdue,
     };
-    assert_eq!(judged(&policy, &nothing, 34), overdue(21, 20));
+    assert_eq!(judged(&policy, &nothing, 34), overdue(1..=20));
     // Beyond the count in hour 20, and past the age in hour 101.
     let policy = patient(100, 20);
     assert_eq!(judged(&policy, &nothing, 124), below_threshold);
-    assert_eq!(judged(&policy, &nothing, 125), overdue(11, 10));
+    assert_eq!(judged(&policy, &nothing, 125), overdue(1..=10));
     // What a tag keeps is not what waits.
     let tagged = Protected {
         from: None,
         versions: (1..=5).collect(),
     };
     assert_eq!(judged(&policy, &tagged, 129), below_threshold);
-    assert_eq!(judged(&policy, &tagged, 130), overdue(11, 5));
+    assert_eq!(judged(&policy, &tagged, 130), overdue(6..=10));
 }
 
 #[test]
@@ -160,8 +162,8 @@ fn a_clock_that_went_back_keeps_more_and_never_less() {
             false,
         )
     };
-    assert_eq!(below(plan(100)), (2, 1));
-    assert_eq!(below(plan(901)), (6, 5));
+    assert_eq!(going(plan(100)), [1]);
+    assert_eq!(going(plan(901)), up_to(5));
 }
 
 proptest! {
@@ -185,17 +187,79 @@ proptest! {
         let mut shuffled = listed.clone();
         shuffled.reverse();
         prop_assert_eq!(&verdict, &plan(&shuffled, &protected, &policy, at(now), forced));
-        if let Verdict::Remove { below, versions, .. } = verdict {
-            let goes = |v: &&VersionInfo| v.version < below && !protected.versions.contains(&v.version);
-            prop_assert_eq!(listed.iter().filter(goes).count(), versions);
-            prop_assert!(versions > 0);
-            prop_assert!(protected.from.is_none_or(|from| below <= from));
-            let stay = listed.iter().filter(|v| v.version >= below).count();
-            prop_assert!(stay >= keep_versions.max(1));
-            for pair in listed.windows(2).filter(|pair| pair[0].version < below) {
+        if let Verdict::Remove { versions, .. } = verdict {
+            prop_assert!(!versions.is_empty());
+            prop_assert!(versions.is_sorted());
+            let goes = |v: &VersionInfo| versions.contains(&v.version);
+            prop_assert_eq!(listed.iter().filter(|v| goes(v)).count(), versions.len());
+            prop_assert!(versions.iter().all(|v| !protected.versions.contains(v)));
+            prop_assert!(versions.iter().all(|v| protected.from.is_none_or(|from| *v < from)));
+            let newest = listed.iter().rev().take(keep_versions.max(1));
+            prop_assert!(newest.clone().all(|v| !goes(v)));
+            for pair in listed.windows(2).filter(|pair| goes(&pair[0])) {
                 let superseded = pair[1].written;
                 prop_assert!(superseded + policy.keep_for <= at(now));
             }
         }
     }
+}
+
+#[test]
+fn a_cleanup_is_due_in_proportion_to_what_it_reads() {
+    // A hundred versions an hour.
+    let policy = CleanupPolicy {
+        min_versions: 20,
+        emergency_versions: 1_000,
+        ..policy(5_000, 10)
+    };
+    let judged = |n: u64| {
+        let nothing = Protected::default();
+        // A day has not passed since the oldest could have gone.
+        let versions = versions((0..n).map(|v| v / 100));
+        plan(&versions, &nothing, &policy, at(5_000 + 2), false)
+    };
+    // Those of two hours are past the age, and some of the third: 299.
+    assert_eq!(judged(4_000), Verdict::Skip(Skip::BelowThreshold));
+    assert!(matches!(
+        judged(3_000),
+        Verdict::Remove {
+            reason: Reason::Retention,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn no_number_of_versions_is_an_emergency_as_long_as_more_of_them_stay() {
+    let policy = CleanupPolicy {
+        emergency_versions: 1_000,
+        ..policy(0, 3_000)
+    };
+    let judged = |n| {
+        let nothing = Protected::default();
+        match plan(&versions(0..n), &nothing, &policy, at(n), false) {
+            Verdict::Remove { reason, .. } => reason,
+            Verdict::Skip(skip) => panic!("nothing goes: {skip}"),
+        }
+    };
+    assert_eq!(judged(5_000), Reason::Retention);
+    assert_eq!(judged(6_001), Reason::Emergency);
+}
+
+#[test]
+fn left_over_files_are_a_reason_of_their_own_and_no_version_goes_for_them() {
+    let skipped = Verdict::Skip(Skip::Retained).with_left_over_files();
+    let for_files = Verdict::Remove {
+        versions: Vec::new(),
+        reason: Reason::LeftOver,
+    };
+    assert_eq!(skipped, for_files);
+    let due = plan(
+        &versions(0..24),
+        &Protected::default(),
+        &policy(0, 1),
+        at(99),
+        false,
+    );
+    assert_eq!(due.clone().with_left_over_files(), due);
 }

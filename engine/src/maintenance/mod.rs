@@ -144,6 +144,8 @@ pub struct TableView<'a> {
     pub versions: Option<&'a [VersionInfo]>,
     /// What cleanup must leave.
     pub protected: &'a Protected,
+    /// Whether it has old files that no version names.
+    pub left_over: bool,
     /// How it is maintained.
     pub policy: &'a Policy,
     /// What happened to it so far.

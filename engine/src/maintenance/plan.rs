@@ -11,6 +11,7 @@ use super::{
     indexing,
     pace::{Pace, Spent},
 };
+use crate::table::stats::VersionInfo;
 
 /// By so many seconds of waiting a job that is twice as good per byte goes first.
 const SECONDS_PER_DOUBLING: u64 = 600;
@@ -154,16 +155,27 @@ fn due(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<Du
         },
         Duty::Cleanup => {
             let unlisted = Skip::Cleanup(cleanup::Skip::Unlisted);
-            let versions = view.versions.ok_or(unlisted)?;
-            match cleanup::plan(versions, view.protected, &policy.cleanup, now.wall, forced) {
+            // A table of few versions is not listed; files may be left over all the same.
+            let few: &[VersionInfo] = &[];
+            let listed = view.versions.or(view.left_over.then_some(few));
+            let versions = listed.ok_or(unlisted)?;
+            let verdict =
+                cleanup::plan(versions, view.protected, &policy.cleanup, now.wall, forced);
+            let verdict = if view.left_over {
+                verdict.with_left_over_files()
+            } else {
+                verdict
+            };
+            match verdict {
                 cleanup::Verdict::Skip(skip) => Err(Skip::Cleanup(skip)),
                 cleanup::Verdict::Remove {
-                    versions, reason, ..
+                    versions: going,
+                    reason,
                 } => Ok(Due {
                     duty,
                     reason: Reason::Cleanup(reason),
-                    bytes: 0,
-                    saved: VERSION_BYTES.saturating_mul(versions as u64),
+                    bytes: cleanup::reads(versions.len(), stats.fragments.len()),
+                    saved: VERSION_BYTES.saturating_mul(going.len() as u64),
                     emergency: reason == cleanup::Reason::Emergency,
                 }),
             }

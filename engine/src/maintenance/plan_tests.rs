@@ -365,6 +365,22 @@ fn a_few_versions_go_in_the_end_but_not_more_than_once_in_a_day() {
 }
 
 #[test]
+fn files_that_no_version_names_make_a_cleanup_due_by_themselves() {
+    let mut table = Table::new("table");
+    table.append(1_000, 100 * MIB, &at(0));
+    let judged = |left_over, listed| {
+        let mut view = table.view();
+        view.left_over = left_over;
+        view.versions = view.versions.filter(|_| listed);
+        decision(&plan(&[view], &Spent::default(), &at(60)), Duty::Cleanup)
+    };
+    let due = Decision::Act(Reason::Cleanup(cleanup::Reason::LeftOver));
+    assert_eq!((judged(true, true), judged(true, false)), (due, due));
+    let retained = Decision::Skip(Skip::Cleanup(cleanup::Skip::Retained));
+    assert_eq!(judged(false, true), retained);
+}
+
+#[test]
 fn the_poorest_job_is_not_starved_by_tables_that_are_always_better() {
     // One place for jobs, and twenty busy tables whose jobs are as good as any.
     let mut busy: Vec<_> = (0..20).map(|n| neglected(&format!("busy-{n}"))).collect();

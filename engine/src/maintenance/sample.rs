@@ -123,6 +123,7 @@ impl Table {
             stats: &self.stats,
             versions: Some(&self.versions),
             protected: &self.protected,
+            left_over: false,
             policy: &self.policy,
             history: &self.history,
             hot: &self.hot,
@@ -211,9 +212,8 @@ impl Table {
     fn cleanup(&mut self, ask: &Ask, now: &Now) -> u64 {
         let (policy, protected) = (&self.policy.cleanup, &self.protected);
         let verdict = cleanup::plan(&self.versions, protected, policy, now.wall, ask.forced);
-        if let cleanup::Verdict::Remove { below, .. } = verdict {
-            self.versions
-                .retain(|v| v.version >= below || protected.versions.contains(&v.version));
+        if let cleanup::Verdict::Remove { versions, .. } = verdict {
+            self.versions.retain(|v| !versions.contains(&v.version));
         }
         0
     }

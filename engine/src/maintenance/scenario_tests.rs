@@ -364,9 +364,10 @@ fn memory_lancedb_pro_793_a_thousand_entries_do_not_grow_by_every_write() {
         "{fragments}"
     );
     keep(&mut table, last, DAY + 7_200);
-    let left = table.versions.len();
+    let (left, policy) = (table.versions.len(), &table.policy.cleanup);
+    // What is left over goes another day later.
     assert!(
-        left <= table.policy.cleanup.min_versions,
+        left < policy.keep_versions + policy.min_versions,
         "{left} of a thousand versions"
     );
 }

@@ -4,6 +4,7 @@
 //! (transition `clean`), and removes it. `docs/protocol.md`, Cleanup, has the reasons.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,8 +24,11 @@ use crate::{
     names::{OperationId, TableKey},
     table::{
         Table,
+        kept::{Kept, kept_by_policy},
+        protection::Protection,
+        removal::{Cleaned, Cleaner, CleanupPreview, Going, Removed},
         stats::VersionInfo,
-        versions::{self, Cleaned, CleanupPreview, Kept, References, Removed, kept_by_policy},
+        versions,
     },
 };
 
@@ -49,21 +53,26 @@ pub(crate) async fn cleanup(
 }
 
 async fn clean(core: &Core, key: &TableKey, policy: &CleanupPolicy, ask: &Ask) -> Result<Cleaned> {
-    let look = Look::at(core, key).await?;
+    let look = Look::at(core, key, policy).await?;
     // Only where there is something to remove, the store is asked what time it is.
     if let Verdict::Skip(skip) = look.verdict(policy, Utc::now(), ask) {
         return Ok(Cleaned::Skipped(skip));
     }
     let now = core.liveness.store_clock().await?;
-    let (below, reason) = match look.verdict(policy, now, ask) {
-        Verdict::Remove { below, reason, .. } => (below, reason),
+    let (going, reason) = match look.verdict(policy, now, ask) {
+        Verdict::Remove { versions, reason } => (versions, reason),
         Verdict::Skip(skip) => return Ok(Cleaned::Skipped(skip)),
     };
-    let dataset = versions::open(&look.table, look.pin()).await?;
+    let below = going.last().map_or(0, |last| last.saturating_add(1));
     if !begin(core, &look.table, below).await? {
         return Ok(Cleaned::Skipped(Skip::Protected));
     }
-    versions::clean(&look.table, &dataset, below.into(), reason).await
+    let going = Going {
+        versions: &going,
+        listed: &look.versions,
+        references: &look.protection.references,
+    };
+    look.cleaner.clean(&look.table, going, reason).await
 }
 
 /// What [`cleanup`] would do now. See [`crate::Graph::explain_cleanup`].
@@ -73,17 +82,14 @@ pub(crate) async fn explain(
     policy: &CleanupPolicy,
     ask: &Ask,
 ) -> Result<CleanupPreview> {
-    let look = Look::at(core, key).await?;
+    let look = Look::at(core, key, policy).await?;
     let now = Utc::now();
     let verdict = look.verdict(policy, now, ask);
     let goes = match &verdict {
-        Verdict::Remove { below, .. } => {
-            let dataset = look.table.at(look.pin()).await?;
-            versions::explain(&look.table, &dataset, (*below).into()).await?
-        }
+        Verdict::Remove { versions, .. } => look.cleaner.explain(&look.table, versions).await?,
         Verdict::Skip(_) => Removed::default(),
     };
-    let mut kept = look.kept;
+    let mut kept = look.protection.kept;
     kept.extend(kept_by_policy(&look.versions, policy, now));
     Ok(CleanupPreview {
         verdict,
@@ -127,38 +133,45 @@ async fn begin(core: &Core, table: &Table, below: u64) -> Result<bool> {
 /// A table's versions, and what keeps them, as of one manifest.
 struct Look {
     table: Table,
-    manifest: Arc<Manifest>,
+    cleaner: Cleaner,
     versions: Vec<VersionInfo>,
-    protected: Protected,
-    kept: Vec<Kept>,
+    protection: Protection,
 }
 
 impl Look {
-    async fn at(core: &Core, key: &TableKey) -> Result<Self> {
+    async fn at(core: &Core, key: &TableKey, policy: &CleanupPolicy) -> Result<Self> {
         let (manifest, oldest) = kept_manifests(core).await?;
         let table = core.table_in(&manifest, key)?;
-        let dataset = table.at(manifest.pin(key)).await?;
-        let references = References::of(&table, &dataset).await?;
-        let (from, mut kept) = kept_by_graph(&manifest, &oldest, &table);
-        kept.extend(references.kept());
-        Ok(Self {
-            versions: versions::list(&table).await?,
+        let cleaner = Cleaner::at(&table, manifest.pin(key)).await?;
+        let versions = versions::list(&table).await?;
+        let (from, kept) = kept_by_graph(&manifest, &oldest, &table);
+        let by_graph = Protection {
             protected: Protected {
                 from: Some(from),
-                ..references.protected()
+                ..Protected::default()
             },
-            table,
-            manifest,
             kept,
+            ..Protection::default()
+        };
+        let forced = true;
+        let going = cleanup::plan(&versions, &by_graph.protected, policy, Utc::now(), forced);
+        let going = match going {
+            Verdict::Remove { versions, .. } => versions.into_iter().collect(),
+            Verdict::Skip(_) => BTreeSet::new(),
+        };
+        let listed = versions.iter().map(|v| v.version).collect();
+        let own = Protection::of(&table, &cleaner.dataset, &listed, &going).await?;
+        Ok(Self {
+            protection: by_graph.and(own),
+            versions,
+            cleaner,
+            table,
         })
     }
 
-    fn pin(&self) -> u64 {
-        self.manifest.pin(&self.table.key)
-    }
-
     fn verdict(&self, policy: &CleanupPolicy, now: DateTime<Utc>, ask: &Ask) -> Verdict {
-        cleanup::plan(&self.versions, &self.protected, policy, now, ask.forced)
+        let protected = &self.protection.protected;
+        cleanup::plan(&self.versions, protected, policy, now, ask.forced)
     }
 }
 

@@ -4,8 +4,7 @@
 //!   behind. It also waits for writes that are still on their way: a caller that goes away does not stop them.
 //! - A **commit's** handle keeps transaction files. Lance deletes the one of an attempt that lost; but an owner
 //!   and a healer stage the same file, and the other's attempt may just have landed with it.
-//! - A **cleanup's** handle deletes nothing after a certain time: what was true when the cleanup looked need not be so
-//!   when its process was asleep for days.
+//! - A **cleanup's** handle asks for leave before each deletion, see [`Permit`].
 
 use std::{
     collections::BTreeSet,
@@ -14,8 +13,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
-use futures::{StreamExt, stream::BoxStream};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use lance_io::object_store::WrappingObjectStore;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -25,16 +23,17 @@ use object_store::{
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::permit::Permit;
 use crate::failpoint;
 
 /// So long an abandoned rewrite waits for its writes that are on their way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Habit {
     Record,
     KeepTransactions,
-    DeleteUntil(DateTime<Utc>),
+    AskForLeave(Arc<Permit>),
 }
 
 /// The habit of a handle's store, and what it remembers.
@@ -65,14 +64,13 @@ impl Handle {
         }
     }
 
-    /// By the process's own clock.
     pub(super) fn for_cleanup(
         inside: Option<Arc<dyn WrappingObjectStore>>,
-        until: DateTime<Utc>,
+        permit: Arc<Permit>,
     ) -> Self {
         Self {
             inside,
-            habit: Habit::DeleteUntil(until),
+            habit: Habit::AskForLeave(permit),
             created: Arc::default(),
             writes: TaskTracker::new(),
         }
@@ -154,7 +152,7 @@ impl WrappingObjectStore for Handle {
         };
         Arc::new(Habitual {
             inner,
-            habit: self.habit,
+            habit: self.habit.clone(),
             created: self.created.clone(),
             writes: self.writes.clone(),
         })
@@ -180,13 +178,18 @@ struct Habitual {
 
 impl fmt::Display for Habitual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}({})", self.habit, self.inner)
+        let habit = match self.habit {
+            Habit::Record => "Record",
+            Habit::KeepTransactions => "KeepTransactions",
+            Habit::AskForLeave(_) => "AskForLeave",
+        };
+        write!(f, "{habit}({})", self.inner)
     }
 }
 
 impl Habitual {
     fn note(&self, location: &Path) {
-        if self.habit == Habit::Record {
+        if matches!(self.habit, Habit::Record) {
             lock(&self.created).insert(location.clone());
         }
     }
@@ -200,7 +203,7 @@ impl ObjectStore for Habitual {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        if self.habit != Habit::Record {
+        if !matches!(self.habit, Habit::Record) {
             return self.inner.put_opts(location, payload, options).await;
         }
         self.note(location);
@@ -238,14 +241,18 @@ impl ObjectStore for Habitual {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        match self.habit {
+        match &self.habit {
             Habit::Record => return self.inner.delete_stream(locations),
-            Habit::DeleteUntil(until) => {
-                let in_time = locations.map(move |location| match location {
-                    Ok(_) if Utc::now() > until => Err(failure("the cleanup took too long")),
-                    location => location,
+            Habit::AskForLeave(permit) => {
+                let (permit, inner) = (permit.clone(), self.inner.clone());
+                let allowed = locations.and_then(move |location| {
+                    let (permit, inner) = (permit.clone(), inner.clone());
+                    async move {
+                        permit.ask(&inner, &location).await?;
+                        Ok(location)
+                    }
                 });
-                return self.inner.delete_stream(in_time.boxed());
+                return self.inner.delete_stream(allowed.boxed());
             }
             Habit::KeepTransactions => {}
         }
@@ -332,7 +339,7 @@ fn interrupted() -> object_store::Error {
     failure("the write was interrupted")
 }
 
-fn failure(reason: &'static str) -> object_store::Error {
+pub(super) fn failure(reason: &'static str) -> object_store::Error {
     object_store::Error::Generic {
         store: "squire",
         source: reason.into(),
@@ -341,21 +348,19 @@ fn failure(reason: &'static str) -> object_store::Error {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
+    use chrono::{TimeDelta, Utc};
     use object_store::{ObjectStoreExt, memory::InMemory};
 
     use super::*;
 
     #[tokio::test]
-    async fn a_cleanup_that_slept_past_its_time_deletes_nothing_any_more() {
+    async fn a_cleanup_without_leave_deletes_nothing() {
         let disk: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let path = Path::from("t.lance/data/a.lance");
         disk.put(&path, "rows".into()).await.unwrap();
-        let until = |minutes| Utc::now() + TimeDelta::minutes(minutes);
-        let handle = |minutes| Handle::for_cleanup(None, until(minutes)).wrap("", disk.clone());
-        assert!(handle(-1).delete(&path).await.is_err());
+        let permit = Permit::until(Utc::now() + TimeDelta::minutes(1));
+        let store = Handle::for_cleanup(None, permit).wrap("", disk.clone());
+        assert!(store.delete(&path).await.is_err());
         assert!(disk.head(&path).await.is_ok());
-        assert!(handle(1).delete(&path).await.is_ok());
-        assert!(disk.head(&path).await.is_err());
     }
 }

@@ -6,6 +6,7 @@
 mod credentials;
 mod handle;
 mod local;
+pub(crate) mod permit;
 
 use std::{
     path::{Component, PathBuf},
@@ -23,6 +24,7 @@ use object_store::{ObjectStore, path::Path};
 use url::Url;
 
 use handle::Handle;
+use permit::Permit;
 
 use crate::{
     error::{Error, Result},
@@ -74,7 +76,7 @@ pub(crate) struct Storage {
     pub(crate) definite: bool,
     workshops: Arc<Mutex<Vec<Bench>>>,
     /// Lance's registry lets go of a client that nobody holds.
-    _clients: [Arc<LanceStore>; 2],
+    clients: [Arc<LanceStore>; 2],
 }
 
 impl std::fmt::Debug for Storage {
@@ -121,7 +123,7 @@ impl Storage {
             params,
             session: SESSION.clone(),
             workshops: Arc::default(),
-            _clients: [store, committing],
+            clients: [store, committing],
         })
     }
 
@@ -201,14 +203,35 @@ impl Storage {
         self.commit_params.clone()
     }
 
-    /// How Lance opens the store to clean up: it deletes nothing later than a day from now, see [`Handle`].
-    pub(crate) fn cleanup_params(&self) -> ObjectStoreParams {
+    /// A leave to delete files that is not given yet, and how Lance opens the store to clean up by it. It ends a day from
+    /// now.
+    pub(crate) fn cleanup(&self) -> (Arc<Permit>, ObjectStoreParams) {
+        let permit = Permit::until(Utc::now() + CLEANUP_PATIENCE);
         let inside = self.params.object_store_wrapper.clone();
-        let handle = Handle::for_cleanup(inside, Utc::now() + CLEANUP_PATIENCE);
-        ObjectStoreParams {
+        let handle = Handle::for_cleanup(inside, permit.clone());
+        let params = ObjectStoreParams {
             object_store_wrapper: Some(Arc::new(handle)),
             ..self.params.clone()
+        };
+        (permit, params)
+    }
+
+    /// The store as Lance has it, to read manifests.
+    pub(crate) fn lance_store(&self) -> &LanceStore {
+        &self.clients[0]
+    }
+
+    /// The name of the folder of the table at `path`, and that of what it is a link to on a local disk.
+    pub(crate) async fn folder_names(&self, path: &str) -> Vec<String> {
+        let mut names = vec![path.to_owned()];
+        if let Some(disk) = &self.disk
+            && let Ok(real) = tokio::fs::canonicalize(disk.join(path)).await
+            && let Some(name) = real.file_name()
+        {
+            names.push(name.to_string_lossy().into_owned());
+            names.dedup();
         }
+        names
     }
 
     /// A time that has surely passed, by the clock that the store gives its objects their times by.

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod field;
+mod references;
 
 use tokio::sync::Mutex;
 

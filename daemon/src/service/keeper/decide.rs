@@ -88,6 +88,7 @@ impl Keeper {
                 stats: &kept.stats,
                 versions: kept.listing.as_ref().map(|listing| &*listing.versions),
                 protected: &protected,
+                left_over: kept.left_over.found,
                 policy: &judged_by[key].1,
                 history: &kept.history,
                 hot: &judged_by[key].0,

@@ -32,6 +32,8 @@ pub(super) struct Kept {
     pub(super) heat: Heat,
     /// Its versions, when they were listed.
     pub(super) listing: Option<Listing>,
+    /// Files that no version names.
+    pub(super) left_over: LeftOver,
     /// When a table of a directory is looked at; a graph tells of all of its tables at once.
     pub(super) looks: Looks,
     /// The last decisions, so that only changes are logged.
@@ -69,6 +71,42 @@ pub(super) struct Unlisted {
     pub(super) why: String,
     /// When it is tried again.
     pub(super) again: Duration,
+}
+
+/// So often it is looked for files that no version names.
+const LEFT_OVER_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// Files that no version names, as far as it was looked for them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeftOver {
+    /// Whether there are old ones.
+    pub(super) found: bool,
+    /// When it is looked again.
+    again: Duration,
+}
+
+impl LeftOver {
+    /// They are days old, and a look lists all files: it comes an hour after the table was found, or somewhat later, so
+    /// that not all tables are listed at once.
+    fn after(now: Duration, seed: u64) -> Self {
+        let hour = Duration::from_secs(3600);
+        Self {
+            found: false,
+            again: now + hour + Duration::from_secs(seed % hour.as_secs()),
+        }
+    }
+
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        now >= self.again
+    }
+
+    /// Takes in a look. One that failed is made again a day later, too.
+    pub(super) fn looked(&mut self, found: bool, now: Duration) {
+        *self = Self {
+            found,
+            again: now + LEFT_OVER_EVERY,
+        };
+    }
 }
 
 /// What an executor said that found nothing to do.
@@ -134,6 +172,7 @@ impl Kept {
     ) -> Self {
         let mut seed = DefaultHasher::new();
         table.hash(&mut seed);
+        let seed = seed.finish();
         Self {
             policy: policy::of_table(policies),
             crons: crons(policies),
@@ -141,7 +180,8 @@ impl Kept {
             history: History::default(),
             heat: Heat::default(),
             listing: None,
-            looks: Looks::at_once(looks, now, seed.finish()),
+            left_over: LeftOver::after(now, seed),
+            looks: Looks::at_once(looks, now, seed),
             decisions: BTreeMap::new(),
             refusals_told: Vec::new(),
             forced: BTreeSet::new(),
@@ -186,6 +226,7 @@ impl Kept {
         self.stats = TableStats::default();
         self.heat = Heat::default();
         self.listing = None;
+        self.left_over.found = false;
         self.decisions.clear();
         self.refusals_told.clear();
         self.unneeded.clear();
@@ -362,6 +403,18 @@ mod tests {
         assert_eq!(of(&kept), Some(at(5)), "it is due and held back");
         kept.bury();
         assert_eq!(of(&kept), None);
+    }
+
+    #[test]
+    fn left_over_files_are_looked_for_some_time_after_the_start_and_then_once_a_day() {
+        let at = Duration::from_secs;
+        for seed in [0, 3_599, 3_600, u64::MAX] {
+            let mut left_over = LeftOver::after(at(10), seed);
+            assert!(!left_over.is_due(at(10 + 3_599)) && left_over.is_due(at(10 + 7_200)));
+            left_over.looked(true, at(8_000));
+            assert!(left_over.found);
+            assert!(!left_over.is_due(at(8_000 + 86_399)) && left_over.is_due(at(8_000 + 86_400)));
+        }
     }
 
     #[test]

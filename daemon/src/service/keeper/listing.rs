@@ -28,10 +28,11 @@ impl Listing {
     ) -> Self {
         versions.sort_by_key(|v| v.version);
         // The version that took the place of the last one that would have to go.
-        let successor = versions.get(policy.min_versions);
+        let worth = policy.worth(versions.len());
+        let successor = versions.get(worth);
         let superseded = successor.map_or(now, |v| v.written);
         let newest = versions.last().map_or(0, |v| v.version);
-        let wanted = policy.keep_versions.saturating_add(policy.min_versions);
+        let wanted = policy.keep_versions.saturating_add(worth);
         let missing = wanted.saturating_sub(versions.len()) as u64;
         Self {
             not_before: after(superseded, policy.keep_for),

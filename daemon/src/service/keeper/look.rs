@@ -316,6 +316,31 @@ impl Keeper {
         }
     }
 
+    /// Looks for files that no version names, where it was not looked for them for a day.
+    pub(super) async fn look_for_left_over_files(&mut self, opened: &Opened) {
+        let now = self.now();
+        let due = self.tables.iter().filter(|(_, kept)| {
+            kept.policy.cleanup.enabled
+                && kept.is_well()
+                && kept.history.running.is_none()
+                && kept.left_over.is_due(now)
+        });
+        let mut due: Vec<_> = due.map(|(table, _)| table.clone()).collect();
+        self.cut(&mut due);
+        let looks = due.into_iter().map(|table| async move {
+            let found = opened.has_left_over_files(&table).await;
+            (table, found)
+        });
+        for (table, found) in each(&self.shared.pulse, &self.target.name, looks.collect()).await {
+            if let Err(e) = &found {
+                tracing::debug!(target_name = %self.target.name, %table, error = %e, "files that no version names could not be looked for");
+            }
+            if let Some(kept) = self.tables.get_mut(&table) {
+                kept.left_over.looked(found.unwrap_or(false), now);
+            }
+        }
+    }
+
     /// Leaves the first of what is due; the rest is for the next look.
     fn cut<T>(&mut self, due: &mut Vec<T>) {
         self.behind |= due.len() > SLICE;

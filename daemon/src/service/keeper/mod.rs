@@ -263,6 +263,7 @@ impl Keeper {
             self.force();
             if self.within_reach {
                 self.list_versions(opened).await;
+                self.look_for_left_over_files(opened).await;
             }
             self.act(opened, stop);
         }

@@ -119,6 +119,7 @@ impl Keeper {
         }
         if *duty == Duty::Cleanup {
             kept.listing = None;
+            kept.left_over.found = false;
         }
         // Statistics have what could not be built, whether or not the pin moved.
         kept.told = None;
@@ -167,8 +168,8 @@ impl Keeper {
             }
             Some(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) => {
                 metrics.cleaned(name, receipt);
-                tracing::info!(target_name = %name, %table, %duty, reason = %receipt.reason, versions = receipt.versions, files = receipt.files, bytes = receipt.bytes, below = receipt.below, "job done");
-                means("done", false, Some(0))
+                tracing::info!(target_name = %name, %table, %duty, reason = %receipt.reason, versions = receipt.versions, files = receipt.files, bytes = receipt.bytes, read = receipt.read, "job done");
+                means("done", false, Some(receipt.read))
             }
             Some(Ok(Outcome::Compacted(Compacted::Skipped(skip)))) => {
                 self.tell_no_longer_due(job, skip.as_str());
@@ -196,6 +197,10 @@ impl Keeper {
             Some(Err(Error::TableGone { .. } | Error::UnknownTable { .. })) => {
                 tracing::debug!(target_name = %name, %table, %duty, "the table went while the job was at work");
                 means("gone", false, None)
+            }
+            Some(Err(e @ Error::TableReplaced { .. })) => {
+                tracing::info!(target_name = %name, %table, %duty, because = %e, "job lost: it is planned anew");
+                means("lost", true, None)
             }
             None => {
                 tracing::error!(target_name = %name, %table, %duty, "job panicked; please report it with the lines above");

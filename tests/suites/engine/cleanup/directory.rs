@@ -63,7 +63,7 @@ async fn the_newest_versions_stay_and_the_table_is_what_it_was() {
         ..greedy()
     };
     let receipt = done(clean(&directory, &policy).await);
-    assert_eq!((receipt.versions, receipt.below), (9, 10));
+    assert_eq!(receipt.versions, 9);
     assert_eq!(versions(&directory).await, [10, 11, 12]);
     assert_eq!(stranger.dataset().count_rows(None).await.unwrap(), 240);
     stranger.append(flights(30, 20)).await;
@@ -191,24 +191,55 @@ async fn a_table_that_is_made_anew_while_cleanup_looks_loses_nothing() {
     assert_eq!(anew.dataset().count_rows(None).await.unwrap(), 40);
 }
 
+/// The first files are on their way to the store; the table is dropped and made anew, with the old numbers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_whose_files_a_shallow_clone_reads_keeps_all_its_versions() {
+async fn a_table_that_is_made_anew_while_its_files_go_loses_nothing() {
+    let (place, mut stranger) = with_table(30).await;
+    stranger.overwrite(flights(99, 20)).await;
+    let (directory, watch) = open(&place).await;
+    let deleting = watch.hold(Verb::Delete, "t.lance/");
+    let cleanup = tokio::spawn(async move {
+        let stop = CancellationToken::new();
+        let ask = Ask::default();
+        directory.cleanup(&table(), &greedy(), &ask, &stop).await
+    });
+    deleting.reached().await;
+    let (store, _) = place.store().await;
+    for object in place.objects("t.lance/").await {
+        use object_store::ObjectStoreExt;
+        store.inner.delete(&object.as_str().into()).await.unwrap();
+    }
+    let mut anew = Stranger::create(&place.lance_uri(), "t.lance", flights(0, 20)).await;
+    anew.append(flights(1, 20)).await;
+    let before = place.objects("t.lance/").await;
+    deleting.open();
+    let ended = cleanup.await.unwrap();
+    assert!(
+        matches!(ended, Err(Error::TableReplaced { .. })),
+        "{ended:?}"
+    );
+    assert_eq!(place.objects("t.lance/").await, before);
+    let rows = anew.dataset().scan().try_into_batch().await.unwrap();
+    assert_eq!(rows.num_rows(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_table_whose_files_a_shallow_clone_reads_one_version_with_them_stays() {
     let (place, mut stranger) = with_table(6).await;
     let uri = format!("{}/clone.lance", place.lance_uri());
     let mut source = stranger.dataset().clone();
     let cloned = source.shallow_clone(&uri, 3_u64, None).await.unwrap();
     stranger.overwrite(flights(30, 20)).await;
     let (directory, _) = open(&place).await;
-    assert_eq!(
-        clean(&directory, &greedy()).await,
-        Cleaned::Skipped(Skip::Protected)
-    );
     let (key, policy, ask) = (table(), greedy(), Ask::default());
     let preview = directory.explain_cleanup(&key, &policy, &ask);
     let kept = Kept::Clone {
         table: TableKey::of_directory("clone"),
+        versions: Some(vec![6]),
     };
     assert!(preview.await.unwrap().kept.contains(&kept));
+    assert_eq!(done(clean(&directory, &greedy()).await).versions, 5);
+    assert_eq!(versions(&directory).await, [6, 7]);
     let rows = cloned.scan().try_into_batch().await.unwrap();
     assert_eq!(rows.num_rows(), 60, "its files are there");
     // The clone itself is nobody's source.

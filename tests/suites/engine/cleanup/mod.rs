@@ -2,7 +2,9 @@
 
 mod beside;
 mod directory;
+mod disk;
 mod graph;
+mod histories;
 mod readers;
 mod scenarios;
 
