@@ -62,7 +62,10 @@ pub use repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Sta
 pub use table::{
     drift::{DriftPolicy, DriftVersion},
     loss::Loss,
-    rewrite::{CompactReceipt, Compacted},
-    stats::{FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats, VersionInfo},
+    rewrite::{CompactReceipt, Compacted, GroupFailure},
+    stats::{
+        FragmentStats, IndexRefusal, IndexStats, MissingIndex, RewriteRefusal, TableStats,
+        VersionInfo,
+    },
     versions::{Cleaned, CleanupPreview, CleanupReceipt, Kept, Removed},
 };

@@ -28,7 +28,8 @@ use crate::{
         carry::Sources,
         files::Files,
         loss::Loss,
-        rewrite::{CompactReceipt, Compacted, rewrite},
+        refused::RefusedFragments,
+        rewrite::{CompactReceipt, Compacted, Failed, rewrite},
         stats::TableStats,
     },
 };
@@ -39,13 +40,15 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// Compacts one table once. See [`crate::Directory::compact`].
 pub(super) async fn compact(
     table: &Table,
+    refused: &RefusedFragments,
     policy: &CompactionPolicy,
     ask: &Ask,
     stop: &CancellationToken,
 ) -> Result<Compacted> {
     let dataset = look::open(table, table.storage.params()).await?;
     let stats = TableStats::read(&dataset).await;
-    let stats = stats.map_err(|e| look::failed(table, "reading the indexes of", e))?;
+    let mut stats = stats.map_err(|e| look::failed(table, "reading the indexes of", e))?;
+    refused.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
         Verdict::Compact(groups, reason) => (groups, reason),
         Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
@@ -53,7 +56,7 @@ pub(super) async fn compact(
     let fragments = groups.iter().map(|group| group.fragments.len()).sum();
     progress::begin(Phase::Rewriting, fragments);
     let mut done: Option<CompactReceipt> = None;
-    let mut lost = Vec::new();
+    let (mut lost, mut failed) = (Vec::new(), Failed::default());
     for (n, group) in groups.iter().enumerate() {
         let began = Instant::now();
         match compact_group(table, group, policy, reason, stop).await {
@@ -65,6 +68,8 @@ pub(super) async fn compact(
             }
             Ok(Ended::Lost(loss)) => lost.push(loss),
             Ok(Ended::Gone) => {}
+            // The table is as it was, and the other groups are none the worse for it.
+            Err(e) if refused.note(&table.path, &dataset, group, &e) => failed.add(group, e),
             // What was committed is worth telling; what failed will fail again, or not.
             Err(e) if done.is_some() && !e.leaves_open() => {
                 tracing::info!(table = %table.key, uri = %table.storage.uri, error = %e, groups = n, "a compaction ends early");
@@ -81,11 +86,15 @@ pub(super) async fn compact(
             }
         }
     }
+    if let (None, Some(e)) = (&done, failed.first) {
+        return Err(e);
+    }
     Ok(match (done, lost.first()) {
         (Some(receipt), _) => Compacted::Done(CompactReceipt {
             lost,
-            more: receipt.groups < groups.len()
+            more: receipt.groups + failed.groups.len() < groups.len()
                 || compaction::leaves_more(&stats, &groups, policy, ask),
+            failed: failed.groups,
             ..receipt
         }),
         (None, Some(loss)) => Compacted::Lost(*loss),

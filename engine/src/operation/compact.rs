@@ -16,7 +16,7 @@ use crate::{
     error::Result,
     maintenance::{
         Ask,
-        compaction::{self, CompactionPolicy, Skip, Verdict},
+        compaction::{self, CompactionPolicy, Group, Skip, Verdict},
     },
     manifest::{Manifest, OperationKind},
     names::TableKey,
@@ -24,7 +24,10 @@ use crate::{
     sidecar::LogicalPlan,
     table::{
         Table,
-        rewrite::{CompactReceipt, Compacted, rewrite, sizes, sources_unchanged, transaction},
+        rewrite::{
+            CompactReceipt, Compacted, Failed, GroupFailure, rewrite, sizes, sources_unchanged,
+            transaction,
+        },
         stats::TableStats,
     },
 };
@@ -42,9 +45,10 @@ pub(crate) async fn compact(
         dataset,
         way,
     } = Source::open(core, key).await?;
-    let stats = TableStats::read(&dataset)
+    let mut stats = TableStats::read(&dataset)
         .await
         .map_err(|e| table.failed("reading the indexes of", e))?;
+    core.refused_fragments.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
         Verdict::Compact(groups, reason) => (groups, reason),
         Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
@@ -52,8 +56,7 @@ pub(crate) async fn compact(
     let work = async {
         let fragments = groups.iter().map(|group| group.fragments.len()).sum();
         progress::begin(Phase::Rewriting, fragments);
-        let results = rewrite(&table, &dataset, &groups, policy).await?;
-        Ok(Some(Rewrite { results }))
+        each(core, &table, &dataset, &groups, policy).await
     };
     let entered = match way.enter(core, work, stop).await? {
         Came::In(entered) => entered,
@@ -67,6 +70,7 @@ pub(crate) async fn compact(
         reason,
     );
     Ok(Compacted::Done(CompactReceipt {
+        failed: entered.work.failed,
         more: compaction::leaves_more(&stats, &groups, policy, ask),
         rewrite: entered.took,
         hold: entered.hold,
@@ -74,9 +78,37 @@ pub(crate) async fn compact(
     }))
 }
 
+/// Rewrites one group after the other. One that fails keeps no other from its turn.
+async fn each(
+    core: &Core,
+    table: &Table,
+    dataset: &Dataset,
+    groups: &[Group],
+    policy: &CompactionPolicy,
+) -> Result<Option<Rewrite>> {
+    let (mut results, mut failed) = (Vec::new(), Failed::default());
+    for group in groups {
+        match rewrite(table, dataset, std::slice::from_ref(group), policy).await {
+            Ok(written) => results.extend(written),
+            Err(e) if core.refused_fragments.note(&table.path, dataset, group, &e) => {
+                failed.add(group, e);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    match failed.first {
+        Some(e) if results.is_empty() => Err(e),
+        _ => Ok(Some(Rewrite {
+            results,
+            failed: failed.groups,
+        })),
+    }
+}
+
 /// Fragments that are written anew and not committed.
 struct Rewrite {
     results: Vec<RewriteResult>,
+    failed: Vec<GroupFailure>,
 }
 
 impl Work for Rewrite {
@@ -95,8 +127,12 @@ impl Work for Rewrite {
         summary(&self.results)
     }
 
-    fn keeps(&self, _: &str) -> bool {
-        true
+    fn keeps(&self, path: &str) -> bool {
+        let fragments = self.results.iter().flat_map(|r| &r.new_fragments);
+        let names = fragments.flat_map(|f| &f.files).map(|file| &file.path);
+        // Large values lie beside a data file, in a folder of its name.
+        let mut stems = names.map(|name| name.trim_end_matches(".lance"));
+        self.failed.is_empty() || !path.contains("/data/") || stems.any(|stem| path.contains(stem))
     }
 }
 

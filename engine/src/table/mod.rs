@@ -9,10 +9,12 @@ pub(crate) mod files;
 pub(crate) mod indexing;
 pub(crate) mod listing;
 pub(crate) mod loss;
+pub(crate) mod refused;
 pub(crate) mod rewrite;
 pub(crate) mod rows;
 pub(crate) mod staged;
 pub(crate) mod stats;
+pub(crate) mod verify;
 pub(crate) mod versions;
 
 use std::sync::Arc;
@@ -80,6 +82,16 @@ impl Table {
             .with_commit_handler(handler)
             .load()
             .await
+    }
+
+    /// What a rewrite wrote could not be read back.
+    pub(crate) fn unreadable(&self, fault: verify::Fault) -> Error {
+        Error::Unreadable {
+            table: self.key.clone(),
+            column: fault.column,
+            reason: fault.reason,
+            uri: self.storage.uri.clone(),
+        }
     }
 
     /// The newest version; 0 when there is no table yet.

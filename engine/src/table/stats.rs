@@ -31,10 +31,23 @@ pub struct FragmentStats {
     /// follows an index to a rewritten fragment as a whole or not at all.
     #[serde(default)]
     pub coverage: u32,
+    /// Why it is left out of compactions, as far as this process has tried; nothing when it is not.
+    #[serde(default)]
+    pub refused: Option<RewriteRefusal>,
+}
+
+/// Why fragments are left out of compactions. The worse comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RewriteRefusal {
+    /// What was made of them could not be read back.
+    Unreadable,
+    /// They could not be rewritten.
+    Failed,
 }
 
 impl FragmentStats {
-    fn of(fragment: &Fragment, coverage: u32) -> Self {
+    pub(super) fn of(fragment: &Fragment, coverage: u32) -> Self {
         let sizes = fragment.files.iter().map(|f| f.file_size_bytes.get());
         let known = sizes.clone().flatten().map(NonZero::get);
         Self {
@@ -44,6 +57,7 @@ impl FragmentStats {
             bytes: known.sum(),
             unmeasured: fragment.physical_rows.is_none() || sizes.clone().any(|s| s.is_none()),
             coverage,
+            refused: None,
         }
     }
 
@@ -134,6 +148,9 @@ pub struct TableStats {
     /// Declared indexes that are not there; for a table of a directory, none.
     #[serde(default)]
     pub missing: Vec<MissingIndex>,
+    /// What was in the way of rewriting the fragments that are left out of compactions, once for each group of them.
+    #[serde(default)]
+    pub refusals: Vec<String>,
 }
 
 /// A version of a table that is on the store.
@@ -174,6 +191,7 @@ impl TableStats {
             fragments: fragments.collect(),
             indexes: indexes(dataset, &segments),
             missing: Vec::new(),
+            refusals: Vec::new(),
         })
     }
 
