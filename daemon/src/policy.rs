@@ -4,7 +4,7 @@ use squire_config::{Policies, Windows as ConfigWindows};
 use squire_engine::maintenance::{
     Duty, Policy,
     cleanup::CleanupPolicy,
-    compaction::CompactionPolicy,
+    compaction::{CompactionPolicy, Verify},
     indexing::IndexPolicy,
     pace::Pace,
     window::{Window, Windows},
@@ -23,6 +23,11 @@ pub(crate) fn of_table(policies: &Policies) -> Policy {
             max_deleted_fraction: compaction.max_deleted_fraction,
             max_source_bytes: compaction.max_source_bytes,
             emergency_small_fragments: compaction.emergency_small_fragments,
+            verify: match compaction.verify {
+                squire_config::Verify::Off => Verify::Off,
+                squire_config::Verify::Ends => Verify::Ends,
+                squire_config::Verify::Full => Verify::Full,
+            },
         },
         index: IndexPolicy {
             enabled: index.enabled,

@@ -86,6 +86,7 @@ async fn act(opened: &Opened, request: &Request<'_>) -> Done {
             let told: Vec<_> = parts.iter().map(did).collect();
             let row = [vec![key.to_string(), told.join("; ")], before.then(&after)].concat();
             let unfinished = parts.last().and_then(|last| unfinished(&key, last));
+            let unfinished = unfinished.or_else(|| left_out(&key, &parts));
             Ok::<_, Error>((row, unfinished))
         };
         match done.await {
@@ -132,6 +133,19 @@ fn unfinished(key: &TableKey, last: &Outcome) -> Option<Failure> {
         ))),
         _ => None,
     }
+}
+
+/// The groups that could not be rewritten while others were.
+fn left_out(key: &TableKey, parts: &[Outcome]) -> Option<Failure> {
+    let failed = parts.iter().find_map(|part| match part {
+        Outcome::Compacted(Compacted::Done(receipt)) => receipt.failed.first(),
+        _ => None,
+    })?;
+    let fragments = failed.fragments.len();
+    Some(Failure::Machine(format!(
+        "{key}: {fragments} fragments are as they were: {}",
+        failed.reason
+    )))
 }
 
 fn gone(key: &TableKey) -> Vec<String> {
@@ -308,7 +322,11 @@ fn became(before: u64, after: u64, tell: impl Fn(u64) -> String) -> String {
 fn did(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Compacted(Compacted::Done(receipt)) => {
-            format!("rewritten, held {}", output::duration(receipt.hold))
+            let held = output::duration(receipt.hold);
+            match receipt.failed.len() {
+                0 => format!("rewritten, held {held}"),
+                groups => format!("rewritten but for {groups} groups, held {held}"),
+            }
         }
         Outcome::Compacted(Compacted::Skipped(skip)) => format!("skipped: {skip}"),
         Outcome::Indexed(Indexed::Done(receipt)) => {

@@ -12,3 +12,4 @@ mod races;
 mod searches;
 mod settling;
 mod site;
+mod verified;

@@ -51,9 +51,12 @@ fn of(decision: Decision) -> Health {
     match skip {
         Skip::Paused => Health::Paused,
         Skip::Index(indexing::Skip::Refused | indexing::Skip::Blocked)
-        | Skip::Compaction(compaction::Skip::TooLarge | compaction::Skip::Unmeasured) => {
-            Health::Blocked
-        }
+        | Skip::Compaction(
+            compaction::Skip::TooLarge
+            | compaction::Skip::Unmeasured
+            | compaction::Skip::Unreadable
+            | compaction::Skip::Failed,
+        ) => Health::Blocked,
         // What was done a moment ago, or is being done, is no reason to look at the table.
         Skip::Running
         | Skip::IntervalFloor
