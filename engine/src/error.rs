@@ -475,7 +475,9 @@ mod tests {
         assert!(is_of_store(&wrapped));
         let short = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         assert!(!is_of_store(&lance::Error::from(short)));
-        assert!(!is_of_store(&lance::Error::internal("a key is out of range")));
+        assert!(!is_of_store(&lance::Error::internal(
+            "a key is out of range"
+        )));
         assert!(!is_of_store(&lance::Error::arrow("offset overflow")));
     }
 

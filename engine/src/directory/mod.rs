@@ -45,8 +45,8 @@ use crate::{
     },
     storage::Storage,
     table::{
-        Table, drift::DriftPolicy, indexing::Refused, refused::RefusedFragments, rewrite::Compacted,
-        stats::TableStats,
+        Table, drift::DriftPolicy, indexing::Refused, refused::RefusedFragments,
+        rewrite::Compacted, stats::TableStats,
     },
 };
 

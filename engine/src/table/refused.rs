@@ -143,8 +143,12 @@ impl RefusedFragments {
         };
         let mut all = self.all();
         let refusals = all.entry(path.to_owned()).or_default();
-        let overlaps =
-            |refusal: &Refusal| refusal.fragments.keys().any(|id| fragments.contains_key(id));
+        let overlaps = |refusal: &Refusal| {
+            refusal
+                .fragments
+                .keys()
+                .any(|id| fragments.contains_key(id))
+        };
         let before = refusals.iter().filter(|r| overlaps(r)).map(|r| r.times);
         let times = before.max().unwrap_or(0).saturating_add(1);
         refusals.retain(|refusal| !overlaps(refusal));

@@ -49,7 +49,11 @@ async fn write(uri: &str, batch: RecordBatch, version: LanceFileVersion, mode: W
 /// Appends each batch as a fragment of its own.
 async fn table(uri: &str, version: LanceFileVersion, batches: Vec<RecordBatch>) {
     for (n, batch) in batches.into_iter().enumerate() {
-        let mode = if n == 0 { WriteMode::Create } else { WriteMode::Append };
+        let mode = if n == 0 {
+            WriteMode::Create
+        } else {
+            WriteMode::Append
+        };
         write(uri, batch, version, mode).await;
     }
 }
@@ -131,7 +135,11 @@ async fn lance_8217_a_rewrite_that_no_reader_could_read_is_not_committed() {
     }
     let stats = directory.stats(&key("t")).await.unwrap();
     assert!(stats.fragments.iter().all(|f| f.refused.is_some()));
-    assert!(stats.refusals[0].contains("column city"), "{:?}", stats.refusals);
+    assert!(
+        stats.refusals[0].contains("column city"),
+        "{:?}",
+        stats.refusals
+    );
     let other = compact(&directory, "other").await;
     assert!(matches!(other, Compacted::Done(_)), "{other:?}");
 }
@@ -165,7 +173,12 @@ async fn a_group_that_cannot_be_rewritten_keeps_no_other_from_its_turn() {
 async fn fragments_that_changed_are_tried_again_by_another_process_at_once() {
     let site = Site::new();
     let uri = format!("{}/t.lance", site.0.lance_uri());
-    table(&uri, LanceFileVersion::default(), (0..20).map(cities).collect()).await;
+    table(
+        &uri,
+        LanceFileVersion::default(),
+        (0..20).map(cities).collect(),
+    )
+    .await;
     let (directory, _) = site.open().await;
     let unreadable = compact_with(&directory, Verify::Ends, &Ask::forced()).await;
     assert!(matches!(unreadable, Err(Error::Unreadable { .. })));
@@ -197,7 +210,11 @@ fn mixture(first: usize, version: LanceFileVersion) -> RecordBatch {
         Arc::new(Field::new("deep", DataType::Utf8, true)),
         Arc::new(texts()) as ArrayRef,
     )]);
-    let inner_field = Field::new("inner", arrow::array::Array::data_type(&inner).clone(), true);
+    let inner_field = Field::new(
+        "inner",
+        arrow::array::Array::data_type(&inner).clone(),
+        true,
+    );
     let of_struct = vec![Field::new("n", DataType::Int64, true), inner_field];
     let structs = StructArray::new(
         of_struct.into(),
@@ -225,18 +242,64 @@ fn mixture(first: usize, version: LanceFileVersion) -> RecordBatch {
     let zoned = each.clone().map(|n| n as i64 * 1_000_000);
     let decimals = Decimal128Array::from_iter_values(each.clone().map(|n| n as i128 * 37));
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("id", Arc::new(Int64Array::from_iter_values(each.clone().map(int)))),
-        ("flag", Arc::new(BooleanArray::from_iter(each.clone().map(|n| some(3)(n).map(|n| n % 2 == 0))))),
-        ("small", Arc::new(UInt16Array::from_iter_values(each.clone().map(|n| n as u16)))),
-        ("float", Arc::new(Float64Array::from_iter(each.clone().map(|n| some(4)(n).map(|n| n as f64 / 3.0))))),
+        (
+            "id",
+            Arc::new(Int64Array::from_iter_values(each.clone().map(int))),
+        ),
+        (
+            "flag",
+            Arc::new(BooleanArray::from_iter(
+                each.clone().map(|n| some(3)(n).map(|n| n % 2 == 0)),
+            )),
+        ),
+        (
+            "small",
+            Arc::new(UInt16Array::from_iter_values(
+                each.clone().map(|n| n as u16),
+            )),
+        ),
+        (
+            "float",
+            Arc::new(Float64Array::from_iter(
+                each.clone().map(|n| some(4)(n).map(|n| n as f64 / 3.0)),
+            )),
+        ),
         ("text", Arc::new(texts())),
-        ("large", Arc::new(LargeStringArray::from_iter_values(each.clone().map(text)))),
-        ("bytes", Arc::new(BinaryArray::from_iter_values(each.clone().map(text)))),
-        ("fixed", Arc::new(FixedSizeBinaryArray::try_from_iter(fixed).unwrap())),
-        ("day", Arc::new(Date32Array::from_iter_values(each.clone().map(|n| n as i32)))),
-        ("when", Arc::new(TimestampMicrosecondArray::from_iter_values(zoned).with_timezone("UTC"))),
-        ("price", Arc::new(decimals.with_precision_and_scale(20, 2).unwrap())),
-        ("vector", Arc::new(FixedSizeListArray::new(item, 8, Arc::new(floats), Some(nulls(ROWS, 11))))),
+        (
+            "large",
+            Arc::new(LargeStringArray::from_iter_values(each.clone().map(text))),
+        ),
+        (
+            "bytes",
+            Arc::new(BinaryArray::from_iter_values(each.clone().map(text))),
+        ),
+        (
+            "fixed",
+            Arc::new(FixedSizeBinaryArray::try_from_iter(fixed).unwrap()),
+        ),
+        (
+            "day",
+            Arc::new(Date32Array::from_iter_values(
+                each.clone().map(|n| n as i32),
+            )),
+        ),
+        (
+            "when",
+            Arc::new(TimestampMicrosecondArray::from_iter_values(zoned).with_timezone("UTC")),
+        ),
+        (
+            "price",
+            Arc::new(decimals.with_precision_and_scale(20, 2).unwrap()),
+        ),
+        (
+            "vector",
+            Arc::new(FixedSizeListArray::new(
+                item,
+                8,
+                Arc::new(floats),
+                Some(nulls(ROWS, 11)),
+            )),
+        ),
         ("word", Arc::new(words.finish())),
         ("list", Arc::new(lists)),
         ("pairs", Arc::new(pairs)),
@@ -294,7 +357,10 @@ async fn a_sound_table_of_every_common_type_passes() {
             for column in before.schema().fields() {
                 let name = column.name();
                 // Of large values, a scan shows where they lie.
-                assert!(name == "blob" || before[name.as_str()] == after[name.as_str()], "{name}");
+                assert!(
+                    name == "blob" || before[name.as_str()] == after[name.as_str()],
+                    "{name}"
+                );
             }
         }
     }
@@ -337,12 +403,26 @@ async fn spoilt(row: usize, verify: Verify) -> Result<Compacted, Error> {
         };
         let (store, _) = site.0.store().await;
         let path = object_store::path::Path::from(new.as_str());
-        let mut bytes = store.inner.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
+        let mut bytes = store
+            .inner
+            .get(&path)
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap()
+            .to_vec();
         let wanted: Vec<u8> = vector(row).iter().flat_map(|n| n.to_le_bytes()).collect();
-        let at = bytes.windows(wanted.len()).position(|found| found == wanted);
+        let at = bytes
+            .windows(wanted.len())
+            .position(|found| found == wanted);
         let at = at.expect("vectors are stored as they are");
         bytes[at + 1] ^= 0x40;
-        store.inner.put(&path, Bytes::from(bytes).into()).await.unwrap();
+        store
+            .inner
+            .put(&path, Bytes::from(bytes).into())
+            .await
+            .unwrap();
         written.open();
     };
     let (compacted, ()) = tokio::join!(compact_with(&directory, verify, &Ask::forced()), spoil);

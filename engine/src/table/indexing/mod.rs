@@ -9,12 +9,14 @@
 //! | `kinds` | what a declared kind of index is in Lance, how it is built, and when it cannot be |
 //! | `partitions` | what a vector index takes in memory while it is worked on |
 //! | `sources` | what has to hold for a segment to give right answers |
+//! | `verify` | a new segment is asked before it is committed |
 
 mod dormant;
 mod kinds;
 mod partitions;
 mod refused;
 mod sources;
+mod verify;
 
 use std::collections::BTreeSet;
 
@@ -64,6 +66,8 @@ enum Why {
     Blocked(String),
     /// It does not fit into memory.
     TooLarge(String),
+    /// What was built cannot be read, or has lost rows.
+    Unsound(String),
     /// Lance failed.
     Failed(lance::Error),
 }
@@ -206,10 +210,11 @@ pub(crate) async fn build(
                 (task, create(dataset, declared, &name, task).boxed().await)
             }
         };
+        let done = verify::sound(dataset, done).await;
         let (path, version) = (&table.path, dataset.manifest().version);
         match &done {
             Ok(_) | Err(Why::Nothing) => refused.forget(path, task),
-            Err(Why::Blocked(reason) | Why::TooLarge(reason)) => {
+            Err(Why::Blocked(reason) | Why::TooLarge(reason) | Why::Unsound(reason)) => {
                 refused.note(path, version, task, reason.clone());
             }
             Err(Why::Failed(e)) => refused.note(path, version, task, plain(e)),
@@ -224,6 +229,10 @@ pub(crate) async fn build(
             Err(Why::TooLarge(reason)) => {
                 skip = Skip::Refused;
                 tracing::warn!(table = %table.key, ?task, reason, uri = %table.storage.uri, "an index is left as it is: it does not fit into memory");
+            }
+            Err(Why::Unsound(reason)) => {
+                skip = Skip::Refused;
+                tracing::warn!(table = %table.key, ?task, reason, uri = %table.storage.uri, "an index is left as it is: what was built cannot be used, and was thrown away");
             }
             Err(Why::Failed(e)) => {
                 tracing::warn!(table = %table.key, ?task, error = plain(&e), uri = %table.storage.uri, "an index could not be brought up to date");

@@ -324,7 +324,10 @@ fn window(lives: &[u64], rows: Range<u64>) -> (Range<usize>, Range<u64>) {
         }
         before += live;
         if rows.end <= before {
-            return (first.min(n + 1)..n + 1, start..start + rows.end - rows.start);
+            return (
+                first.min(n + 1)..n + 1,
+                start..start + rows.end - rows.start,
+            );
         }
     }
     (first..lives.len(), start..start + rows.end - rows.start)
@@ -334,7 +337,8 @@ fn window(lives: &[u64], rows: Range<u64>) -> (Range<usize>, Range<u64>) {
 fn leaves(fields: &[Field]) -> Vec<(String, i32)> {
     let mut leaves = Vec::new();
     for field in fields {
-        let is_plain = !field.logical_type.is_struct() || field.is_blob() || field.is_packed_struct();
+        let is_plain =
+            !field.logical_type.is_struct() || field.is_blob() || field.is_packed_struct();
         if is_plain || field.children.is_empty() {
             leaves.push((field.name.clone(), field.id));
         } else {

@@ -10,7 +10,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array, make_array},
     buffer::NullBuffer,
     compute::kernels::length::length,
-    datatypes::{DataType, UInt64Type, UInt8Type},
+    datatypes::{DataType, UInt8Type, UInt64Type},
     row::{RowConverter, SortField},
     util::display::{ArrayFormatter, FormatOptions},
 };
@@ -34,7 +34,12 @@ impl Sums {
     pub(super) fn add(&mut self, fields: &[Field], batch: &RecordBatch) -> Result<(), Fault> {
         self.rows += batch.num_rows() as u64;
         let schema = batch.schema();
-        for (name, array) in schema.fields().iter().map(|f| f.name()).zip(batch.columns()) {
+        for (name, array) in schema
+            .fields()
+            .iter()
+            .map(|f| f.name())
+            .zip(batch.columns())
+        {
             well_formed(name, array)?;
             let field = fields.iter().find(|f| f.name == *name);
             self.add_column(name, array, None, field)?;

@@ -71,7 +71,10 @@ fn the_same_rows_are_the_same_in_whatever_batches_and_dictionaries_they_come() {
     let whole = batch(vec![
         ("id", Arc::new(Int64Array::from_iter_values(0..10)) as _),
         ("list", Arc::new(lists) as _),
-        ("city", cities((0..10).map(|n| n % 3), &["Rome", "Bath", "Ulm"])),
+        (
+            "city",
+            cities((0..10).map(|n| n % 3), &["Rome", "Bath", "Ulm"]),
+        ),
     ]);
     let other = cities((0..10).map(|n| 2 - n % 3), &["Ulm", "Bath", "Rome"]);
     let columns = [whole["id"].clone(), whole["list"].clone(), other];
@@ -147,5 +150,8 @@ fn columns_are_named_by_their_whole_path() {
 async fn a_panic_is_an_error_like_another() {
     let caught = caught(async { panic!("key {} is out of range", 200) }).await;
     let told = caught.map(|()| ()).unwrap_err().to_string();
-    assert!(told.contains("it panicked: key 200 is out of range"), "{told}");
+    assert!(
+        told.contains("it panicked: key 200 is out of range"),
+        "{told}"
+    );
 }
