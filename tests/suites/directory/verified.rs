@@ -22,10 +22,11 @@ use lance_file::version::LanceFileVersion;
 use object_store::ObjectStoreExt;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use squire_engine::{
-    Compacted, Directory, Error,
+    Compacted, Directory, Error, Indexed,
     maintenance::{
         Ask,
         compaction::{CompactionPolicy, Skip, Verify},
+        indexing::IndexPolicy,
     },
 };
 use squire_tests::store::{Moment, Verb};
@@ -364,6 +365,43 @@ async fn a_sound_table_of_every_common_type_passes() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_segment_that_cannot_be_read_is_refused_with_the_reason_and_leaves_no_file() {
+    let site = Site::new();
+    let kind = Kind {
+        index: true,
+        ..Kind::default()
+    };
+    let mut writer = site.table("t", kind, 2, 50).await;
+    writer.append((1_000..1_100).map(|id| (id, id))).await;
+    let before = site.0.objects("t.lance/_indices/").await;
+    let (directory, watch) = site.open().await;
+    let written = watch.hold_at(Moment::After, Verb::Put, "page_lookup.lance");
+    let spoil = async {
+        written.reached().await;
+        let all = site.0.objects("t.lance/_indices/").await;
+        let (store, _) = site.0.store().await;
+        for new in all.difference(&before) {
+            let path = object_store::path::Path::from(new.as_str());
+            let size = store.inner.head(&path).await.unwrap().size;
+            let nonsense = vec![0_u8; usize::try_from(size).unwrap()];
+            let spoilt = Bytes::from(nonsense);
+            store.inner.put(&path, spoilt.into()).await.unwrap();
+        }
+        written.open();
+    };
+    let (table, stop) = (key("t"), CancellationToken::new());
+    let (policy, ask) = (IndexPolicy::default(), Ask::forced());
+    let (indexed, ()) = tokio::join!(directory.index(&table, &policy, &ask, &stop), spoil);
+    let refused = Indexed::Skipped(squire_engine::maintenance::indexing::Skip::Refused);
+    assert_eq!(indexed.unwrap(), refused);
+    assert_eq!(site.0.objects("t.lance/_indices/").await, before);
+    let stats = directory.stats(&table).await.unwrap();
+    let reason = &stats.indexes[0].refused.as_ref().unwrap().reason;
+    assert!(reason.contains("cannot be read"), "{reason}");
+    writer.check([7, 1_007]).await;
 }
 
 const MANY: usize = 20_000;
