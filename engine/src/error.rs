@@ -431,23 +431,23 @@ impl Error {
 
 /// Whether an error of Lance's is the store's: it did not answer, or not as it should. It says nothing of what is stored.
 pub(crate) fn is_of_store(e: &lance::Error) -> bool {
-    if matches!(
-        e,
-        lance::Error::NotFound { .. } | lance::Error::Timeout { .. }
-    ) {
-        return true;
-    }
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(e);
     while let Some(e) = cause {
+        cause = match e.downcast_ref::<lance::Error>() {
+            Some(lance::Error::NotFound { .. } | lance::Error::Timeout { .. }) => return true,
+            // It stands for what it holds, and leaves that out of its causes.
+            Some(lance::Error::External { source }) => Some(source.as_ref()),
+            _ => e.source(),
+        };
         if e.is::<StoreError>() {
             return true;
         }
         if let Some(e) = e.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
             // Less was there than there should be: the disk did answer.
             return !matches!(e.kind(), UnexpectedEof | InvalidData | InvalidInput);
         }
-        cause = e.source();
     }
     false
 }
@@ -471,6 +471,10 @@ mod tests {
             source: "connection reset".into(),
         };
         assert!(is_of_store(&lance::Error::from(silent())));
+        let held = lance::Error::External {
+            source: Box::new(silent()),
+        };
+        assert!(is_of_store(&held));
         let wrapped = lance::Error::from(std::io::Error::other(silent()));
         assert!(is_of_store(&wrapped));
         let short = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
