@@ -438,6 +438,36 @@ fn vectors(ids: std::ops::Range<usize>) -> RecordBatch {
     .unwrap()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_cut_short_keeps_the_rest_of_its_table_from_nothing() {
+    let site = Site::new();
+    let uri = format!("{}/t.lance", site.0.lance_uri());
+    let small = (0..20).map(|n| vectors(n * 10..n * 10 + 10));
+    let large = (0..10).map(|n| vectors(n * 5_000..(n + 1) * 5_000));
+    let batches = small.chain(large).collect();
+    table(&uri, LanceFileVersion::default(), batches).await;
+    let short = open(&uri).await.manifest().fragments[3].files[0]
+        .path
+        .clone();
+    let path = site.0.objects(&short).await.pop_first().unwrap();
+    let path = object_store::path::Path::from(path);
+    let (store, _) = site.0.store().await;
+    let whole = store.inner.get(&path).await.unwrap();
+    let whole = whole.bytes().await.unwrap();
+    let half = whole.slice(..whole.len() / 2);
+    store.inner.put(&path, half.into()).await.unwrap();
+    let (directory, _) = site.open().await;
+    let mut came = Vec::new();
+    // Once may be the store's doing.
+    for _ in 0..4 {
+        came.push(compact_with(&directory, Verify::Ends, &Ask::default()).await);
+    }
+    let last = came.pop().unwrap().unwrap();
+    assert_eq!(last, Compacted::Skipped(Skip::Failed), "{came:?}");
+    let fragments = open(&uri).await.manifest().fragments.len();
+    assert_eq!(fragments, 21, "{came:?}");
+}
+
 /// Compacts, and spoils one value of a row in the new file once that is written.
 async fn spoilt(row: usize, verify: Verify) -> Result<Compacted, Error> {
     let site = Site::new();
