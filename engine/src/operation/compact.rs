@@ -16,7 +16,7 @@ use crate::{
     error::Result,
     maintenance::{
         Ask,
-        compaction::{self, CompactionPolicy, Group, Skip, Verdict},
+        compaction::{self, CompactionPolicy, Skip, Verdict},
     },
     manifest::{Manifest, OperationKind},
     names::TableKey,
@@ -25,7 +25,7 @@ use crate::{
     table::{
         Table,
         rewrite::{
-            CompactReceipt, Compacted, Failed, GroupFailure, rewrite, sizes, sources_unchanged,
+            CompactReceipt, Compacted, GroupFailure, each, is_part, sizes, sources_unchanged,
             transaction,
         },
         stats::TableStats,
@@ -56,7 +56,10 @@ pub(crate) async fn compact(
     let work = async {
         let fragments = groups.iter().map(|group| group.fragments.len()).sum();
         progress::begin(Phase::Rewriting, fragments);
-        each(core, &table, &dataset, &groups, policy).await
+        let refused = &core.refused_fragments;
+        let (results, failed) = each(&table, &dataset, &groups, policy, refused).await?;
+        let failed = failed.groups;
+        Ok(Some(Rewrite { results, failed }))
     };
     let entered = match way.enter(core, work, stop).await? {
         Came::In(entered) => entered,
@@ -76,33 +79,6 @@ pub(crate) async fn compact(
         hold: entered.hold,
         ..receipt
     }))
-}
-
-/// Rewrites one group after the other. One that fails keeps no other from its turn.
-async fn each(
-    core: &Core,
-    table: &Table,
-    dataset: &Dataset,
-    groups: &[Group],
-    policy: &CompactionPolicy,
-) -> Result<Option<Rewrite>> {
-    let (mut results, mut failed) = (Vec::new(), Failed::default());
-    for group in groups {
-        match rewrite(table, dataset, std::slice::from_ref(group), policy).await {
-            Ok(written) => results.extend(written),
-            Err(e) if core.refused_fragments.note(&table.path, dataset, group, &e) => {
-                failed.add(group, e);
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    match failed.first {
-        Some(e) if results.is_empty() => Err(e),
-        _ => Ok(Some(Rewrite {
-            results,
-            failed: failed.groups,
-        })),
-    }
 }
 
 /// Fragments that are written anew and not committed.
@@ -128,11 +104,7 @@ impl Work for Rewrite {
     }
 
     fn keeps(&self, path: &str) -> bool {
-        let fragments = self.results.iter().flat_map(|r| &r.new_fragments);
-        let names = fragments.flat_map(|f| &f.files).map(|file| &file.path);
-        // Large values lie beside a data file, in a folder of its name.
-        let mut stems = names.map(|name| name.trim_end_matches(".lance"));
-        self.failed.is_empty() || !path.contains("/data/") || stems.any(|stem| path.contains(stem))
+        self.failed.is_empty() || is_part(&self.results, path)
     }
 }
 

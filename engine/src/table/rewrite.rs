@@ -12,7 +12,7 @@ use lance::{
 };
 use lance_table::format::{DataFile, Fragment};
 
-use super::{Table, loss::Loss, verify};
+use super::{Table, loss::Loss, refused::RefusedFragments, verify};
 use crate::{
     error::{Error, Result},
     failpoint,
@@ -94,7 +94,7 @@ impl GroupFailure {
 }
 
 /// Groups whose rewrite failed, of one job.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Failed {
     pub(crate) groups: Vec<GroupFailure>,
     /// The error of the first of them.
@@ -197,6 +197,41 @@ pub(crate) async fn rewrite(
     }
     failpoint::hit!(AFTER_REWRITE);
     Ok(results)
+}
+
+/// The same; a group that fails keeps no other from its turn, and its fragments are left out from now on. Files of its own
+/// may be left, see [`is_part`].
+///
+/// # Errors
+/// Those of [`rewrite`], when no group could be rewritten, or when the error says nothing of the group.
+pub(crate) async fn each(
+    table: &Table,
+    dataset: &Dataset,
+    groups: &[Group],
+    policy: &CompactionPolicy,
+    refused: &RefusedFragments,
+) -> Result<(Vec<RewriteResult>, Failed)> {
+    let (mut results, mut failed) = (Vec::new(), Failed::default());
+    for group in groups {
+        match rewrite(table, dataset, std::slice::from_ref(group), policy).await {
+            Ok(written) => results.extend(written),
+            Err(e) if refused.note(&table.path, dataset, group, &e) => failed.add(group, e),
+            Err(e) => return Err(e),
+        }
+    }
+    match failed.first.take_if(|_| results.is_empty()) {
+        Some(e) => Err(e),
+        None => Ok((results, failed)),
+    }
+}
+
+/// Whether a file that was written is a part of what these rewrites are, as far as its name tells: whatever is no data is.
+pub(crate) fn is_part(results: &[RewriteResult], path: &str) -> bool {
+    let fragments = results.iter().flat_map(|r| &r.new_fragments);
+    let names = fragments.flat_map(|f| &f.files).map(|file| &file.path);
+    // Large values lie beside a data file, in a folder of its name.
+    let mut stems = names.map(|name| name.trim_end_matches(".lance"));
+    !path.contains("/data/") || stems.any(|stem| path.contains(stem))
 }
 
 /// The fragments of a version, by id.
