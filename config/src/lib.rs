@@ -63,6 +63,6 @@ pub use secret::{
 };
 pub use settings::{
     Cleanup, Compaction, Daemon, Drift, Index, Kind, LogFormat, Pace, Policies, Settings, Target,
-    Tls, Window, Windows,
+    Tls, Verify, Window, Windows,
 };
 pub use show::{Setting, Shown};

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::error::Refusal;
 use crate::keys;
-use crate::settings::{Drift, Kind};
+use crate::settings::{Drift, Kind, Verify};
 
 /// Longest name of a target, in characters.
 const LONGEST_NAME: usize = 64;
@@ -35,6 +35,13 @@ pub(crate) fn directives(text: &str) -> Result<String, Refusal> {
 
 /// What happens to a table whose meaning another program changed.
 pub(crate) const DRIFT: [(&str, Drift); 2] = [("error", Drift::Error), ("adopt", Drift::Adopt)];
+
+/// How much of what a rewrite wrote is read back.
+pub(crate) const VERIFY: [(&str, Verify); 3] = [
+    ("off", Verify::Off),
+    ("ends", Verify::Ends),
+    ("full", Verify::Full),
+];
 
 /// What a target is.
 pub(crate) const KIND: [(&str, Kind); 3] = [

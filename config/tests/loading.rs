@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use squire_config::{
     Cleanup, Compaction, Daemon, Drift, Index, Kind, Layers, LogFormat, Pace, Policies, Refusal,
-    Settings, Tls, Window, Windows,
+    Settings, Tls, Verify, Window, Windows,
 };
 use tempfile::TempDir;
 
@@ -113,7 +113,7 @@ fn every_key_of_a_policy_arrives_and_a_target_overrides_the_defaults_key_by_key(
         "[defaults.compaction]\nenabled = false\ntarget_bytes_per_file = '1 GB'\n\
          small_fragment_bytes = '10MiB'\nmin_small_fragments = 3\nmax_deleted_fraction = 1\n\
          emergency_small_fragments = 41\n\
-         max_source_bytes = '2GB'\ninterval_floor = '1h'\ncron = '0 0 3 * * *'\n\
+         max_source_bytes = '2GB'\ninterval_floor = '1h'\ncron = '0 0 3 * * *'\nverify = 'full'\n\
          [[target]]\nname = 'a'\nuri = 'memory://a'\n\
          [[target]]\nname = 'b'\nuri = 'memory://b'\n\
          [target.compaction]\nenabled = true\ncron = 'off'\nmin_small_fragments = 9",
@@ -128,6 +128,7 @@ fn every_key_of_a_policy_arrives_and_a_target_overrides_the_defaults_key_by_key(
         max_source_bytes: 2_000_000_000,
         interval_floor: Duration::from_secs(3600),
         cron: Some("0 0 3 * * *".to_owned()),
+        verify: Verify::Full,
     };
     assert_eq!(settings.targets[0].policies.compaction, defaults);
     let overridden = Compaction {

@@ -5,7 +5,7 @@ use squire_engine::maintenance::{
     Duty, Policy,
     cleanup::CleanupPolicy,
     clients::{Client, LanceVersion},
-    compaction::CompactionPolicy,
+    compaction::{CompactionPolicy, Verify},
     indexing::IndexPolicy,
     pace::Pace,
     window::{Window, Windows},
@@ -26,6 +26,11 @@ pub(crate) fn of_table(policies: &Policies) -> Policy {
             max_source_bytes: compaction.max_source_bytes,
             emergency_small_fragments: compaction.emergency_small_fragments,
             oldest_client,
+            verify: match compaction.verify {
+                squire_config::Verify::Off => Verify::Off,
+                squire_config::Verify::Ends => Verify::Ends,
+                squire_config::Verify::Full => Verify::Full,
+            },
         },
         index: IndexPolicy {
             enabled: index.enabled,

@@ -26,6 +26,7 @@ use crate::{
         commit::{Landing, commit_at},
         drift::DriftPolicy,
         indexing::Refused,
+        refused::RefusedFragments,
         staged::Staged,
     },
 };
@@ -55,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) in_healing: InHealing,
     /// Work on indexes that came to nothing.
     pub(crate) refused: Refused,
+    /// Fragments whose rewrite failed.
+    pub(crate) refused_fragments: RefusedFragments,
 }
 
 impl Core {
@@ -92,6 +95,7 @@ impl Core {
             attended: std::sync::Mutex::default(),
             in_healing: InHealing::default(),
             refused: Refused::default(),
+            refused_fragments: RefusedFragments::default(),
             storage,
         }
     }

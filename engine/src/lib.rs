@@ -66,9 +66,9 @@ pub use table::{
     kept::Kept,
     loss::Loss,
     removal::{Cleaned, CleanupPreview, CleanupReceipt, Removed},
-    rewrite::{CompactReceipt, Compacted},
+    rewrite::{CompactReceipt, Compacted, GroupFailure},
     stats::{
-        FragmentStats, IndexRefusal, IndexStats, MissingIndex, SegmentStats, TableStats, Unmovable,
-        VersionInfo,
+        FragmentStats, IndexRefusal, IndexStats, MissingIndex, RewriteRefusal, SegmentStats,
+        TableStats, Unmovable, VersionInfo,
     },
 };

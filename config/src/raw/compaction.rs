@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::{DAY, KIB, MOMENT, TIB, cron};
-use crate::settings::Compaction;
+use crate::settings::{Compaction, Verify};
 use crate::units::{self, Bounds};
+use crate::values;
 
 /// When and how tables are compacted.
 #[derive(Debug, Default, Clone, PartialEq, Deserialize)]
@@ -29,6 +30,8 @@ pub(crate) struct RawCompaction {
     interval_floor: Option<Duration>,
     #[serde(deserialize_with = "cron")]
     cron: Option<Option<String>>,
+    #[serde(deserialize_with = "verify")]
+    verify: Option<Verify>,
 }
 
 impl RawCompaction {
@@ -48,6 +51,7 @@ impl RawCompaction {
             max_source_bytes: self.max_source_bytes.or(fallback.max_source_bytes),
             interval_floor: self.interval_floor.or(fallback.interval_floor),
             cron: self.cron.clone().or_else(|| fallback.cron.clone()),
+            verify: self.verify.or(fallback.verify),
         }
     }
 
@@ -74,6 +78,7 @@ impl RawCompaction {
             max_source_bytes: self.max_source_bytes.unwrap_or(default.max_source_bytes),
             interval_floor: self.interval_floor.unwrap_or(default.interval_floor),
             cron: self.cron.clone().unwrap_or(default.cron),
+            verify: self.verify.unwrap_or(default.verify),
         };
         // A table at rest is none.
         let least = compaction.small_at_rest().saturating_add(1);
@@ -154,6 +159,10 @@ fn interval_floor<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D
             too_large: "small fragments would pile up that long",
         },
     )
+}
+
+fn verify<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Verify>, D::Error> {
+    units::word(d, "\"off\", \"ends\" or \"full\"", &values::VERIFY)
 }
 
 fn emergency_small_fragments<'de, D: Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {

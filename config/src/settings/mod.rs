@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::glob;
 use crate::raw::RawPolicies;
 use crate::written;
-pub use policies::{Cleanup, Compaction, Index, Pace, Policies, Window, Windows};
+pub use policies::{Cleanup, Compaction, Index, Pace, Policies, Verify, Window, Windows};
 
 /// Everything the daemon is told.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -51,6 +51,21 @@ pub struct Compaction {
     /// day of week, and perhaps year. Only its form has been checked.
     #[serde(serialize_with = "written::cron")]
     pub cron: Option<String>,
+    /// How much of what a rewrite wrote is read back before it is committed.
+    pub verify: Verify,
+}
+
+/// How much of what a rewrite wrote is read back before it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// Nothing.
+    Off,
+    /// The first and the last rows of each new file.
+    #[default]
+    Ends,
+    /// Every row.
+    Full,
 }
 
 impl Default for Compaction {
@@ -66,6 +81,7 @@ impl Default for Compaction {
             max_source_bytes: 4096 * MIB,
             interval_floor: Duration::from_secs(1),
             cron: None,
+            verify: Verify::default(),
         }
     }
 }

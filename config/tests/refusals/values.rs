@@ -95,6 +95,11 @@ fn wrong_types_are_refused_with_what_is_expected() {
             "a size such as",
         ),
         (
+            "[defaults.compaction]\nverify = 'fill'",
+            "2:10 defaults.compaction.verify |",
+            "did you mean \"full\"?",
+        ),
+        (
             "[defaults.compaction]\nmax_deleted_fraction = 'x'",
             "2:24 defaults",
             "a fraction",

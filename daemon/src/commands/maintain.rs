@@ -92,7 +92,9 @@ async fn act(opened: &Opened, request: &Request<'_>) -> Done {
             told.extend(behind.iter().map(|index| format!("left: {index}")));
             let row = [vec![key.to_string(), told.join("; ")], before.then(&after)].concat();
             let unfinished = parts.last().and_then(|last| unfinished(&key, last));
-            let unfinished = unfinished.or_else(|| stays_behind(&key, &behind));
+            let unfinished = unfinished
+                .or_else(|| stays_behind(&key, &behind))
+                .or_else(|| left_out(&key, &parts));
             Ok::<_, Error>((row, unfinished))
         };
         match done.await {
@@ -162,6 +164,19 @@ fn stays_behind(key: &TableKey, behind: &[String]) -> Option<Failure> {
             behind.join(", ")
         ))
     })
+}
+
+/// The groups that could not be rewritten while others were.
+fn left_out(key: &TableKey, parts: &[Outcome]) -> Option<Failure> {
+    let failed = parts.iter().find_map(|part| match part {
+        Outcome::Compacted(Compacted::Done(receipt)) => receipt.failed.first(),
+        _ => None,
+    })?;
+    let fragments = failed.fragments.len();
+    Some(Failure::Machine(format!(
+        "{key}: {fragments} fragments are as they were: {}",
+        failed.reason
+    )))
 }
 
 fn gone(key: &TableKey) -> Vec<String> {
@@ -338,7 +353,11 @@ fn became(before: u64, after: u64, tell: impl Fn(u64) -> String) -> String {
 fn did(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Compacted(Compacted::Done(receipt)) => {
-            format!("rewritten, held {}", output::duration(receipt.hold))
+            let held = output::duration(receipt.hold);
+            match receipt.failed.len() {
+                0 => format!("rewritten, held {held}"),
+                groups => format!("rewritten but for {groups} groups, held {held}"),
+            }
         }
         Outcome::Compacted(Compacted::Skipped(skip)) => format!("skipped: {skip}"),
         Outcome::Indexed(Indexed::Done(receipt)) => {

@@ -29,8 +29,9 @@ use crate::{
         carry::Sources,
         files::Files,
         loss::Loss,
+        refused::RefusedFragments,
         remap::Moved,
-        rewrite::{CompactReceipt, Compacted, rewrite},
+        rewrite::{CompactReceipt, Compacted, Failed, each, is_part},
         stats::TableStats,
     },
 };
@@ -42,12 +43,14 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 pub(super) async fn compact(
     table: &Table,
     looks: &Looks,
+    refused: &RefusedFragments,
     policy: &CompactionPolicy,
     ask: &Ask,
     stop: &CancellationToken,
 ) -> Result<Compacted> {
     let dataset = look::open(table, table.storage.params()).await?;
-    let stats = looks.read(table, &dataset).await?;
+    let mut stats = looks.read(table, &dataset).await?;
+    refused.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
         Verdict::Compact(groups, reason) => (groups, reason),
         Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
@@ -55,11 +58,11 @@ pub(super) async fn compact(
     let fragments = groups.iter().map(|group| group.fragments.len()).sum();
     progress::begin(Phase::Rewriting, fragments);
     let mut done: Option<CompactReceipt> = None;
-    let mut lost = Vec::new();
+    let (mut lost, mut failed) = (Vec::new(), Failed::default());
     let batches = batches(&stats, &groups);
     for (n, batch) in batches.iter().enumerate() {
         let began = Instant::now();
-        match compact_batch(table, batch, policy, reason, stop).await {
+        match compact_batch(table, batch, refused, policy, reason, stop).await {
             Ok(Ended::Done(receipt)) => {
                 done = Some(match done {
                     Some(before) => before.then(*receipt),
@@ -68,6 +71,11 @@ pub(super) async fn compact(
             }
             Ok(Ended::Lost(loss)) => lost.push(loss),
             Ok(Ended::Gone) => {}
+            // The table is as it was, and the other groups are none the worse for it.
+            Ok(Ended::Failed(groups)) => {
+                failed.groups.extend(groups.groups);
+                failed.first = failed.first.or(groups.first);
+            }
             // What was committed is worth telling; what failed will fail again, or not.
             Err(e) if done.is_some() && !e.leaves_open() => {
                 tracing::info!(table = %table.key, uri = %table.storage.uri, error = %e, commits = n, "a compaction ends early");
@@ -84,13 +92,20 @@ pub(super) async fn compact(
             }
         }
     }
+    if let (None, Some(e)) = (&done, failed.first) {
+        return Err(e);
+    }
     Ok(match (done, lost.first()) {
-        (Some(receipt), _) => Compacted::Done(CompactReceipt {
-            lost,
-            more: receipt.groups < groups.len()
-                || compaction::leaves_more(&stats, &groups, policy, ask),
-            ..receipt
-        }),
+        (Some(receipt), _) => {
+            let failed = [receipt.failed, failed.groups].concat();
+            Compacted::Done(CompactReceipt {
+                lost,
+                more: receipt.groups + failed.len() < groups.len()
+                    || compaction::leaves_more(&stats, &groups, policy, ask),
+                failed,
+                ..receipt
+            })
+        }
         (None, Some(loss)) => Compacted::Lost(*loss),
         (None, None) => Compacted::Skipped(Skip::Tidy),
     })
@@ -114,6 +129,8 @@ enum Ended {
     Done(Box<CompactReceipt>),
     /// They were rewritten for nothing.
     Lost(Loss),
+    /// No rewrite of them came to anything.
+    Failed(Failed),
     /// There was nothing to rewrite any more when their turn came.
     Gone,
 }
@@ -122,6 +139,7 @@ enum Ended {
 async fn compact_batch(
     table: &Table,
     groups: &[Group],
+    refused: &RefusedFragments,
     policy: &CompactionPolicy,
     reason: Reason,
     stop: &CancellationToken,
@@ -135,38 +153,39 @@ async fn compact_batch(
         return Ok(Ended::Gone);
     }
     progress::enter(Phase::Rewriting);
-    let mut sources = Vec::new();
-    for group in &groups {
-        let read = Sources::read(&dataset, &group.fragments).await;
-        sources.push(read.map_err(|e| look::failed(table, "reading deletions of", e))?);
-    }
+    let sources = Sources::of_groups(table, &dataset, &groups).await;
+    let mut sources = match sources {
+        Ok(sources) => sources,
+        // A file that went while it was read: the table was dropped.
+        Err(e) => return Err(look::tidy_if_gone(table).await.unwrap_or(e)),
+    };
     let files = Files::written_through(workshop, table);
     let started = Instant::now();
     let rewritten = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Error::Cancelled),
-        results = rewrite(table, &dataset, &groups, policy) => results,
+        results = each(table, &dataset, &groups, policy, refused) => results,
     };
     let took = started.elapsed();
-    let results = match rewritten {
-        Ok(results) => results,
+    let (results, failed) = match rewritten {
+        Ok(rewritten) => rewritten,
         Err(e) => {
             files.delete().await;
             // A file that went while it was read: the table was dropped, or somebody removed the version.
             return Err(look::tidy_if_gone(table).await.unwrap_or(e));
         }
     };
+    if results.is_empty() {
+        files.delete().await;
+        return Ok(Ended::Failed(failed));
+    }
+    files.delete_strays(|path| is_part(&results, path)).await;
     progress::enter(Phase::Committing);
     // A caller that goes away does not end a commit that has begun.
     let operation = OperationId::fresh();
-    let moved = sources.into_iter().zip(&results);
-    let moved = moved.map(|(read, result)| Moved {
-        read,
-        written: result.new_fragments.clone(),
-    });
     let land = landing::land(
         table.clone(),
-        moved.collect(),
+        Moved::all(&mut sources, &results),
         files,
         operation,
         stop.clone(),
@@ -192,6 +211,7 @@ async fn compact_batch(
     Ok(Ended::Done(Box::new(CompactReceipt {
         carried,
         index_bytes,
+        failed: failed.groups,
         rewrite: took + remap,
         hold,
         ..CompactReceipt::of(&results, operation, version, reason)

@@ -16,7 +16,7 @@ use crate::{
     guard::guarded,
     names::TableKey,
     table::{
-        Table,
+        Table, coverage,
         stats::{TableStats, VersionInfo},
         versions,
         writers::Writers,
@@ -105,10 +105,13 @@ pub(super) fn whole(table: &Table, opened: Dataset) -> Result<Dataset> {
     })
 }
 
+/// What a table's statistics were made of: its newest version, and how many segments this process could not remap by then.
+type Seen = (Newest, usize);
+
 /// What was seen of a directory's tables.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    seen: Mutex<HashMap<TableKey, (Newest, TableStats)>>,
+    seen: Mutex<HashMap<TableKey, (Seen, TableStats)>>,
     /// Tables whose commits are made elsewhere. It shows for moments only, so it is remembered.
     foreign: Mutex<BTreeSet<TableKey>>,
     /// Who writes the tables that have indexes.
@@ -145,8 +148,9 @@ impl Looks {
     /// What a table is like at its newest version.
     pub(super) async fn stats(&self, table: &Table) -> Result<TableStats> {
         let newest = self.newest(table).await?;
+        let made_of = (newest, coverage::refusals());
         let seen = self.seen().get(&table.key).cloned();
-        if let Some((_, stats)) = seen.filter(|(at, _)| *at == newest) {
+        if let Some((_, stats)) = seen.filter(|(seen, _)| *seen == made_of) {
             return Ok(stats);
         }
         let dataset = open(table, table.storage.params()).await?;
@@ -170,7 +174,7 @@ impl Looks {
         }
         // A writer that came in between is seen by the next look.
         if stats.version == newest.version {
-            let seen = (newest, stats.clone());
+            let seen = (made_of, stats.clone());
             self.seen().insert(table.key.clone(), seen);
         }
         Ok(stats)
@@ -192,14 +196,16 @@ impl Looks {
 
     /// When the version was written that was the newest at the last look.
     pub(super) fn last_written(&self, table: &TableKey) -> Option<DateTime<Utc>> {
-        self.seen().get(table).map(|(newest, _)| newest.written)
+        self.seen()
+            .get(table)
+            .map(|((newest, _), _)| newest.written)
     }
 
     fn foreign(&self) -> MutexGuard<'_, BTreeSet<TableKey>> {
         self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seen(&self) -> MutexGuard<'_, HashMap<TableKey, (Newest, TableStats)>> {
+    fn seen(&self) -> MutexGuard<'_, HashMap<TableKey, (Seen, TableStats)>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -44,7 +44,10 @@ use crate::{
         queue::{TableQueues, Turn},
     },
     storage::Storage,
-    table::{Table, drift::DriftPolicy, indexing::Refused, rewrite::Compacted, stats::TableStats},
+    table::{
+        Table, drift::DriftPolicy, indexing::Refused, refused::RefusedFragments,
+        rewrite::Compacted, stats::TableStats,
+    },
 };
 
 /// How a directory is opened.
@@ -65,6 +68,7 @@ struct Inner {
     readers: readers::Readers,
     queues: TableQueues,
     refused: Refused,
+    refused_fragments: RefusedFragments,
 }
 
 impl Directory {
@@ -80,6 +84,7 @@ impl Directory {
             readers: readers::Readers::default(),
             queues: TableQueues::default(),
             refused: Refused::default(),
+            refused_fragments: RefusedFragments::default(),
         })))
     }
 
@@ -122,6 +127,7 @@ impl Directory {
         let table = self.table(table);
         let mut stats = self.0.looks.stats(&table).await?;
         self.0.refused.mark(&table.path, &mut stats);
+        self.0.refused_fragments.mark(&table.path, &mut stats);
         Ok(stats)
     }
 
@@ -133,7 +139,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Cancelled`], when nothing was committed yet; [`Error::TableGone`]; [`Error::ForeignCommits`];
-    /// [`Error::OutcomeUnknown`]; [`Error::Damaged`]; [`Error::Lance`] and [`Error::Store`].
+    /// [`Error::Unreadable`], when nothing else was committed; [`Error::OutcomeUnknown`]; [`Error::Damaged`]; [`Error::Lance`] and [`Error::Store`].
     pub async fn compact(
         &self,
         table: &TableKey,
@@ -143,7 +149,8 @@ impl Directory {
     ) -> Result<Compacted> {
         let _turn = self.turn(table, stop).await?;
         let table = self.admitted(table).await?;
-        compact::compact(&table, &self.0.looks, policy, ask, stop).await
+        let (looks, refused) = (&self.0.looks, &self.0.refused_fragments);
+        compact::compact(&table, looks, refused, policy, ask, stop).await
     }
 
     /// Brings the indexes of one table up to date once, if its statistics say that they are due.

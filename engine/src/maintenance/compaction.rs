@@ -22,7 +22,7 @@ use super::{
     remaps::{self, Hindrance},
     tiers,
 };
-use crate::table::stats::{FragmentStats, TableStats};
+use crate::table::stats::{FragmentStats, RewriteRefusal, TableStats};
 
 /// A fragment that writers touch just now is rewritten all the same when more of it is deleted than this: by then, its
 /// readers and its writers carry more dead rows than live ones.
@@ -33,6 +33,18 @@ pub const FILE_BYTES: u64 = 1 << 20;
 const FEW_DELETED: u64 = 20;
 /// Deleted rows of so many bytes are a reason, however few.
 const MUCH_DELETED: u64 = 1 << 20;
+
+/// How much of what a rewrite wrote is read back before it is committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Verify {
+    /// Nothing.
+    Off,
+    /// The first and the last rows of each new file, and the same rows of the sources.
+    #[default]
+    Ends,
+    /// Every row of both.
+    Full,
+}
 
 /// When and how a table is compacted.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +67,8 @@ pub struct CompactionPolicy {
     pub emergency_small_fragments: usize,
     /// The oldest client of the table; nothing when it is to be found from who writes it.
     pub oldest_client: Option<LanceVersion>,
+    /// How much of what was written is read back before it is committed.
+    pub verify: Verify,
 }
 
 impl Default for CompactionPolicy {
@@ -70,6 +84,7 @@ impl Default for CompactionPolicy {
             max_source_bytes: 4 << 30,
             emergency_small_fragments: 1_000,
             oldest_client: None,
+            verify: Verify::default(),
         }
     }
 }
@@ -181,6 +196,10 @@ pub enum Skip {
     IndexUnreadable,
     /// It would be due, but the indexes over its fragments are so large that writing them anew is not worth it yet.
     IndexTooLarge,
+    /// It would be due, but for fragments whose rewrite could not be read back.
+    Unreadable,
+    /// It would be due, but for fragments whose rewrite failed, more than once or for good.
+    Failed,
 }
 
 impl Skip {
@@ -197,6 +216,8 @@ impl Skip {
             Self::IndexCannotFollow => "index_cannot_follow",
             Self::IndexUnreadable => "index_unreadable",
             Self::IndexTooLarge => "index_too_large",
+            Self::Unreadable => "unreadable_rewrite",
+            Self::Failed => "rewrite_failed",
         }
     }
 }
@@ -225,15 +246,52 @@ impl fmt::Display for Skip {
 
 /// Plans the compaction of one table.
 pub fn plan(stats: &TableStats, policy: &CompactionPolicy, ask: &Ask) -> Verdict {
-    let small = stats.fragments.iter().filter(|f| policy.is_small(f));
-    let emergency = small.count() >= policy.emergency_small_fragments;
-    let due = |hot: &BTreeSet<u64>| due(stats, hot, policy, ask, emergency);
-    let skip = match due(&ask.hot) {
+    let due = |stats: &TableStats, hot| {
+        let small = stats.fragments.iter().filter(|f| policy.is_small(f));
+        let emergency = small.count() >= policy.emergency_small_fragments;
+        due(stats, hot, policy, ask, emergency)
+    };
+    let refusal = worst_refusal(stats);
+    let willing = refusal.map(|_| willing(stats));
+    let able = willing.as_ref().unwrap_or(stats);
+    let skip = match due(able, &ask.hot) {
         Ok((groups, reason)) => return Verdict::Compact(groups, reason),
         Err(skip) => skip,
     };
-    let held_back = !ask.hot.is_empty() && due(&BTreeSet::new()).is_ok();
-    Verdict::Skip(if held_back { Skip::Hot } else { skip })
+    let none = BTreeSet::new();
+    let held_back = !ask.hot.is_empty() && due(able, &none).is_ok();
+    Verdict::Skip(match refusal {
+        _ if held_back => Skip::Hot,
+        Some(refusal) if due(stats, &none).is_ok() => refusal.into(),
+        _ => skip,
+    })
+}
+
+/// The worst reason for which fragments of a table are left out.
+fn worst_refusal(stats: &TableStats) -> Option<RewriteRefusal> {
+    stats.fragments.iter().filter_map(|f| f.refused).min()
+}
+
+/// The table without the fragments that are left out.
+fn willing(stats: &TableStats) -> TableStats {
+    let fragments = stats.fragments.iter().filter(|f| f.refused.is_none());
+    TableStats {
+        version: stats.version,
+        fragments: fragments.copied().collect(),
+        segments: stats.segments.clone(),
+        coverages: stats.coverages.clone(),
+        oldest_writer: stats.oldest_writer,
+        ..TableStats::default()
+    }
+}
+
+impl From<RewriteRefusal> for Skip {
+    fn from(refusal: RewriteRefusal) -> Self {
+        match refusal {
+            RewriteRefusal::Unreadable => Self::Unreadable,
+            RewriteRefusal::Failed => Self::Failed,
+        }
+    }
 }
 
 /// Whether the same ask would find more to do once these groups are rewritten, as far as that can be foreseen: one
@@ -276,6 +334,7 @@ pub(super) fn after(stats: &TableStats, groups: &[Group]) -> TableStats {
                 .first()
                 .and_then(|id| coverages.get(id).copied())
                 .unwrap_or(0),
+            refused: None,
         }
     }));
     TableStats {

@@ -217,6 +217,37 @@ fn a_fragment_larger_than_one_operation_may_read_is_left_alone() {
 }
 
 #[test]
+fn fragments_that_cannot_be_rewritten_are_left_out_and_keep_no_others_from_their_turn() {
+    let policy = CompactionPolicy::default();
+    let refused = |why| {
+        move |id| FragmentStats {
+            refused: Some(why),
+            ..fragment(id, 100, 0, 10 * KIB)
+        }
+    };
+    let unreadable = refused(RewriteRefusal::Unreadable);
+    let all = stats((0..2_000).map(unreadable).collect());
+    for ask in [Ask::default(), Ask::forced()] {
+        let verdict = plan(&all, &policy, &ask);
+        assert_eq!(verdict, Verdict::Skip(Skip::Unreadable));
+    }
+    let failed = stats((0..8).map(refused(RewriteRefusal::Failed)).collect());
+    let verdict = plan(&failed, &policy, &Ask::default());
+    assert_eq!(verdict, Verdict::Skip(Skip::Failed));
+    let few = stats((0..2).map(unreadable).collect());
+    let verdict = plan(&few, &policy, &Ask::default());
+    assert_eq!(verdict, Verdict::Skip(Skip::Tidy), "they would not be due");
+    let mut mixed = all;
+    let sound = (2_000..2_008).map(|id| fragment(id, 100, 0, 10 * KIB));
+    mixed.fragments.extend(sound);
+    let Verdict::Compact(groups, reason) = plan(&mixed, &policy, &Ask::default()) else {
+        panic!("eight others are due")
+    };
+    assert_eq!(reason, Reason::SmallFragments, "it is no emergency");
+    assert_eq!(groups[0].fragments, (2_000..2_008).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_fragment_of_unknown_size_is_no_candidate_and_counts_for_no_emergency() {
     let policy = CompactionPolicy::default();
     let unmeasured = |id| FragmentStats {

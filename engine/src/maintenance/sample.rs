@@ -38,6 +38,7 @@ pub(super) fn fragment(id: u64, rows: u64, deleted: u64, bytes: u64) -> Fragment
         bytes,
         unmeasured: false,
         coverage: 0,
+        refused: None,
     }
 }
 

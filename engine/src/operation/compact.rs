@@ -26,7 +26,10 @@ use crate::{
         Table,
         carry::Sources,
         remap::{Fits, Moved, Remap, fits},
-        rewrite::{CompactReceipt, Compacted, rewrite, sizes, sources_unchanged, transaction},
+        rewrite::{
+            CompactReceipt, Compacted, GroupFailure, each, is_part, sizes, sources_unchanged,
+            transaction,
+        },
         stats::TableStats,
     },
 };
@@ -44,9 +47,10 @@ pub(crate) async fn compact(
         dataset,
         way,
     } = Source::open(core, key).await?;
-    let stats = TableStats::read(&dataset)
+    let mut stats = TableStats::read(&dataset)
         .await
         .map_err(|e| table.failed("reading the indexes of", e))?;
+    core.refused_fragments.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
         Verdict::Compact(groups, reason) => (groups, reason),
         Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
@@ -54,18 +58,13 @@ pub(crate) async fn compact(
     let work = async {
         let fragments = groups.iter().map(|group| group.fragments.len()).sum();
         progress::begin(Phase::Rewriting, fragments);
-        let mut sources = Vec::new();
-        for group in &groups {
-            let read = Sources::read(&dataset, &group.fragments).await;
-            sources.push(read.map_err(|e| table.failed("reading deletions of", e))?);
+        let mut sources = Sources::of_groups(&table, &dataset, &groups).await?;
+        let refused = &core.refused_fragments;
+        let (mut results, failed) = each(&table, &dataset, &groups, policy, refused).await?;
+        if let Some(e) = failed.first.filter(|_| results.is_empty()) {
+            return Err(e);
         }
-        let mut results = rewrite(&table, &dataset, &groups, policy).await?;
-        let moved = sources.into_iter().zip(&results);
-        let moved = moved.map(|(read, result)| Moved {
-            read,
-            written: result.new_fragments.clone(),
-        });
-        let mut moved: Vec<_> = moved.collect();
+        let mut moved = Moved::all(&mut sources, &results);
         let remap = Remap::of(&table, &dataset, &mut moved, None).await?;
         for (result, group) in results.iter_mut().zip(&moved) {
             result.new_fragments.clone_from(&group.written);
@@ -74,6 +73,7 @@ pub(crate) async fn compact(
             results,
             moved,
             remap,
+            failed: failed.groups,
         }))
     };
     let entered = match way.enter(core, work, stop).await? {
@@ -89,6 +89,7 @@ pub(crate) async fn compact(
     );
     let remap = entered.work.remap.as_ref();
     Ok(Compacted::Done(CompactReceipt {
+        failed: entered.work.failed,
         index_bytes: remap.map_or(0, Remap::bytes),
         more: compaction::leaves_more(&stats, &groups, policy, ask),
         rewrite: entered.took,
@@ -102,6 +103,7 @@ struct Rewrite {
     results: Vec<RewriteResult>,
     moved: Vec<Moved>,
     remap: Option<Remap>,
+    failed: Vec<GroupFailure>,
 }
 
 impl Work for Rewrite {
@@ -125,8 +127,8 @@ impl Work for Rewrite {
         summary(&self.results)
     }
 
-    fn keeps(&self, _: &str) -> bool {
-        true
+    fn keeps(&self, path: &str) -> bool {
+        self.failed.is_empty() || is_part(&self.results, path)
     }
 }
 

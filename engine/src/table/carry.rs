@@ -14,9 +14,11 @@ use lance::{
 use lance_table::format::Fragment;
 
 use super::{
+    Table,
     loss::{Loss, OrLost},
     rewrite::{fragments_by_id, same_files},
 };
+use crate::{error::Result, maintenance::compaction::Group};
 
 /// So many versions are read to learn why a source fragment is gone.
 const MAX_HISTORY: u64 = 512;
@@ -141,6 +143,24 @@ impl Sources {
             max_fragment_id: dataset.manifest().max_fragment_id().unwrap_or(0),
             fragments: fragments.into_iter().zip(deleted).collect(),
         })
+    }
+
+    /// What the rewrites of these groups read, by the first fragment of each.
+    ///
+    /// # Errors
+    /// [`crate::Error::Lance`].
+    pub(crate) async fn of_groups(
+        table: &Table,
+        dataset: &Dataset,
+        groups: &[Group],
+    ) -> Result<BTreeMap<u64, Self>> {
+        let mut sources = BTreeMap::new();
+        for group in groups {
+            let read = Self::read(dataset, &group.fragments).await;
+            let read = read.map_err(|e| table.failed("reading deletions of", e))?;
+            sources.extend(group.fragments.first().map(|first| (*first, read)));
+        }
+        Ok(sources)
     }
 
     /// The largest id that a fragment of the table ever had, then.

@@ -362,6 +362,11 @@ pub(super) fn refuse(segments: impl IntoIterator<Item = Uuid>, reason: &str) {
     refused.extend(segments.into_iter().map(|uuid| (uuid, reason.to_owned())));
 }
 
+/// How many segments could not be remapped so far.
+pub(crate) fn refusals() -> usize {
+    lock(&REFUSED).len()
+}
+
 fn refused(segment: Uuid) -> Option<String> {
     lock(&REFUSED).get(&segment).cloned()
 }

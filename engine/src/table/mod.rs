@@ -14,12 +14,14 @@ pub(crate) mod listing;
 pub(crate) mod loss;
 pub(crate) mod protection;
 pub(crate) mod reading;
+pub(crate) mod refused;
 pub(crate) mod remap;
 pub(crate) mod removal;
 pub(crate) mod rewrite;
 pub(crate) mod rows;
 pub(crate) mod staged;
 pub(crate) mod stats;
+pub(crate) mod verify;
 pub(crate) mod versions;
 pub(crate) mod writers;
 
@@ -88,6 +90,16 @@ impl Table {
             .with_commit_handler(handler)
             .load()
             .await
+    }
+
+    /// What a rewrite wrote could not be read back.
+    pub(crate) fn unreadable(&self, fault: verify::Fault) -> Error {
+        Error::Unreadable {
+            table: self.key.clone(),
+            column: fault.column,
+            reason: fault.reason,
+            uri: self.storage.uri.clone(),
+        }
     }
 
     /// The newest version; 0 when there is no table yet.

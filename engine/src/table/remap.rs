@@ -8,13 +8,16 @@
 //! Rows that are deleted after they were read keep their places in the index; the deletion file of the new fragment hides
 //! them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use lance::{
     Dataset,
     dataset::{
         index::DatasetIndexRemapperOptions,
-        optimize::{IndexRemapperOptions, RemappedIndex},
+        optimize::{IndexRemapperOptions, RemappedIndex, RewriteResult},
         transaction::{Operation, RewrittenIndex, Transaction},
     },
     index::{DatasetIndexExt, DatasetIndexInternalExt},
@@ -76,6 +79,23 @@ pub(crate) enum Fits {
 pub(crate) struct Moved {
     pub(crate) read: Sources,
     pub(crate) written: Vec<Fragment>,
+}
+
+impl Moved {
+    /// Rewrites, each with what it read. A group whose rewrite failed is none of them.
+    pub(crate) fn all(
+        sources: &mut BTreeMap<u64, Sources>,
+        results: &[RewriteResult],
+    ) -> Vec<Self> {
+        let moved = results.iter().filter_map(|result| {
+            let first = result.original_fragments.first()?;
+            Some(Self {
+                read: sources.remove(&first.id)?,
+                written: result.new_fragments.clone(),
+            })
+        });
+        moved.collect()
+    }
 }
 
 impl Remap {
@@ -313,8 +333,7 @@ async fn remapped(
     sources: &HashSet<u32>,
 ) -> Result<Vec<Remapped>> {
     let names = || {
-        let names: std::collections::BTreeSet<_> =
-            affected.iter().map(|s| s.name.as_str()).collect();
+        let names: BTreeSet<_> = affected.iter().map(|s| s.name.as_str()).collect();
         names.into_iter().collect::<Vec<_>>().join(", ")
     };
     let refuse = |reason: &str| {

@@ -12,9 +12,9 @@ use lance::{
 };
 use lance_table::format::{DataFile, Fragment};
 
-use super::{Table, loss::Loss, remap::Remap};
+use super::{Table, loss::Loss, refused::RefusedFragments, remap::Remap, verify};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     failpoint,
     maintenance::compaction::{CompactionPolicy, Group, Reason, Skip},
     memory,
@@ -46,6 +46,8 @@ pub struct CompactReceipt {
     pub groups: usize,
     /// Why the rewrites of further groups were thrown away, one each.
     pub lost: Vec<Loss>,
+    /// Groups whose rewrite failed. Their fragments are as they were, and are left alone from now on.
+    pub failed: Vec<GroupFailure>,
     /// Fragments that were read.
     pub fragments_before: usize,
     /// Fragments that were written.
@@ -68,6 +70,46 @@ pub struct CompactReceipt {
     pub hold: Duration,
 }
 
+/// A group of fragments whose rewrite failed, beside others that were rewritten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupFailure {
+    /// The ids of the fragments.
+    pub fragments: Vec<u64>,
+    /// When what was written could not be read back: the full path of the column, `*` when it is no single one.
+    pub unreadable: Option<String>,
+    /// What was in the way, and what to do.
+    pub reason: String,
+}
+
+impl GroupFailure {
+    /// What this error means for the group that it befell.
+    pub(crate) fn of(group: &Group, error: &Error) -> Self {
+        Self {
+            fragments: group.fragments.clone(),
+            unreadable: match error {
+                Error::Unreadable { column, .. } => Some(column.clone()),
+                _ => None,
+            },
+            reason: error.to_string(),
+        }
+    }
+}
+
+/// Groups whose rewrite failed, of one job.
+#[derive(Debug, Default)]
+pub(crate) struct Failed {
+    pub(crate) groups: Vec<GroupFailure>,
+    /// The error of the first of them.
+    pub(crate) first: Option<Error>,
+}
+
+impl Failed {
+    pub(crate) fn add(&mut self, group: &Group, error: Error) {
+        self.groups.push(GroupFailure::of(group, &error));
+        self.first.get_or_insert(error);
+    }
+}
+
 impl CompactReceipt {
     /// What these rewrites did, as one operation.
     pub(crate) fn of(
@@ -84,6 +126,7 @@ impl CompactReceipt {
             reason,
             groups: results.len(),
             lost: Vec::new(),
+            failed: Vec::new(),
             fragments_before,
             fragments_after,
             bytes_read,
@@ -102,6 +145,7 @@ impl CompactReceipt {
         Self {
             groups: self.groups + later.groups,
             lost: [self.lost, later.lost].concat(),
+            failed: [self.failed, later.failed].concat(),
             fragments_before: self.fragments_before + later.fragments_before,
             fragments_after: self.fragments_after + later.fragments_after,
             bytes_read: self.bytes_read + later.bytes_read,
@@ -115,10 +159,10 @@ impl CompactReceipt {
     }
 }
 
-/// Writes the new fragments, group after group; commits nothing.
+/// Writes the new fragments, group after group, and reads them back as the policy says; commits nothing.
 ///
 /// # Errors
-/// [`crate::Error::Lance`].
+/// [`Error::Unreadable`], [`Error::Lance`].
 pub(crate) async fn rewrite(
     table: &Table,
     dataset: &Dataset,
@@ -147,12 +191,48 @@ pub(crate) async fn rewrite(
                 ..CompactionOptions::default()
             },
         };
-        let result = task.execute(dataset).await;
-        results.push(result.map_err(|e| table.failed("rewriting", e))?);
+        let result = verify::caught(task.execute(dataset)).await;
+        let result = result.map_err(|e| table.failed("rewriting", e))?;
+        let written = std::slice::from_ref(&result);
+        let verified = verify::rewritten(table, dataset, written, policy.verify).await?;
+        verified.map_err(|fault| table.unreadable(fault))?;
+        results.push(result);
         progress::advance(group.fragments.len());
     }
     failpoint::hit!(AFTER_REWRITE);
     Ok(results)
+}
+
+/// The same; a group that fails keeps no other from its turn, and its fragments are left out from now on. Files of its own
+/// may be left, see [`is_part`].
+///
+/// # Errors
+/// Those of [`rewrite`], when the error says nothing of the group.
+pub(crate) async fn each(
+    table: &Table,
+    dataset: &Dataset,
+    groups: &[Group],
+    policy: &CompactionPolicy,
+    refused: &RefusedFragments,
+) -> Result<(Vec<RewriteResult>, Failed)> {
+    let (mut results, mut failed) = (Vec::new(), Failed::default());
+    for group in groups {
+        match rewrite(table, dataset, std::slice::from_ref(group), policy).await {
+            Ok(written) => results.extend(written),
+            Err(e) if refused.note(&table.path, dataset, group, &e) => failed.add(group, e),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok((results, failed))
+}
+
+/// Whether a file that was written is a part of what these rewrites are, as far as its name tells: whatever is no data is.
+pub(crate) fn is_part(results: &[RewriteResult], path: &str) -> bool {
+    let fragments = results.iter().flat_map(|r| &r.new_fragments);
+    let names = fragments.flat_map(|f| &f.files).map(|file| &file.path);
+    // Large values lie beside a data file, in a folder of its name.
+    let mut stems = names.map(|name| name.trim_end_matches(".lance"));
+    !path.contains("/data/") || stems.any(|stem| path.contains(stem))
 }
 
 /// The fragments of a version, by id.

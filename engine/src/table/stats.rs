@@ -36,6 +36,19 @@ pub struct FragmentStats {
     /// [`TableStats::coverages`].
     #[serde(default)]
     pub coverage: u32,
+    /// Why it is left out of compactions, as far as this process has tried; nothing when it is not.
+    #[serde(default)]
+    pub refused: Option<RewriteRefusal>,
+}
+
+/// Why fragments are left out of compactions. The worse comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RewriteRefusal {
+    /// What was made of them could not be read back.
+    Unreadable,
+    /// They could not be rewritten.
+    Failed,
 }
 
 /// Why no rewrite may move the rows of fragments under a segment.
@@ -64,7 +77,7 @@ pub struct SegmentStats {
 }
 
 impl FragmentStats {
-    fn of(fragment: &Fragment, coverage: u32) -> Self {
+    pub(super) fn of(fragment: &Fragment, coverage: u32) -> Self {
         let sizes = fragment.files.iter().map(|f| f.file_size_bytes.get());
         let known = sizes.clone().flatten().map(NonZero::get);
         Self {
@@ -74,6 +87,7 @@ impl FragmentStats {
             bytes: known.sum(),
             unmeasured: fragment.physical_rows.is_none() || sizes.clone().any(|s| s.is_none()),
             coverage,
+            refused: None,
         }
     }
 
@@ -182,6 +196,9 @@ pub struct TableStats {
     /// Declared indexes that are not there; for a table of a directory, none.
     #[serde(default)]
     pub missing: Vec<MissingIndex>,
+    /// What was in the way of rewriting the fragments that are left out of compactions, once for each group of them.
+    #[serde(default)]
+    pub refusals: Vec<String>,
 }
 
 /// A version of a table that is on the store.
@@ -213,6 +230,7 @@ impl TableStats {
             coverages: coverage.classes,
             missing: Vec::new(),
             oldest_writer: None,
+            refusals: Vec::new(),
         })
     }
 

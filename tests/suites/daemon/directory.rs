@@ -1,7 +1,11 @@
 //! What the daemon does for a directory of plain Lance tables, whose writers know nothing of Squire.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use arrow::{
+    array::{ArrayRef, DictionaryArray, Int8Array, RecordBatch, StringArray},
+    datatypes::Int8Type,
+};
 use squire_tests::{cold::counted, plain};
 
 use crate::site::{Keeping, QUICK, Site, done, refused, squire, until};
@@ -133,6 +137,56 @@ async fn a_table_that_cannot_be_read_keeps_no_other_from_being_kept() {
     assert_ne!(ran.code, Some(0), "{ran:?}");
     assert!(ran.out.contains("good"), "the others are shown: {ran:?}");
     assert!(ran.out.contains("cannot be read"), "{ran:?}");
+}
+
+/// As pandas writes categories: the same hundred texts in each batch, and keys of one byte.
+async fn categories(root: &Path, table: &str) {
+    for n in 0..20_i8 {
+        let names = StringArray::from_iter_values((0..100).map(|n| format!("city number {n}")));
+        let keys = Int8Array::from_iter_values((0..100).map(|key| (key + n) % 100));
+        let cities = DictionaryArray::<Int8Type>::new(keys, Arc::new(names));
+        let batch = RecordBatch::try_from_iter([("city", Arc::new(cities) as ArrayRef)]);
+        plain::append(root, table, batch.unwrap()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lance_8217_a_table_that_a_rewrite_would_spoil_is_left_as_it_is_and_everybody_is_told() {
+    let site = Site::new();
+    let root = site.path("lake");
+    categories(&root, "cities").await;
+    fragmented(&root, "good", 20).await;
+
+    let ran = squire(&["compact", &site.uri("lake")]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let says = ["cities", "column city", "as it was", "wider keys"];
+    assert!(says.iter().all(|part| ran.err.contains(part)), "{ran:?}");
+    assert_eq!(fragments(&root, "good").await, 1);
+    assert_eq!(fragments(&root, "cities").await, 20);
+    assert_eq!(rows(&root, "cities").await, 2_000);
+
+    let targets = [("lake", &*site.uri("lake"), EAGER)];
+    let daemon = site.daemon(&site.config(QUICK, &targets), "log").await;
+    daemon
+        .until_metric("squire_unreadable_rewrites_total", "target=\"lake\"", |n| {
+            n == 1.0
+        })
+        .await;
+    let left_alone = "decision=\"unreadable_rewrite\",duty=\"compaction\",target=\"lake\"";
+    daemon
+        .until_metric("squire_decided_tables", left_alone, |tables| tables == 1.0)
+        .await;
+    let why = site.explain(&daemon, "lake").await;
+    assert!(
+        why.contains("unreadable_rewrite") && why.contains("column city"),
+        "{why}"
+    );
+    // It is not tried again.
+    daemon.until_looked("lake", 25.0).await;
+    let tried = daemon.metric("squire_unreadable_rewrites_total").await;
+    assert_eq!(tried["target=\"lake\""], 1.0);
+    daemon.stop().await;
+    assert_eq!(fragments(&root, "cities").await, 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]

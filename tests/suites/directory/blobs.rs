@@ -14,7 +14,11 @@ use lance_file::version::LanceFileVersion;
 use lance_table::feature_flags::MANAGED_BLOBS_META_KEY;
 use squire_engine::{
     Cleaned, Compacted, Directory,
-    maintenance::{Ask, cleanup::CleanupPolicy, compaction::CompactionPolicy},
+    maintenance::{
+        Ask,
+        cleanup::CleanupPolicy,
+        compaction::{CompactionPolicy, Verify},
+    },
 };
 use squire_tests::store::Verb;
 use tokio_util::sync::CancellationToken;
@@ -98,7 +102,7 @@ async fn clean(directory: &Directory) -> Cleaned {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_values_outlive_rewrites_late_deletions_and_cleanups() {
-    for managed in MANAGED {
+    for (managed, verify) in MANAGED.into_iter().zip([Verify::Ends, Verify::Full]) {
         let site = Site::new();
         let uri = format!("{}/t.lance", site.0.lance_uri());
         let mut dataset = table(&uri, managed).await;
@@ -106,7 +110,11 @@ async fn large_values_outlive_rewrites_late_deletions_and_cleanups() {
         dataset.delete("id % 10 = 3").await.unwrap();
         let (directory, watch) = site.open().await;
         let writing = watch.hold_first(Verb::Put, "t.lance/data/");
-        let compaction = start(&directory, "t", &CompactionPolicy::default());
+        let policy = CompactionPolicy {
+            verify,
+            ..CompactionPolicy::default()
+        };
+        let compaction = start(&directory, "t", &policy);
         writing.reached().await;
         dataset.delete("id % 10 = 5").await.unwrap();
         writing.open();

@@ -13,3 +13,4 @@ mod remaps;
 mod searches;
 mod settling;
 mod site;
+mod verified;

@@ -3,9 +3,13 @@
 use arrow::record_batch::RecordBatchIterator;
 use futures::TryStreamExt;
 use lance::dataset::builder::DatasetBuilder;
+use object_store::ObjectStoreExt;
 use squire_engine::{
     Compacted, DeleteRequest, Error, Graph, LogEntry, Loss, Receipt,
-    maintenance::{Ask, compaction::CompactionPolicy},
+    maintenance::{
+        Ask,
+        compaction::{CompactionPolicy, Skip},
+    },
     manifest::{OperationKind, TicketState},
 };
 use squire_tests::{
@@ -92,6 +96,36 @@ async fn a_rewrite_whose_source_was_changed_meanwhile_is_lost_and_leaves_no_file
     );
     assert_eq!(after, before);
     assert_eq!(rows(&graph, "edge:Flight").await, 150);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewrite_that_cannot_be_read_back_is_no_part_of_the_graph_and_is_not_tried_again() {
+    let (place, _) = four_days().await;
+    let before = place.objects(DATA).await;
+    let (graph, watch) = place.watched().await;
+    let written = watch.hold_at(Moment::After, Verb::Put, DATA);
+    let compaction = compact(&graph, &CancellationToken::new());
+    written.reached().await;
+    let manifest = graph.snapshot().await.unwrap().manifest().number;
+    let (store, _) = place.store().await;
+    for new in place.objects(DATA).await.difference(&before) {
+        let path = object_store::path::Path::from(new.as_str());
+        let size = store.inner.head(&path).await.unwrap().size;
+        let nonsense = vec![0_u8; usize::try_from(size).unwrap()];
+        store.inner.put(&path, nonsense.into()).await.unwrap();
+    }
+    written.open();
+    let compacted = compaction.await.unwrap();
+    assert!(
+        matches!(&compacted, Err(Error::Unreadable { table, .. }) if *table == key("edge:Flight")),
+        "{compacted:?}"
+    );
+    assert_eq!(place.objects(DATA).await, before);
+    let snapshot = graph.snapshot().await.unwrap();
+    assert_eq!(snapshot.manifest().number, manifest);
+    assert_eq!(rows(&graph, "edge:Flight").await, 200);
+    let again = compact(&graph, &CancellationToken::new()).await.unwrap();
+    assert_eq!(again.unwrap(), Compacted::Skipped(Skip::Unreadable));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ fn stats(fragments: u64) -> TableStats {
         bytes: 100,
         unmeasured: false,
         coverage: 0,
+        refused: None,
     };
     TableStats {
         version: fragments,

@@ -61,7 +61,9 @@ fn of(decision: Decision) -> Health {
             | compaction::Skip::Unmeasured
             | compaction::Skip::ClientTooOld
             | compaction::Skip::IndexCannotFollow
-            | compaction::Skip::IndexUnreadable,
+            | compaction::Skip::IndexUnreadable
+            | compaction::Skip::Unreadable
+            | compaction::Skip::Failed,
         ) => Health::Blocked,
         // What was done a moment ago, or is being done, is no reason to look at the table.
         Skip::Running

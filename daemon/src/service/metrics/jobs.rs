@@ -30,6 +30,7 @@ pub(super) struct Jobs {
     running: IntGaugeVec,
     lost: IntCounterVec,
     carried: IntCounterVec,
+    unreadable: IntCounterVec,
     skips: IntCounterVec,
     decided: IntGaugeVec,
     /// What `decided` shows, so that what is no longer decided of any table goes.
@@ -65,6 +66,10 @@ impl Jobs {
             carried: register.counter(
                 "squire_carried_rows_total",
                 "Rows that writers deleted or updated while they were being rewritten, and that were deleted in the new fragments.", TARGET,
+            )?,
+            unreadable: register.counter(
+                "squire_unreadable_rewrites_total",
+                "Rewrites of a group of fragments that could not be read back, and were thrown away.", TARGET,
             )?,
             skips: register.counter("squire_skips_total",
                 "Decisions to leave a table alone, by duty and reason, counted when the decision for a table changes.",
@@ -127,6 +132,7 @@ impl Jobs {
     pub(super) fn begins(&self, target: &str) {
         for counter in [
             &self.carried,
+            &self.unreadable,
             &self.bytes_read,
             &self.bytes_written,
             &self.index_bytes,
@@ -227,6 +233,12 @@ impl Metrics {
     pub(in crate::service) fn lost(&self, target: &str, duty: &str, loss: Loss) {
         let labels = [target, duty, loss.as_str()];
         self.jobs.lost.with_label_values(&labels).inc();
+    }
+
+    /// Rewrites could not be read back.
+    pub(in crate::service) fn unreadable(&self, target: &str, rewrites: usize) {
+        let counter = self.jobs.unreadable.with_label_values(&[target]);
+        counter.inc_by(rewrites as u64);
     }
 
     /// A compaction was published.

@@ -23,6 +23,7 @@ fn with_fragments(n: u64) -> TableStats {
         bytes: 1000,
         unmeasured: false,
         coverage: 0,
+        refused: None,
     };
     TableStats {
         version: 1,

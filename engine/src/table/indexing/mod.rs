@@ -9,12 +9,14 @@
 //! | `kinds` | what a declared kind of index is in Lance, how it is built, and when it cannot be |
 //! | `partitions` | what a vector index takes in memory while it is worked on |
 //! | `sources` | what has to hold for a segment to give right answers |
+//! | `verify` | a new segment is asked before it is committed |
 
 mod dormant;
 pub(crate) mod kinds;
 pub(crate) mod partitions;
 mod refused;
 mod sources;
+mod verify;
 
 use std::{collections::BTreeSet, fmt};
 
@@ -65,6 +67,8 @@ enum Why {
     Blocked(String),
     /// It does not fit into memory.
     TooLarge(String),
+    /// What was built cannot be read, or has lost rows.
+    Unsound(String),
     /// Lance failed.
     Failed(lance::Error),
     /// Lance panicked.
@@ -225,6 +229,7 @@ pub(crate) async fn build(
             }
         };
         let done = done.unwrap_or_else(|panic| Err(Why::Panicked(panic)));
+        let done = verify::sound(dataset, done).await;
         let (path, version) = (&table.path, dataset.manifest().version);
         match &done {
             Ok(_) | Err(Why::Nothing) => refused.forget(path, task),
@@ -252,6 +257,10 @@ pub(crate) async fn build(
                 skip = Skip::Refused;
                 tracing::error!(table = %table.key, ?task, reason, uri = %table.storage.uri, "an index is left as it is: please report this");
             }
+            Err(Why::Unsound(reason)) => {
+                skip = Skip::Refused;
+                tracing::warn!(table = %table.key, ?task, reason, uri = %table.storage.uri, "an index is left as it is: what was built cannot be used, and was thrown away");
+            }
             Err(Why::Failed(e)) => {
                 tracing::warn!(table = %table.key, ?task, error = plain(&e), uri = %table.storage.uri, "an index could not be brought up to date");
                 failed.get_or_insert(e);
@@ -271,9 +280,10 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("there is nothing to do"),
-            Self::Blocked(reason) | Self::TooLarge(reason) | Self::Panicked(reason) => {
-                f.write_str(reason)
-            }
+            Self::Blocked(reason)
+            | Self::TooLarge(reason)
+            | Self::Unsound(reason)
+            | Self::Panicked(reason) => f.write_str(reason),
             Self::Failed(e) => f.write_str(&plain(e)),
         }
     }
