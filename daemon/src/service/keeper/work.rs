@@ -161,7 +161,7 @@ impl Keeper {
                 let failed = receipt.failed.iter();
                 metrics.unreadable(name, failed.filter(|f| f.unreadable.is_some()).count());
                 for failed in &receipt.failed {
-                    tracing::error!(target_name = %name, %table, %duty, fragments = failed.fragments.len(), error = failed.reason, "a group of fragments could not be rewritten and is left alone; the others were");
+                    tracing::warn!(target_name = %name, %table, %duty, fragments = failed.fragments.len(), error = failed.reason, "a group of fragments could not be rewritten and is left alone; the others were");
                 }
                 tracing::info!(target_name = %name, %table, %duty, operation = %receipt.operation, manifest = receipt.manifest, fragments_before = receipt.fragments_before, fragments_after = receipt.fragments_after, groups = receipt.groups, lost_groups = receipt.lost.len(), lost_because = told(&receipt.lost), carried = receipt.carried, bytes_read = receipt.bytes_read, bytes_written = receipt.bytes_written, index_bytes = receipt.index_bytes, rewrite_ms = millis(receipt.rewrite), hold_ms = millis(receipt.hold), "job done");
                 means("done", false, Some(receipt.bytes_read))
@@ -211,10 +211,12 @@ impl Keeper {
                 tracing::error!(target_name = %name, %table, %duty, "job panicked; please report it with the lines above");
                 means("failed", true, None)
             }
+            Some(Err(e @ Error::Unreadable { .. })) => {
+                metrics.unreadable(name, 1);
+                tracing::warn!(target_name = %name, %table, %duty, error = %e, "job failed; the fragments are left alone");
+                means("failed", true, None)
+            }
             Some(Err(e)) => {
-                if matches!(e, Error::Unreadable { .. }) {
-                    metrics.unreadable(name, 1);
-                }
                 tracing::error!(target_name = %name, %table, %duty, error = %e, "job failed; it is tried again after a pause");
                 means("failed", true, None)
             }
