@@ -59,6 +59,7 @@ pub(super) async fn compact(
     progress::begin(Phase::Rewriting, fragments);
     let mut done: Option<CompactReceipt> = None;
     let (mut lost, mut failed) = (Vec::new(), Failed::default());
+    let mut unmapped = false;
     let batches = batches(&stats, &groups);
     for (n, batch) in batches.iter().enumerate() {
         let began = Instant::now();
@@ -75,6 +76,11 @@ pub(super) async fn compact(
             Ok(Ended::Failed(groups)) => {
                 failed.groups.extend(groups.groups);
                 failed.first = failed.first.or(groups.first);
+            }
+            // Fragments under that index are left alone from now on; the others are not.
+            Err(e @ Error::Unmapped { .. }) => {
+                tracing::warn!(table = %table.key, uri = %table.storage.uri, error = %e, "fragments are left alone");
+                unmapped = true;
             }
             // What was committed is worth telling; what failed will fail again, or not.
             Err(e) if done.is_some() && !e.leaves_open() => {
@@ -107,6 +113,7 @@ pub(super) async fn compact(
             })
         }
         (None, Some(loss)) => Compacted::Lost(*loss),
+        (None, None) if unmapped => Compacted::Skipped(Skip::IndexCannotFollow),
         (None, None) => Compacted::Skipped(Skip::Tidy),
     })
 }

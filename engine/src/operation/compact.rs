@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::physical::{Came, Source, Work};
 use crate::{
     core::Core,
-    error::Result,
+    error::{Error, Result},
     maintenance::{
         Ask,
         compaction::{self, CompactionPolicy, Skip, Verdict},
@@ -76,7 +76,15 @@ pub(crate) async fn compact(
             failed: failed.groups,
         }))
     };
-    let entered = match way.enter(core, work, stop).await? {
+    let entered = match way.enter(core, work, stop).await {
+        // Fragments under that index are left alone from now on.
+        Err(e @ Error::Unmapped { .. }) => {
+            tracing::warn!(table = %table.key, uri = %table.storage.uri, error = %e, "fragments are left alone");
+            return Ok(Compacted::Skipped(Skip::IndexCannotFollow));
+        }
+        entered => entered?,
+    };
+    let entered = match entered {
         Came::In(entered) => entered,
         Came::Lost(loss) => return Ok(Compacted::Lost(loss)),
         Came::Empty => return Ok(Compacted::Skipped(Skip::Tidy)),

@@ -29,7 +29,7 @@ use crate::{
     error::plain,
     guard::caught,
     maintenance::clients::{
-        EXTENDS_BTREE, LanceVersion, READS_BTREE_ADDRESSES, READS_CODEBOOK_BUFFER,
+        EXTENDS_BTREE, KEEPS_EXTENDED, LanceVersion, READS_BTREE_ADDRESSES, READS_CODEBOOK_BUFFER,
         READS_LABEL_LISTS, READS_TEXT_PARTITIONS,
     },
     memory::width,
@@ -335,21 +335,23 @@ pub(crate) async fn extended_needs(
     for segment in segments {
         let (cannot, wants) = format_of(dataset, segment).await;
         unmovable = unmovable.or(cannot);
-        needs = needs.max(wants).max(newer_version(segment, stable_row_ids));
+        let newer = newer_version(segment, stable_row_ids);
+        needs = needs.max(wants).max(Some(newer));
     }
     (unmovable, needs)
 }
 
-/// The oldest Lance that knows the version that a segment's index has once this build has extended it.
-fn newer_version(segment: &IndexMetadata, stable_row_ids: bool) -> Option<LanceVersion> {
-    if segment.index_version > 0 {
-        return None;
-    }
-    if kinds::is_of(IndexKind::Btree, segment) {
-        let of_addresses = stable_row_ids.then_some(READS_BTREE_ADDRESSES);
-        Some(of_addresses.unwrap_or(EXTENDS_BTREE))
+/// The oldest Lance that can do with a segment's index, once this build has extended it, what it can do now.
+fn newer_version(segment: &IndexMetadata, stable_row_ids: bool) -> LanceVersion {
+    let is = |kind| segment.index_version == 0 && kinds::is_of(kind, segment);
+    if is(IndexKind::Btree) && stable_row_ids {
+        READS_BTREE_ADDRESSES
+    } else if is(IndexKind::Btree) {
+        EXTENDS_BTREE
+    } else if is(IndexKind::LabelList) {
+        READS_LABEL_LISTS
     } else {
-        kinds::is_of(IndexKind::LabelList, segment).then_some(READS_LABEL_LISTS)
+        KEEPS_EXTENDED
     }
 }
 
