@@ -7,11 +7,13 @@ It reads one JSON object a line, and answers each with one. The driver is `tests
     {"do": "make", "root": R, "table": T, "kind": K, "options": O}
     {"do": "open", "root": R, "table": T}                opens the handle that `step` uses from then on
     {"do": "step", "root": R, "table": T, "step": S}     one of `steps.py`
+    {"do": "maintain", "root": R, "table": T}            `optimize()`, by somebody who writes nothing
     {"do": "ask", "root": R, "table": T}                 all questions of `questions.py`
 
 `R/database` is the database, `R/models` has what its tables must hold.
 """
 
+import datetime as dt
 import json
 import os
 import sys
@@ -23,7 +25,6 @@ import questions
 import tables
 from model import Model
 from steps import Writer
-
 
 warnings.simplefilter("ignore")
 
@@ -59,6 +60,12 @@ class Client:
         error = writer.do(step)
         writer.model.save(root, table)
         return {"error": error, "again": writer.again - again}
+
+    def maintain(self, root, table):
+        """All that a client has for maintenance, as a program calls it that writes nothing."""
+        handle = questions.connect(root).open_table(table)
+        second = dt.timedelta(seconds=1)
+        return {"error": questions.attempt(lambda: handle.optimize(cleanup_older_than=second))}
 
     def ask(self, root, table):
         writer = self.writers.get((root, table))

@@ -1,6 +1,5 @@
 """What a program does with its tables, one step after the other. Each step changes the model as it changes the table."""
 
-import datetime as dt
 import time
 
 import tables
@@ -79,10 +78,6 @@ class Writer:
 
     def optimize(self):
         self._write(self.table.optimize)
-
-    def peer(self):
-        """All that a client has for maintenance."""
-        self._write(lambda: self.table.optimize(cleanup_older_than=dt.timedelta(seconds=1)))
 
     def recreate(self):
         """Makes the last index of the table anew."""
