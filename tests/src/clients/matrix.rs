@@ -188,6 +188,34 @@ struct Cell {
     again: u64,
 }
 
+/// One question whose answers are bad.
+#[derive(Default)]
+struct Bad<'a> {
+    first: String,
+    answers: usize,
+    with_good_peer: usize,
+    steps: BTreeSet<Step>,
+    tables: BTreeSet<&'a str>,
+}
+
+impl Bad<'_> {
+    fn told(&self, way: Way) -> String {
+        let steps: Vec<_> = self.steps.iter().map(Step::to_string).collect();
+        let tables: Vec<_> = self.tables.iter().copied().collect();
+        let mut told = format!(
+            "{}\n      {} in all: at {}: {}",
+            self.first,
+            self.answers,
+            steps.join(", "),
+            tables.join(", ")
+        );
+        if way.is_squire() && self.with_good_peer > 0 {
+            told += &format!("; good with the peer: {}", self.with_good_peer);
+        }
+        told
+    }
+}
+
 impl Seen {
     /// The answers of a table in comparison with those of the control at the same point.
     fn judge(&self, way: Way, step: Step, table: &str) -> Option<Judged> {
@@ -230,30 +258,29 @@ impl Seen {
         (cell.tables > 0).then_some(cell)
     }
 
-    /// What is bad, a line each: by step and question, with the tables in which it is so.
-    pub fn bad(&self, way: Way) -> Vec<String> {
-        let mut lines = Vec::new();
+    /// What is bad: how many answers, and a line for each question.
+    pub fn bad(&self, way: Way) -> (usize, Vec<String>) {
+        let mut alike: BTreeMap<String, Bad> = BTreeMap::new();
         for step in way.steps() {
-            let mut alike: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
             for table in self.tables() {
                 for (question, wrong) in self.judge(way, step, table).unwrap_or_default().bad {
-                    let peer = match self.peer_is_bad(step, table, &question) {
-                        _ if !way.is_squire() => "",
-                        Some(true) => " (the peer, too)",
-                        Some(false) => " (the peer is good)",
-                        None => "",
-                    };
-                    let found = alike
-                        .entry(question)
-                        .or_insert_with(|| (wrong.to_string(), Vec::new()));
-                    found.1.push(format!("{table}{peer}"));
+                    let peer_is_good = self.peer_is_bad(step, table, &question) == Some(false);
+                    let bad = alike.entry(question).or_insert_with(|| Bad {
+                        first: format!("{wrong} in {table} at {step}"),
+                        ..Bad::default()
+                    });
+                    bad.answers += 1;
+                    bad.with_good_peer += usize::from(peer_is_good);
+                    bad.steps.insert(step);
+                    bad.tables.insert(table);
                 }
             }
-            lines.extend(alike.into_iter().map(|(question, (wrong, tables))| {
-                format!("{step}: {question}: {wrong}: {}", tables.join(", "))
-            }));
         }
-        lines
+        let answers = alike.values().map(|bad| bad.answers).sum();
+        let lines = alike
+            .iter()
+            .map(|(question, bad)| format!("{question}: {}", bad.told(way)));
+        (answers, lines.collect())
     }
 
     /// Whether the peer's answer at the same point is bad as well; nothing when it was not asked.

@@ -35,7 +35,7 @@ fn report(scope: &Scope, versions: &[(String, Seen)]) -> usize {
     let mut bad = 0;
     for way in scope.ways.iter().filter(|way| **way != Way::Alone) {
         for (version, seen) in versions {
-            let (lines, refusals) = (seen.bad(*way), seen.refusals(*way));
+            let ((answers, lines), refusals) = (seen.bad(*way), seen.refusals(*way));
             if lines.is_empty() && refusals.is_empty() {
                 continue;
             }
@@ -47,7 +47,7 @@ fn report(scope: &Scope, versions: &[(String, Seen)]) -> usize {
                 say(format!("  BAD {line}"));
             }
             if way.is_squire() {
-                bad += lines.len();
+                bad += answers;
             }
         }
     }
