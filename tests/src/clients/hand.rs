@@ -33,7 +33,7 @@ pub enum Did {
 
 impl Did {
     /// Reads the second column of what a command prints.
-    fn parse(said: &str) -> Self {
+    pub fn parse(said: &str) -> Self {
         let refusal = REFUSALS.into_iter().find(|word| {
             let mut words = said.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             words.any(|w| w == *word)

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod beside;
+mod rules;
 mod scope;
 mod version;
 
