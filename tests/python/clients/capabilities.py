@@ -36,11 +36,14 @@ VALUES = {
 
 
 def create(db, name, data, options):
-    """Makes a table as its options say: `storage`, and `stable` for stable row ids."""
-    storage = {"new_table_enable_stable_row_ids": "true"} if options["stable"] else None
-    return db.create_table(
-        name, data, data_storage_version=options["storage"], storage_options=storage
-    )
+    """Makes a table as its options say: `storage`, where it is no default, and `stable` for stable row ids."""
+    # All versions know these words, while most ignore the parameter `data_storage_version`.
+    storage = {}
+    if options["storage"]:
+        storage["new_table_data_storage_version"] = options["storage"]
+    if options["stable"]:
+        storage["new_table_enable_stable_row_ids"] = "true"
+    return db.create_table(name, data, storage_options=storage)
 
 
 class Trial:

@@ -23,7 +23,13 @@ KINDS = {
 }  # fmt: skip
 
 # Storage versions, with and without stable row ids. These have nothing to do with each other, so not every pair is tried.
-VARIANTS = (("2.0", False), ("2.1", False), ("2.1", True))
+VARIANTS = {
+    "v20": {"storage": "2.0", "stable": False},
+    "v21": {"storage": "2.1", "stable": False},
+    "v21s": {"storage": "2.1", "stable": True},
+    # What the version takes by itself, where that is none of these.
+    "vdefault": {"storage": None, "stable": False},
+}
 
 # What the versions can do, once it was found out, by storage version.
 _known = {}
@@ -35,9 +41,7 @@ def variants(root):
     db = connect(root)
     columns = {"id": rows.COMMON["id"]}
     made = {}
-    for storage, stable in VARIANTS:
-        options = {"storage": storage, "stable": stable}
-        name = f"v{storage.replace('.', '')}{'s' if stable else ''}"
+    for name, options in VARIANTS.items():
         try:
             capabilities.create(db, name, rows.batch(columns, range(5)), options)
         except Exception:  # A version that knows no such option has no such table.

@@ -63,6 +63,8 @@ impl Version {
     async fn make(&mut self, scope: &Scope) {
         let variants = self.variants().await;
         let made = self.dir.path().join("made");
+        // Every version can write 2.0 and 2.1.
+        assert!(variants.len() >= 2, "{}", self.client.version);
         let newest_storage = variants.iter().map(|v| v.storage.clone()).max();
         for variant in &variants {
             let is_newest = Some(&variant.storage) == newest_storage.as_ref();
@@ -89,21 +91,22 @@ impl Version {
     async fn variants(&mut self) -> Vec<Variant> {
         let root = self.dir.path().join("variants");
         let tried = self.client.variants(&root).await;
-        let mut variants = BTreeMap::new();
+        let mut variants = Vec::<Variant>::new();
         for (name, options) in tried.expect("small tables can be made") {
             let path = root.join("database").join(format!("{name}.lance"));
             let table = Dataset::open(path.to_str().unwrap()).await.unwrap();
-            let storage = format!("{:?}", table.manifest().data_storage_format.version);
-            let stable = table.manifest().uses_stable_row_ids();
             let variant = Variant {
                 name,
                 options,
-                storage: storage.clone(),
-                stable,
+                storage: format!("{:?}", table.manifest().data_storage_format.version),
+                stable: table.manifest().uses_stable_row_ids(),
             };
-            variants.entry((stable, storage)).or_insert(variant);
+            let same = |v: &Variant| (&v.storage, v.stable) == (&variant.storage, variant.stable);
+            if !variants.iter().any(same) {
+                variants.push(variant);
+            }
         }
-        variants.into_values().collect()
+        variants
     }
 
     /// Goes all ways that are wanted.
