@@ -118,6 +118,12 @@ impl Wrong {
         }
     }
 
+    /// All that is missing or too many.
+    pub fn rows(&self) -> String {
+        let rows: Vec<_> = self.missing.iter().chain(&self.extra).cloned().collect();
+        rows.join(", ")
+    }
+
     /// Whether this is no worse than another answer to the same question: no more is missing, and no more too much. Which
     /// rows a faulty client loses depends on how they lie in files, so they are counted. An error instead of rows is worse,
     /// and so are wrong rows instead of an error.

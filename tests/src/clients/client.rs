@@ -139,6 +139,7 @@ impl Client {
         let request = json!({ "do": "step", "root": root, "table": table, "step": step });
         let done = self.request(&request).await?;
         match done["error"].as_str() {
+            Some(error) if error.contains("panicked") => Err(format!("{error}{}", self.panic())),
             Some(error) => Err(error.to_owned()),
             None => Ok(done["again"].as_u64().unwrap_or_default()),
         }
@@ -185,6 +186,16 @@ impl Client {
             Some(failed) => Err(failed.to_owned()),
             None => Ok(answer),
         }
+    }
+
+    /// Where it panicked last, and why: two lines on standard error.
+    fn panic(&self) -> String {
+        let said = std::fs::read(&self.log).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let lines: Vec<_> = said.lines().collect();
+        let last = lines.iter().rposition(|line| line.contains("panicked at"));
+        let told = last.map(|at| lines[at..lines.len().min(at + 2)].join(" "));
+        told.map_or_else(String::new, |told| format!(": {told}"))
     }
 
     /// What it said last on standard error.

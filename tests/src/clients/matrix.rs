@@ -265,7 +265,13 @@ impl Seen {
             for table in self.tables() {
                 for (question, wrong) in self.judge(way, step, table).unwrap_or_default().bad {
                     let peer_is_good = self.peer_is_bad(step, table, &question) == Some(false);
-                    let bad = alike.entry(question).or_insert_with(|| Bad {
+                    // Which index it is tells more than that it is one.
+                    let named = if question == "indexes" {
+                        format!("{question}: {}", wrong.rows())
+                    } else {
+                        question
+                    };
+                    let bad = alike.entry(named).or_insert_with(|| Bad {
                         first: format!("{wrong} in {table} at {step}"),
                         ..Bad::default()
                     });
