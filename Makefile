@@ -10,7 +10,7 @@ TEST := test --locked --workspace $(FAILPOINTS)
 DEBUG := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup setup-tests build deb demo test matrix model lint bench contended lancedb memory soak year
+.PHONY: help setup setup-tests build deb demo test matrix model lint bench clients contended lancedb memory soak year
 .DEFAULT_GOAL := help
 
 help: ## Lists the tasks.
@@ -58,6 +58,11 @@ contended: setup ## Three LanceDB writers of one table, by who maintains it: mak
 lancedb: setup ## LanceDB programs at full speed beside daemons: make lancedb [MINUTES=1]
 	@.ci/quietly building $(BUILD) $(FAILPOINTS)
 	@MINUTES=$(or $(MINUTES),1) cargo $(TEST) --test lancedb -- --nocapture
+
+clients: setup ## What LanceDB clients of six versions see of maintained tables: make clients [ONLY=0.30.2]
+	@.ci/quietly building $(BUILD) $(FAILPOINTS)
+	@.ci/quietly 'building the tests' $(TEST) --test clients --no-run
+	@SQUIRE_CLIENTS="$(or $(ONLY),all)" cargo $(TEST) --quiet --test clients -- --nocapture
 
 memory: setup ## A daemon keeps to its memory, with a table that is larger.
 	@.ci/quietly building $(BUILD) $(FAILPOINTS)

@@ -4,6 +4,7 @@
 
 pub mod bank;
 pub mod certificates;
+pub mod clients;
 pub mod cold;
 pub mod crew;
 pub mod daemon;

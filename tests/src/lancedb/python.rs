@@ -19,8 +19,21 @@ use crate::repository;
 /// # Errors
 /// When it cannot be had; what is lacking stands on standard error.
 pub async fn interpreter() -> io::Result<PathBuf> {
+    environment(None).await
+}
+
+/// The interpreter of an environment with one version of lancedb, as `tests/python/clients/` has them.
+///
+/// # Errors
+/// As [`interpreter`].
+pub async fn interpreter_of(version: &str) -> io::Result<PathBuf> {
+    environment(Some(version)).await
+}
+
+async fn environment(version: Option<&str>) -> io::Result<PathBuf> {
     let script = repository::file(".ci/python");
     let made = Command::new(&script)
+        .args(version)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
