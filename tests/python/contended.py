@@ -16,7 +16,7 @@ import time
 import lancedb
 import numpy as np
 import pyarrow as pa
-from lancedb.index import BTree
+from lancedb.index import FTS, BTree, IvfPq
 
 from ledger import Ledger, wait_for_go
 
@@ -35,15 +35,18 @@ def rows(ids, stamp):
         {
             "id": ids,
             "stamp": np.full(len(ids), stamp, dtype=np.int64),
+            "text": [f"row number{i} of many" for i in ids.tolist()],
             "vector": pa.FixedSizeListArray.from_arrays(vectors.ravel(), WIDTH),
         }
     )
 
 
 def seed(uri):
-    """One fragment, whose ids are under a BTree."""
+    """One fragment, whose ids are under a BTree, its texts under a full-text index and its vectors under an IVF_PQ."""
     table = lancedb.connect(uri).create_table(TABLE, rows(range(ROWS), 0))
     table.create_index("id", config=BTree())
+    table.create_index("text", config=FTS())
+    table.create_index("vector", config=IvfPq(num_partitions=8, num_sub_vectors=8))
 
 
 def append(table, ledger, random):

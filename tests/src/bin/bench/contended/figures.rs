@@ -35,7 +35,7 @@ const fn alone(name: &'static str, show: Show, of: Of) -> Figure {
     }
 }
 
-const FIGURES: [Figure; 18] = [
+const FIGURES: [Figure; 19] = [
     compared("writer operations", number, |r| sum(&r.operations)),
     compared("  appends", number, |r| r.operations[0] as f64),
     compared("  upserts", number, |r| r.operations[1] as f64),
@@ -50,6 +50,7 @@ const FIGURES: [Figure; 18] = [
     compared("unindexed rows", number, |r| r.end.unindexed as f64),
     alone("versions", number, |r| r.end.version as f64),
     compared("disk", size, |r| r.disk as f64),
+    alone("index bytes written", size, |r| r.index_bytes as f64),
     alone("rewrites committed", number, |r| r.rewrites.done as f64),
     alone("rewrites lost", number, |r| r.rewrites.lost as f64),
     alone("share that was lost", percent, |r| r.rewrites.share_lost()),

@@ -1,6 +1,6 @@
 //! One run: the writers at work for a while, and what they leave.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use lance::Dataset;
@@ -84,6 +84,8 @@ pub(super) struct Run {
     pub(super) most_fragments: usize,
     /// The table when the writers had ended.
     pub(super) end: Look,
+    /// Bytes of indexes that were written meanwhile, as far as they were seen on disk: work that was lost included.
+    pub(super) index_bytes: u64,
     /// Bytes on disk when the maintenance had ended, too.
     pub(super) disk: u64,
     pub(super) rewrites: Rewrites,
@@ -128,7 +130,10 @@ pub(super) async fn run(
     for program in &mut programs {
         program.go().await?;
     }
-    let most_fragments = watch(uri, pace.seconds).await?;
+    let Watched {
+        most_fragments,
+        index_bytes,
+    } = watch(uri, pace.seconds).await?;
     for program in programs {
         program.end().await?;
     }
@@ -169,20 +174,52 @@ pub(super) async fn run(
             .collect(),
         most_fragments: most_fragments.max(end.fragments),
         end,
+        index_bytes,
         disk: look::disk(Path::new(uri))?,
         rewrites,
         difference: expected.compare(&Dataset::open(uri).await?).await?,
     })
 }
 
-/// The most fragments that the table has while the writers are at work.
-async fn watch(uri: &str, seconds: Duration) -> Result<usize> {
+/// What was seen while the writers were at work.
+struct Watched {
+    /// The most fragments that the table had.
+    most_fragments: usize,
+    /// Bytes of segments of indexes that were not there in the beginning.
+    index_bytes: u64,
+}
+
+async fn watch(uri: &str, seconds: Duration) -> Result<Watched> {
     let end = Instant::now() + seconds;
+    let folder = Path::new(uri).join("_indices");
+    let before = segments(&folder)?;
+    let mut written: BTreeMap<OsString, u64> = BTreeMap::new();
     let mut looks = interval(LOOKS);
-    let mut most = 0;
+    let mut most_fragments = 0;
     while Instant::now() < end {
         looks.tick().await;
-        most = most.max(Dataset::open(uri).await?.manifest().fragments.len());
+        let fragments = Dataset::open(uri).await?.manifest().fragments.len();
+        most_fragments = most_fragments.max(fragments);
+        for (segment, bytes) in segments(&folder)? {
+            let known = written.entry(segment).or_default();
+            *known = bytes.max(*known);
+        }
     }
-    Ok(most)
+    written.retain(|segment, _| !before.contains_key(segment));
+    Ok(Watched {
+        most_fragments,
+        index_bytes: written.into_values().sum(),
+    })
+}
+
+/// The folders of segments, and the bytes in each. One that goes while it is looked at is none.
+fn segments(folder: &Path) -> Result<BTreeMap<OsString, u64>> {
+    let mut segments = BTreeMap::new();
+    for segment in std::fs::read_dir(folder)? {
+        let segment = segment?;
+        if let Ok(bytes) = look::disk(&segment.path()) {
+            segments.insert(segment.file_name(), bytes);
+        }
+    }
+    Ok(segments)
 }
