@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::FutureExt;
 use lance::Dataset;
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +64,8 @@ pub(super) async fn compact(
     let batches = batches(&stats, &groups);
     for (n, batch) in batches.iter().enumerate() {
         let began = Instant::now();
-        match compact_batch(table, batch, refused, policy, reason, stop).await {
+        let compacting = compact_batch(table, batch, refused, policy, reason, stop);
+        match compacting.boxed().await {
             Ok(Ended::Done(receipt)) => {
                 done = Some(match done {
                     Some(before) => before.then(*receipt),
@@ -171,7 +173,7 @@ async fn compact_batch(
     let rewritten = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Error::Cancelled),
-        results = each(table, &dataset, &groups, policy, refused) => results,
+        results = each(table, &dataset, &groups, policy, refused).boxed() => results,
     };
     let took = started.elapsed();
     let (results, failed) = match rewritten {

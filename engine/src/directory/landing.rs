@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use lance::dataset::transaction::{Operation, RewriteGroup, Transaction};
 use lance_core::utils::deletion::DeletionVector;
 use lance_table::{
@@ -111,7 +112,7 @@ pub(super) async fn land(
         stop,
     };
     let started = Instant::now();
-    let landed = landing.attempts().await;
+    let landed = landing.attempts().boxed().await;
     let took = started.elapsed();
     put_away(&landing.table, landing.files).await;
     Ok(landed?.map(|(version, carried)| Landed {
@@ -222,7 +223,7 @@ impl Landing {
         let remap = tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Error::Cancelled),
-            remap = Remap::of(&self.table, &dataset, &mut self.moved, gap) => remap,
+            remap = Remap::of(&self.table, &dataset, &mut self.moved, gap).boxed() => remap,
         };
         self.remap = remap?;
         self.remaps += 1;

@@ -29,6 +29,7 @@ mod written;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use lance_io::object_store::WrappingObjectStore;
 use tokio_util::sync::CancellationToken;
 
@@ -150,7 +151,9 @@ impl Directory {
         let _turn = self.turn(table, stop).await?;
         let table = self.admitted(table).await?;
         let (looks, refused) = (&self.0.looks, &self.0.refused_fragments);
-        compact::compact(&table, looks, refused, policy, ask, stop).await
+        // Boxed, here and below: with Lance's futures inside, they are too large for the stack of a thread.
+        let compacting = compact::compact(&table, looks, refused, policy, ask, stop);
+        compacting.boxed().await
     }
 
     /// Brings the indexes of one table up to date once, if its statistics say that they are due.
@@ -169,7 +172,8 @@ impl Directory {
     ) -> Result<Indexed> {
         let _turn = self.turn(table, stop).await?;
         let table = self.admitted(table).await?;
-        index::index(&table, &self.0.looks, &self.0.refused, policy, ask, stop).await
+        let indexing = index::index(&table, &self.0.looks, &self.0.refused, policy, ask, stop);
+        indexing.boxed().await
     }
 
     /// Waits for a turn on a table: no two duties are at work on it in one process.

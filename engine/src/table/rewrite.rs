@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use futures::FutureExt;
 use lance::{
     Dataset,
     dataset::{
@@ -191,10 +192,12 @@ pub(crate) async fn rewrite(
                 ..CompactionOptions::default()
             },
         };
-        let result = verify::caught(task.execute(dataset)).await;
+        // Boxed, because Lance's futures are large.
+        let result = verify::caught(task.execute(dataset).boxed()).await;
         let result = result.map_err(|e| table.failed("rewriting", e))?;
         let written = std::slice::from_ref(&result);
-        let verified = verify::rewritten(table, dataset, written, policy.verify).await?;
+        let verified = verify::rewritten(table, dataset, written, policy.verify).boxed();
+        let verified = verified.await?;
         verified.map_err(|fault| table.unreadable(fault))?;
         results.push(result);
         progress::advance(group.fragments.len());
@@ -217,7 +220,8 @@ pub(crate) async fn each(
 ) -> Result<(Vec<RewriteResult>, Failed)> {
     let (mut results, mut failed) = (Vec::new(), Failed::default());
     for group in groups {
-        match rewrite(table, dataset, std::slice::from_ref(group), policy).await {
+        let written = rewrite(table, dataset, std::slice::from_ref(group), policy);
+        match written.boxed().await {
             Ok(written) => results.extend(written),
             Err(e) if refused.note(&table.path, dataset, group, &e) => failed.add(group, e),
             Err(e) => return Err(e),

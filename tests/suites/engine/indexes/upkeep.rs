@@ -33,6 +33,12 @@ fn everywhere(task: fn(&str) -> Task) -> Vec<Task> {
         .collect()
 }
 
+/// How many segments each index has.
+async fn segments(graph: &Graph) -> Vec<usize> {
+    let stats = stats(graph).await;
+    stats.indexes.iter().map(|i| i.segments).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn declared_indexes_are_built_under_their_names_and_answer_for_every_row() {
     let (_place, graph) = indexed().await;
@@ -125,21 +131,9 @@ async fn rows_that_are_only_added_are_put_beside_and_merged_when_there_are_many_
         assert_eq!(done, everywhere(append_to));
         assert_right(&graph).await;
     }
-    let segments: Vec<_> = stats(&graph)
-        .await
-        .indexes
-        .iter()
-        .map(|i| i.segments)
-        .collect();
-    assert_eq!(segments, [4; 5]);
+    assert_eq!(segments(&graph).await, [4; 5]);
     force(&graph).await;
-    let segments: Vec<_> = stats(&graph)
-        .await
-        .indexes
-        .iter()
-        .map(|i| i.segments)
-        .collect();
-    assert_eq!(segments, [1; 5]);
+    assert_eq!(segments(&graph).await, [1; 5]);
     assert_right(&graph).await;
 }
 
@@ -203,13 +197,7 @@ async fn where_no_client_is_known_an_index_that_is_no_vector_index_keeps_one_seg
         name => Task::Merge(name.to_owned()),
     };
     assert_eq!(done, everywhere(merged));
-    let segments: Vec<_> = stats(&graph)
-        .await
-        .indexes
-        .iter()
-        .map(|i| i.segments)
-        .collect();
-    assert_eq!(segments, [1, 1, 1, 1, 2]);
+    assert_eq!(segments(&graph).await, [1, 1, 1, 1, 2]);
     assert_right(&graph).await;
 }
 
