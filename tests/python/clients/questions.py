@@ -121,13 +121,16 @@ class Questions:
             lambda: map(token, rows.content(table.search().limit(ALL).to_arrow())),
             map(token, model.rows.values()),
         )
-        self._same(
-            "indexes",
-            lambda: [f"{i.name} on {','.join(i.columns)}" for i in table.list_indices()],
-            [f"{column}_idx on {column}" for column in model.indexes],
-        )
+        self._same("indexes", self._indexes, [f"{column}_idx on {column}" for column in model.indexes])
         for column in model.indexes:
             self._same(f"{column}_idx: rows outside", lambda c=column: self._outside(f"{c}_idx"), [], True)
+
+    def _indexes(self):
+        """The indexes by name. Old versions list one for each of its segments: that is no fault of a vector index, which
+        every version reads and makes in segments itself, and one of any other, which has a single one for them."""
+        found = [f"{i.name} on {','.join(i.columns)}" for i in self.table.list_indices()]
+        vector = "vector_idx on vector"
+        return [name for n, name in enumerate(found) if name != vector or found.index(name) == n]
 
     def _outside(self, index):
         """As many numbers as rows are outside of an index: more of them are a larger set."""

@@ -1,5 +1,7 @@
 """The tables: which kinds there are, and how each is made."""
 
+import lancedb
+
 import capabilities
 import rows
 from model import Model
@@ -41,7 +43,11 @@ def variants(root):
     db = connect(root)
     columns = {"id": rows.COMMON["id"]}
     made = {}
+    old = tuple(map(int, lancedb.__version__.split(".")[:2])) < (0, 25)
     for name, options in VARIANTS.items():
+        # Storage version 2.1 was not finished then: what they write as such no later Lance reads, whoever maintains it.
+        if old and options["storage"] == "2.1":
+            continue
         try:
             capabilities.create(db, name, rows.batch(columns, range(5)), options)
         except Exception:  # A version that knows no such option has no such table.
