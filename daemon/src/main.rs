@@ -32,6 +32,8 @@ fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _failpoints = squire_engine::failpoint::from_environment();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
+        // Lance's futures are deep: what is not used of it is no memory.
+        .thread_stack_size(8 << 20)
         .enable_all()
         .build()
     {

@@ -61,12 +61,16 @@ pub(crate) async fn compact(
         progress::begin(Phase::Rewriting, fragments);
         let mut sources = Sources::of_groups(&table, &dataset, &groups).await?;
         let refused = &core.refused_fragments;
-        let (mut results, failed) = each(&table, &dataset, &groups, policy, refused).boxed().await?;
+        let (mut results, failed) = each(&table, &dataset, &groups, policy, refused)
+            .boxed()
+            .await?;
         if let Some(e) = failed.first.filter(|_| results.is_empty()) {
             return Err(e);
         }
         let mut moved = Moved::all(&mut sources, &results);
-        let remap = Remap::of(&table, &dataset, &mut moved, None).boxed().await?;
+        let remap = Remap::of(&table, &dataset, &mut moved, None)
+            .boxed()
+            .await?;
         for (result, group) in results.iter_mut().zip(&moved) {
             result.new_fragments.clone_from(&group.written);
         }

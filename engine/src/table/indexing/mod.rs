@@ -423,7 +423,9 @@ async fn extend(
 }
 
 /// Whether a new segment can stand beside these, for Lance: it is of the same format, and of a column that Lance can extend
-/// an index on by a segment. It cannot for scalar indexes on a field of a struct, and those of old formats.
+/// an index on by a segment. It cannot for scalar indexes on a field of a struct, and those of old formats. And where rows
+/// keep their ids, indexes of ids other than vectors find updated rows by their old values once a client's own `optimize()` has
+/// merged several segments.
 fn can_stand_beside(dataset: &Dataset, segments: &[&IndexMetadata]) -> bool {
     let current = |s: &&IndexMetadata| {
         let details = s.index_details.as_ref();
