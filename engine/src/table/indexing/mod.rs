@@ -437,10 +437,10 @@ fn can_stand_beside(dataset: &Dataset, segments: &[&IndexMetadata]) -> bool {
         fields.map(|field| Some(field.id)).any(|id| id == keyed)
     };
     let vector = |s: &&IndexMetadata| kinds::is_of(IndexKind::Vector, s);
-    segments.iter().all(vector)
-        || segments
-            .iter()
-            .all(|s| current(s) && top_level(s) && s.files.is_some())
+    let stable_row_ids = dataset.manifest().uses_stable_row_ids();
+    let of_ids = |s: &&IndexMetadata| stable_row_ids && !s.results_are_row_addrs();
+    let scalar = |s: &&IndexMetadata| current(s) && top_level(s) && s.files.is_some() && !of_ids(s);
+    segments.iter().all(vector) || segments.iter().all(scalar)
 }
 
 /// How the details of indexes that are no vector indexes are called. Those of some versions before Lance 0.39 are called

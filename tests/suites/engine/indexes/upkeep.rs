@@ -1,7 +1,8 @@
 //! What is built, extended and merged, and what is left alone.
 
 use squire_engine::{
-    Compacted, Indexed, LoadMode, LoadRequest, MissingIndex, Rows, SchemaRequest, TableStats,
+    Compacted, Graph, Indexed, LoadMode, LoadRequest, MissingIndex, Rows, SchemaRequest,
+    TableStats,
     maintenance::{
         Ask,
         compaction::CompactionPolicy,
