@@ -64,7 +64,7 @@ pub(super) async fn compact(
     let batches = batches(&stats, &groups);
     for (n, batch) in batches.iter().enumerate() {
         let began = Instant::now();
-        let compacting = compact_batch(table, batch, refused, policy, reason, stop);
+        let compacting = compact_batch(table, batch, looks, refused, policy, reason, stop);
         match compacting.boxed().await {
             Ok(Ended::Done(receipt)) => {
                 done = Some(match done {
@@ -86,7 +86,10 @@ pub(super) async fn compact(
             }
             // What was committed is worth telling; what failed will fail again, or not.
             Err(e) if done.is_some() && !e.leaves_open() => {
-                tracing::info!(table = %table.key, uri = %table.storage.uri, error = %e, commits = n, "a compaction ends early");
+                tracing::warn!(table = %table.key, uri = %table.storage.uri, error = %e, commits = n, "a compaction ends early");
+                if let Some(group) = batch.first().filter(|_| !matches!(e, Error::Cancelled)) {
+                    failed.add(group, e);
+                }
                 break;
             }
             Err(e) => return Err(e),
@@ -148,6 +151,7 @@ enum Ended {
 async fn compact_batch(
     table: &Table,
     groups: &[Group],
+    looks: &Looks,
     refused: &RefusedFragments,
     policy: &CompactionPolicy,
     reason: Reason,
@@ -192,11 +196,13 @@ async fn compact_batch(
     progress::enter(Phase::Committing);
     // A caller that goes away does not end a commit that has begun.
     let operation = OperationId::fresh();
+    let writers = looks.writers_of(table);
     let land = landing::land(
         table.clone(),
         Moved::all(&mut sources, &results),
         files,
         operation,
+        writers,
         stop.clone(),
     );
     let landed = match tokio::spawn(land).await {

@@ -29,6 +29,7 @@ use crate::{
         indexing::{self as table_indexing, Built, Refused, Segments},
         loss::{Loss, OrLost},
         staged::Staged,
+        writers::Seen,
     },
 };
 
@@ -67,7 +68,8 @@ pub(super) async fn index(
     progress::enter(Phase::Committing);
     // A caller that goes away does not end a commit that has begun.
     let operation = OperationId::fresh();
-    let land = land(table.clone(), segments, files, operation);
+    let writers = looks.writers_of(table);
+    let land = land(table.clone(), segments, files, operation, writers);
     let landed = match tokio::spawn(land).await {
         Ok(landed) => landed?,
         Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
@@ -104,9 +106,10 @@ async fn land(
     segments: Segments,
     mut files: Files,
     operation: OperationId,
+    writers: Seen,
 ) -> Result<OrLost<Duration>> {
     let started = Instant::now();
-    let landed = attempts(&table, &segments, &mut files, operation).await;
+    let landed = attempts(&table, &segments, &mut files, operation, &writers).await;
     put_away(&table, files).await;
     Ok(landed?.map(|()| started.elapsed()))
 }
@@ -116,6 +119,7 @@ async fn attempts(
     segments: &Segments,
     files: &mut Files,
     operation: OperationId,
+    writers: &Seen,
 ) -> Result<OrLost<()>> {
     let added = Written::segments(segments);
     let mut tries = Attempts::begin();
@@ -135,6 +139,7 @@ async fn attempts(
         }
         let mut staged = Staged::new(transaction, None, operation);
         staged.transaction.read_version = at.version();
+        writers.note_in(&mut staged.transaction);
         passed = Some(at.passed());
         let aimed = Aimed {
             written: &added,

@@ -34,6 +34,7 @@ use crate::{
         loss::{Loss, OrLost},
         remap::{Fits, Moved, Remap, fits},
         staged::Staged,
+        writers::Seen,
     },
 };
 
@@ -99,6 +100,7 @@ pub(super) async fn land(
     moved: Vec<Moved>,
     files: Files,
     operation: OperationId,
+    writers: Seen,
     stop: CancellationToken,
 ) -> Result<OrLost<Landed>> {
     let mut landing = Landing {
@@ -109,6 +111,7 @@ pub(super) async fn land(
         remapping: Duration::ZERO,
         files,
         operation,
+        writers,
         stop,
     };
     let started = Instant::now();
@@ -135,6 +138,8 @@ struct Landing {
     remapping: Duration,
     files: Files,
     operation: OperationId,
+    /// Who else writes the table.
+    writers: Seen,
     stop: CancellationToken,
 }
 
@@ -178,7 +183,9 @@ impl Landing {
             }
             let rows = carried.iter().map(Carried::rows).sum();
             let prepared = Prepared::on(&at, carried, self.remap.as_ref(), self.operation).await;
-            let prepared = prepared.map_err(|e| self.table.failed("writing deletions of", e))?;
+            let mut prepared =
+                prepared.map_err(|e| self.table.failed("writing deletions of", e))?;
+            self.writers.note_in(&mut prepared.staged.transaction);
             let fragments = prepared.fragments;
             passed = Some(at.passed());
             let aimed = Aimed {

@@ -19,7 +19,7 @@ use crate::{
         Table, coverage,
         stats::{TableStats, VersionInfo},
         versions,
-        writers::Writers,
+        writers::{Seen, Writers},
     },
 };
 
@@ -106,12 +106,12 @@ pub(super) fn whole(table: &Table, opened: Dataset) -> Result<Dataset> {
 }
 
 /// What a table's statistics were made of: its newest version, and how many segments this process could not remap by then.
-type Seen = (Newest, usize);
+type MadeOf = (Newest, usize);
 
 /// What was seen of a directory's tables.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    seen: Mutex<HashMap<TableKey, (Seen, TableStats)>>,
+    seen: Mutex<HashMap<TableKey, (MadeOf, TableStats)>>,
     /// Tables whose commits are made elsewhere. It shows for moments only, so it is remembered.
     foreign: Mutex<BTreeSet<TableKey>>,
     /// Who writes the tables that have indexes.
@@ -194,6 +194,11 @@ impl Looks {
         Ok(stats)
     }
 
+    /// Who else writes a table, as far as that is known.
+    pub(super) fn writers_of(&self, table: &Table) -> Seen {
+        self.writers.seen(&table.path)
+    }
+
     /// When the version was written that was the newest at the last look.
     pub(super) fn last_written(&self, table: &TableKey) -> Option<DateTime<Utc>> {
         self.seen()
@@ -205,7 +210,7 @@ impl Looks {
         self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seen(&self) -> MutexGuard<'_, HashMap<TableKey, (Seen, TableStats)>> {
+    fn seen(&self) -> MutexGuard<'_, HashMap<TableKey, (MadeOf, TableStats)>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

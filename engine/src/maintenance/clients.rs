@@ -43,6 +43,8 @@ pub const UNKNOWN_CLIENT: LanceVersion = LanceVersion::new(0, 38);
 /// From here on, all segments of a scalar or full-text index are read, merged and kept. Older clients open the first
 /// segment of a full-text index alone, and merge the segments of others as if there were one.
 pub const READS_SEGMENTS: LanceVersion = LanceVersion::new(8, 0);
+/// From here on, a client's own `optimize()` merges any segments of a vector index. Older ones panic on some.
+pub const MERGES_VECTOR_SEGMENTS: LanceVersion = LanceVersion::new(1, 0);
 /// From here on, a vector index by product quantization is read whose codebook is where Lance puts it today.
 pub const READS_CODEBOOK_BUFFER: LanceVersion = LanceVersion::new(0, 39);
 /// From here on, a full-text index in partitions is read.

@@ -247,7 +247,14 @@ impl fmt::Display for Skip {
 /// Plans the compaction of one table.
 pub fn plan(stats: &TableStats, policy: &CompactionPolicy, ask: &Ask) -> Verdict {
     let due = |stats: &TableStats, hot| {
-        let small = stats.fragments.iter().filter(|f| policy.is_small(f));
+        // What is left alone in any case is no reason to hurry.
+        let free = |f: &FragmentStats| {
+            remaps::hindrance(stats, f.coverage, policy.oldest_client).is_none()
+        };
+        let small = stats
+            .fragments
+            .iter()
+            .filter(|f| policy.is_small(f) && free(f));
         let emergency = small.count() >= policy.emergency_small_fragments;
         due(stats, hot, policy, ask, emergency)
     };
@@ -464,6 +471,8 @@ fn fitting(groups: &mut Vec<Group>, stats: &TableStats, most: u64) {
             taken.pop();
         }
     }
+    // What is left of them has to be worth the indexes still.
+    remaps::keep_what_pays(&mut taken, stats, true);
     *groups = taken;
 }
 

@@ -5,14 +5,15 @@
 //! much as the whole index. A merge is due when there are too many segments and they hold enough rows to pay for it.
 //!
 //! Clients before [`READS_SEGMENTS`] know several segments of vector indexes alone. As long as there may be such a client,
-//! every other index has one segment: what is outside is merged, when it is a share of the table that is worth it.
+//! every other index has one segment: what is outside is merged, when it is a share of the table that is worth it. Where a client
+//! before [`MERGES_VECTOR_SEGMENTS`] is known, vector indexes have one, too.
 
 use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    clients::{LanceVersion, READS_SEGMENTS},
+    clients::{LanceVersion, MERGES_VECTOR_SEGMENTS, READS_SEGMENTS},
     compaction::FILE_BYTES,
     remaps::oldest_client,
 };
@@ -178,6 +179,7 @@ impl fmt::Display for Skip {
 pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced: bool) -> Verdict {
     let table = Size::of(stats);
     let oldest = oldest_client(stats, policy.oldest_client);
+    let one = One::of(stats, policy);
     let rests = |refusal: &Option<IndexRefusal>| {
         !forced && refusal.as_ref().is_some_and(|refusal| refusal.holds(now))
     };
@@ -186,7 +188,7 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
             let due = index.unindexed_rows > 0 || index.segments > 1;
             due.then_some(Reason::Forced)
         } else {
-            due(index, table, policy, oldest)
+            due(index, table, policy, one)
         }
     };
     let to_build = stats.missing.iter().filter(|m| m.blocked.is_none());
@@ -214,7 +216,7 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
     let mut tasks: Vec<_> = created.collect();
     for index in indexes {
         let outside = index.unindexed_rows > 0;
-        let merges = if must_be_one(index, oldest) {
+        let merges = if one.is(index) {
             index.segments > 1 || (outside && (forced || is_due(index).is_some()))
         } else if forced {
             index.segments > 1
@@ -223,7 +225,7 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
         };
         if merges {
             tasks.push(Task::Merge(index.name.clone()));
-        } else if outside && !must_be_one(index, oldest) {
+        } else if outside && !one.is(index) {
             tasks.push(Task::Append(index.name.clone()));
         }
     }
@@ -251,20 +253,36 @@ fn hindrance(index: &IndexStats, oldest: LanceVersion) -> Option<Skip> {
     }
 }
 
-/// Whether an index has to have one segment, as its oldest client knows no more.
-fn must_be_one(index: &IndexStats, oldest: LanceVersion) -> bool {
-    !index.vector && oldest < READS_SEGMENTS
+/// Which indexes have to have one segment, as the oldest client knows no more.
+#[derive(Clone, Copy)]
+struct One {
+    scalar: bool,
+    vector: bool,
+}
+
+impl One {
+    fn of(stats: &TableStats, policy: &IndexPolicy) -> Self {
+        // An assumed client is no reason to merge vectors: that is the most expensive, and it is few clients that need it.
+        let known = policy.oldest_client.or(stats.oldest_writer);
+        Self {
+            scalar: oldest_client(stats, policy.oldest_client) < READS_SEGMENTS,
+            vector: known.is_some_and(|oldest| oldest < MERGES_VECTOR_SEGMENTS),
+        }
+    }
+
+    fn is(self, index: &IndexStats) -> bool {
+        if index.vector {
+            self.vector
+        } else {
+            self.scalar
+        }
+    }
 }
 
 /// Why an index is due; nothing when it is not.
-fn due(
-    index: &IndexStats,
-    table: Size,
-    policy: &IndexPolicy,
-    oldest: LanceVersion,
-) -> Option<Reason> {
+fn due(index: &IndexStats, table: Size, policy: &IndexPolicy, one: One) -> Option<Reason> {
     let outside = index.unindexed_rows;
-    let one = must_be_one(index, oldest);
+    let one = one.is(index);
     if one && index.segments > 1 {
         return Some(Reason::Segments);
     }

@@ -35,6 +35,9 @@ use crate::{
     },
 };
 
+/// So many ids are left to the loads that come in until this does: it is remapped once, at the version that was read.
+const GAP: u64 = 1024;
+
 /// Compacts one table once. See [`crate::Graph::compact`].
 pub(crate) async fn compact(
     core: &Arc<Core>,
@@ -68,7 +71,7 @@ pub(crate) async fn compact(
             return Err(e);
         }
         let mut moved = Moved::all(&mut sources, &results);
-        let remap = Remap::of(&table, &dataset, &mut moved, None)
+        let remap = Remap::of(&table, &dataset, &mut moved, Some(GAP))
             .boxed()
             .await?;
         for (result, group) in results.iter_mut().zip(&moved) {

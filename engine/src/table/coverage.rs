@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use lance::{
@@ -26,7 +27,7 @@ use super::{
     stats::{SegmentStats, Unmovable, covers, live_rows},
 };
 use crate::{
-    error::plain,
+    error::{is_of_store, plain},
     guard::caught,
     maintenance::clients::{
         EXTENDS_BTREE, KEEPS_EXTENDED, LanceVersion, READS_BTREE_ADDRESSES, READS_CODEBOOK_BUFFER,
@@ -183,7 +184,11 @@ impl Coverage {
                 Follows::Not(unmovable) => Some(unmovable),
             };
             let (unmovable, needs) = match unmovable {
-                None if covers_some => format_of(dataset, &segment.metadata).await,
+                None if covers_some => match format_of(dataset, &segment.metadata).await {
+                    // Lance would make it anew with the rows' old addresses.
+                    (None, Some(READS_TEXT_PARTITIONS)) => (Some(Unmovable::Unsupported), None),
+                    format => format,
+                },
                 unmovable => (unmovable, None),
             };
             places.push(Some(u32::try_from(segments.len()).unwrap_or(u32::MAX)));
@@ -285,7 +290,7 @@ async fn look_at(dataset: &Dataset, segment: &IndexMetadata) -> lance::Result<Fo
     let opened = dataset.open_generic_index(&column, &segment.uuid, &NoOpMetricsCollector);
     let index = match caught(opened).await {
         Ok(Ok(index)) => index,
-        Ok(Err(e @ lance::Error::IO { .. })) => return Err(e),
+        Ok(Err(e)) if is_of_store(&e) => return Err(e),
         Ok(Err(e)) => return Ok((Some(Unmovable::Failed(plain(&e))), None)),
         Err(panic) => return Ok((Some(Unmovable::Failed(panic)), None)),
     };
@@ -355,13 +360,19 @@ fn newer_version(segment: &IndexMetadata, stable_row_ids: bool) -> LanceVersion 
     }
 }
 
-/// Segments that could not be remapped when that was tried, and why: until they are others, or the process is another.
-static REFUSED: LazyLock<Mutex<BTreeMap<Uuid, String>>> = LazyLock::new(Mutex::default);
+/// Segments that could not be remapped when that was tried, when, and why: until they are others, or so much time has passed.
+static REFUSED: LazyLock<Mutex<BTreeMap<Uuid, (Instant, String)>>> = LazyLock::new(Mutex::default);
+const REFUSED_FOR: Duration = Duration::from_secs(6 * 3600);
 
 /// Notes that these segments cannot be remapped: fragments under them are left alone from now on.
 pub(super) fn refuse(segments: impl IntoIterator<Item = Uuid>, reason: &str) {
     let mut refused = lock(&REFUSED);
-    refused.extend(segments.into_iter().map(|uuid| (uuid, reason.to_owned())));
+    let now = Instant::now();
+    refused.extend(
+        segments
+            .into_iter()
+            .map(|uuid| (uuid, (now, reason.to_owned()))),
+    );
 }
 
 /// How many segments could not be remapped so far.
@@ -370,7 +381,9 @@ pub(crate) fn refusals() -> usize {
 }
 
 fn refused(segment: Uuid) -> Option<String> {
-    lock(&REFUSED).get(&segment).cloned()
+    let refused = lock(&REFUSED);
+    let (at, reason) = refused.get(&segment)?;
+    (at.elapsed() < REFUSED_FOR).then(|| reason.clone())
 }
 
 fn lock<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {

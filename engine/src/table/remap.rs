@@ -36,7 +36,7 @@ use super::{
     loss::Loss,
 };
 use crate::{
-    error::{Error, Result, plain},
+    error::{Error, Result, is_of_store, plain},
     guard::caught,
     progress::{self, Phase},
 };
@@ -61,6 +61,13 @@ pub(crate) struct Remap {
 struct Remapped {
     old: Uuid,
     new: RewrittenIndex,
+}
+
+impl Remapped {
+    /// Whether it was written. One without a row that is there stays as it is.
+    fn is_new(&self) -> bool {
+        self.new.new_id != self.old
+    }
 }
 
 /// What a rewrite finds at a version that it is to be committed after.
@@ -151,13 +158,14 @@ impl Remap {
 
     /// Whether a file below the table's folder belongs to one of the new segments.
     pub(crate) fn own(&self, path: &str) -> bool {
-        let of = |s: &Remapped| path.contains(&format!("/{}/", s.new.new_id));
+        let of = |s: &Remapped| s.is_new() && path.contains(&format!("/{}/", s.new.new_id));
         self.segments.iter().any(of)
     }
 
     /// Bytes of the new segments.
     pub(crate) fn bytes(&self) -> u64 {
-        let files = self.segments.iter().flat_map(|s| &s.new.new_index_files);
+        let new = self.segments.iter().filter(|s| s.is_new());
+        let files = new.flat_map(|s| &s.new.new_index_files);
         files.flatten().map(|file| file.size_bytes).sum()
     }
 
@@ -205,7 +213,9 @@ pub(crate) async fn fits(
         let mut segments = remap.segments.iter();
         segments.any(|s| s.old == segment.uuid)
     };
-    Ok(if free && affected.iter().all(is_remapped) {
+    let mut replaced = remap.segments.iter();
+    let there = replaced.all(|s| indexes.segments.iter().any(|i| i.metadata.uuid == s.old));
+    Ok(if free && there && affected.iter().all(is_remapped) {
         Fits::Yes
     } else {
         Fits::No
@@ -375,9 +385,9 @@ async fn remapped(
     Ok(written.collect())
 }
 
-/// Whether an error is the store's, and may be another's or none the next time.
+/// Whether an error is the store's, and may be another's or none the next time. A file that is missing stays so.
 fn may_pass(e: &lance::Error) -> bool {
-    matches!(e, lance::Error::IO { .. } | lance::Error::NotFound { .. })
+    is_of_store(e) && !matches!(e, lance::Error::NotFound { .. })
 }
 
 fn unmapped(table: &Table, index: &str, reason: &str) -> Error {

@@ -201,7 +201,9 @@ impl Staged {
                 rewritten_indices,
                 ..
             } => {
-                let segments = rewritten_indices.iter().flat_map(|index| {
+                // One without a row that is there is not written, and is the table's.
+                let new = rewritten_indices.iter().filter(|i| i.new_id != i.old_id);
+                let segments = new.flat_map(|index| {
                     let files = index.new_index_files.iter().flatten();
                     files.map(|file| format!("_indices/{}/{}", index.new_id, file.path))
                 });

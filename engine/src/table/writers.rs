@@ -5,11 +5,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
+use lance::dataset::transaction::Transaction;
 use lance_table::format::Manifest;
 use uuid::{Uuid, Version};
 
@@ -20,32 +21,80 @@ use crate::{error::Result, maintenance::clients::LanceVersion};
 const READS: usize = 32;
 /// So many at once.
 const AT_ONCE: usize = 8;
+/// A writer that was not seen for so long is no client any more.
+const REMEMBERED_FOR: TimeDelta = TimeDelta::days(90);
+/// Under this name each of Squire's own transactions says which Lance wrote the table when: cleanup takes the versions that
+/// tell.
+const PROPERTY: &str = "squire.writers";
 
 /// A version, and when it was written: another table of that name may come to the same number.
 type Key = (u64, DateTime<Utc>);
 
-/// What is known of the writers of tables, by their paths.
-#[derive(Debug, Default)]
-pub(crate) struct Writers(Mutex<HashMap<String, BTreeMap<Key, Writer>>>);
+/// Which Lance wrote a table, and when last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen(BTreeMap<LanceVersion, DateTime<Utc>>);
 
-/// Who wrote a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Writer {
-    Squire,
-    Other(LanceVersion),
+impl Seen {
+    fn add(&mut self, lance: LanceVersion, at: DateTime<Utc>) {
+        let last = self.0.entry(lance).or_insert(at);
+        *last = at.max(*last);
+    }
+
+    /// The oldest that was seen lately.
+    pub(crate) fn oldest(&self, now: DateTime<Utc>) -> Option<LanceVersion> {
+        let lately = self.0.iter().filter(|(_, at)| now - **at < REMEMBERED_FOR);
+        lately.map(|(lance, _)| *lance).min()
+    }
+
+    /// Says so in a transaction, for whoever comes when the versions are gone.
+    pub(crate) fn note_in(&self, transaction: &mut Transaction) {
+        if self.0.is_empty() {
+            return;
+        }
+        let told = self
+            .0
+            .iter()
+            .map(|(lance, at)| format!("{lance}={}", at.timestamp()));
+        let told = told.collect::<Vec<_>>().join(",");
+        let properties = HashMap::from([(PROPERTY.to_owned(), told)]);
+        transaction.transaction_properties = Some(Arc::new(properties));
+    }
+
+    /// What a transaction says.
+    fn told_by(transaction: &Transaction) -> Self {
+        let properties = transaction.transaction_properties.as_ref();
+        let told = properties.and_then(|properties| properties.get(PROPERTY));
+        let told = told.into_iter().flat_map(|told| told.split(','));
+        let each = told.filter_map(|each| {
+            let (lance, at) = each.split_once('=')?;
+            let at = DateTime::from_timestamp(at.parse().ok()?, 0)?;
+            Some((LanceVersion::parse(lance)?, at))
+        });
+        Self(each.collect())
+    }
 }
 
-impl Writer {
-    fn of(manifest: &Manifest) -> Self {
-        let transaction = manifest.transaction_file.as_deref();
-        if transaction.is_some_and(is_of_squire) {
-            return Self::Squire;
-        }
-        let lance = manifest.writer_version.as_ref();
-        let lance = lance.and_then(|lance| LanceVersion::parse(&lance.version));
-        // What does not say it is older than what does.
-        Self::Other(lance.unwrap_or_default())
+/// What is known of the writers of tables, by their paths.
+#[derive(Debug, Default)]
+pub(crate) struct Writers(Mutex<HashMap<String, Known>>);
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// The versions that were looked at, as far as they are there.
+    versions: BTreeSet<Key>,
+    seen: Seen,
+}
+
+/// The Lance by which others than Squire wrote a version.
+fn foreign(manifest: &Manifest) -> Option<LanceVersion> {
+    let transaction = manifest.transaction_file.as_deref();
+    if transaction.is_some_and(is_of_squire) {
+        return None;
     }
+    let lance = manifest.writer_version.as_ref();
+    let lance = lance.and_then(|lance| LanceVersion::parse(&lance.version));
+    // What does not say it is older than what does.
+    Some(lance.unwrap_or_default())
 }
 
 /// Whether a transaction's file is named by an operation of Squire: its ids begin with the time.
@@ -58,14 +107,17 @@ fn is_of_squire(file: &str) -> bool {
 }
 
 impl Writers {
-    /// The oldest Lance by which others wrote a table, as far as that is known.
-    pub(crate) fn oldest(&self, path: &str) -> Option<LanceVersion> {
+    /// Which Lance others wrote a table by, as far as that is known.
+    pub(crate) fn seen(&self, path: &str) -> Seen {
         let all = self.all();
-        let others = all.get(path)?.values().filter_map(|writer| match writer {
-            Writer::Squire => None,
-            Writer::Other(lance) => Some(*lance),
-        });
-        others.min()
+        all.get(path)
+            .map(|known| known.seen.clone())
+            .unwrap_or_default()
+    }
+
+    /// The oldest of them.
+    pub(crate) fn oldest(&self, path: &str) -> Option<LanceVersion> {
+        self.seen(path).oldest(Utc::now())
     }
 
     /// Whether the history of a table was looked at.
@@ -75,8 +127,9 @@ impl Writers {
 
     /// Takes in a version that was read in any case.
     pub(crate) fn note(&self, path: &str, version: VersionInfo, manifest: &Manifest) {
-        if let Some(known) = self.all().get_mut(path) {
-            known.insert(key(version), Writer::of(manifest));
+        if let (Some(known), Some(lance)) = (self.all().get_mut(path), foreign(manifest)) {
+            known.versions.insert(key(version));
+            known.seen.add(lance, version.written);
         }
     }
 
@@ -86,7 +139,7 @@ impl Writers {
     }
 
     /// Reads the manifests that are there and not known yet, the oldest and the newest first: one list, and so many reads
-    /// at most. What cannot be read is left for the next time.
+    /// at most; of Squire's own versions, the transaction as well. What cannot be read is left for the next time.
     ///
     /// # Errors
     /// [`crate::Error::ForeignCommits`], [`crate::Error::Store`].
@@ -94,33 +147,46 @@ impl Writers {
         let versions = versions::list(table).await?;
         let mut known = self.all().get(&table.path).cloned().unwrap_or_default();
         let there: BTreeSet<_> = versions.iter().copied().map(key).collect();
-        known.retain(|key, _| there.contains(key));
+        known.versions.retain(|key| there.contains(key));
         let unknown = versions
             .into_iter()
-            .filter(|v| !known.contains_key(&key(*v)));
+            .filter(|v| !known.versions.contains(&key(*v)));
         let unknown: Vec<_> = unknown.collect();
-        let reads = sample(unknown.len()).into_iter().map(|place| {
-            let version = unknown[place];
-            async move {
-                let opened = table
-                    .open(version.version, table.storage.params(), None)
-                    .await;
-                let dataset = opened.ok()?;
-                Some((key(version), Writer::of(dataset.manifest())))
-            }
-        });
+        let reads = sample(unknown.len())
+            .into_iter()
+            .map(|place| seen_at(table, unknown[place]));
         let reads: Vec<_> = reads.collect();
         let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE);
         while let Some(read) = reads.next().await {
-            known.extend(read);
+            let Some((key, seen)) = read else { continue };
+            known.versions.insert(key);
+            seen.0
+                .into_iter()
+                .for_each(|(lance, at)| known.seen.add(lance, at));
         }
         self.all().insert(table.path.clone(), known);
         Ok(())
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, BTreeMap<Key, Writer>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What one version tells.
+async fn seen_at(table: &Table, version: VersionInfo) -> Option<(Key, Seen)> {
+    let opened = table
+        .open(version.version, table.storage.params(), None)
+        .await;
+    let dataset = opened.ok()?;
+    let seen = match foreign(dataset.manifest()) {
+        Some(lance) => Seen(BTreeMap::from([(lance, version.written)])),
+        None => {
+            let transaction = dataset.read_transaction().await.ok().flatten();
+            transaction.as_ref().map(Seen::told_by).unwrap_or_default()
+        }
+    };
+    Some((key(version), seen))
 }
 
 fn key(version: VersionInfo) -> Key {
@@ -146,6 +212,24 @@ mod tests {
         let many = sample(10_000);
         assert!(many.contains(&0) && many.contains(&9_999));
         assert_eq!(many.len(), READS);
+    }
+
+    #[test]
+    fn who_wrote_a_table_is_told_when_the_versions_are_gone_and_forgotten_when_nobody_has_for_long()
+    {
+        let now = DateTime::from_timestamp(1_767_182_400, 0).unwrap();
+        let mut seen = Seen::default();
+        seen.add(LanceVersion::new(4, 0), now);
+        seen.add(LanceVersion::new(13, 0), now + TimeDelta::days(80));
+        let create = lance::dataset::transaction::Operation::ReserveFragments { num_fragments: 1 };
+        let mut transaction = Transaction::new(1, create, None);
+        seen.note_in(&mut transaction);
+        let told = Seen::told_by(&transaction);
+        assert_eq!(told, seen);
+        let oldest = |days| told.oldest(now + TimeDelta::days(days));
+        assert_eq!(oldest(89), Some(LanceVersion::new(4, 0)));
+        assert_eq!(oldest(91), Some(LanceVersion::new(13, 0)));
+        assert_eq!(oldest(200), None);
     }
 
     #[test]

@@ -164,7 +164,11 @@ impl Keeper {
                     tracing::warn!(target_name = %name, %table, %duty, fragments = failed.fragments.len(), error = failed.reason, "a group of fragments could not be rewritten and is left alone; the others were");
                 }
                 tracing::info!(target_name = %name, %table, %duty, operation = %receipt.operation, manifest = receipt.manifest, fragments_before = receipt.fragments_before, fragments_after = receipt.fragments_after, groups = receipt.groups, lost_groups = receipt.lost.len(), lost_because = told(&receipt.lost), carried = receipt.carried, bytes_read = receipt.bytes_read, bytes_written = receipt.bytes_written, index_bytes = receipt.index_bytes, rewrite_ms = millis(receipt.rewrite), hold_ms = millis(receipt.hold), "job done");
-                means("done", false, Some(receipt.bytes_read))
+                means(
+                    "done",
+                    false,
+                    Some(receipt.bytes_read.saturating_add(receipt.index_bytes)),
+                )
             }
             Some(Ok(Outcome::Indexed(Indexed::Done(receipt)))) => {
                 metrics.indexed(name, duty.as_str(), receipt);
