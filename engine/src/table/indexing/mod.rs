@@ -38,7 +38,7 @@ use super::{
     stats::{MissingIndex, covers, live_rows},
 };
 use crate::{
-    error::{Result, plain},
+    error::{Result, is_of_store, plain},
     failpoint,
     guard::caught,
     maintenance::indexing::{Skip, Task},
@@ -195,7 +195,7 @@ fn is_there(dataset: &Dataset, segments: &[IndexMetadata], declared: &Index) -> 
 /// done, is told in the log and noted as refused. `def` is the table's type in a graph; without one nothing is created.
 ///
 /// # Errors
-/// [`crate::Error::Lance`] when a task failed and no other came to anything.
+/// [`crate::Error::Lance`] when the store failed, and no task came to anything.
 pub(crate) async fn build(
     table: &Table,
     dataset: &Dataset,
@@ -271,7 +271,9 @@ pub(crate) async fn build(
     failpoint::hit!(AFTER_INDEX);
     match failed {
         _ if !segments.new.is_empty() => Ok(Built::Segments(Box::new(segments))),
-        Some(e) => Err(table.failed("indexing", e)),
+        Some(e) if is_of_store(&e) => Err(table.failed("indexing", e)),
+        // It would fail again: it rests, as what does not fit does.
+        Some(_) => Ok(Built::Nothing(Skip::Refused)),
         None => Ok(Built::Nothing(skip)),
     }
 }
