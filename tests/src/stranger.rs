@@ -81,12 +81,17 @@ impl Stranger {
 
     /// Merges all fragments into one.
     pub async fn compact(&mut self) {
-        let options = CompactionOptions::default();
-        let done = compact_files(&mut self.0, options, None).await;
         assert!(
-            done.expect("the table can be compacted").fragments_removed > 0,
+            self.compact_what_there_is().await > 0,
             "there was something to compact"
         );
+    }
+
+    /// Merges fragments as far as Lance finds any to merge; says how many went.
+    pub async fn compact_what_there_is(&mut self) -> usize {
+        let options = CompactionOptions::default();
+        let done = compact_files(&mut self.0, options, None).await;
+        done.expect("the table can be compacted").fragments_removed
     }
 
     /// Builds an index of sorted values.

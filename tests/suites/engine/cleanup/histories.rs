@@ -123,7 +123,7 @@ impl History {
             }
             Step::Compact => {
                 if main.dataset().manifest().fragments.len() > 1 {
-                    main.compact().await;
+                    main.compact_what_there_is().await;
                 }
             }
             Step::Overwrite => main.overwrite(flights(day, 6)).await,
