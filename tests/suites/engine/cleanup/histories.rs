@@ -166,7 +166,10 @@ impl History {
                 }
             }
             Step::Prune(n) => {
-                if let Some(name) = chosen(&self.branches, n) {
+                // A clone of a branch loses its files with it, whoever cleans up.
+                if self.clones.is_empty()
+                    && let Some(name) = chosen(&self.branches, n)
+                {
                     let mut main = main.dataset().clone();
                     // One that others begin at is refused.
                     if main.delete_branch(&name).await.is_ok() {
