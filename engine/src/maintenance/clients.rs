@@ -49,10 +49,8 @@ pub const MERGES_VECTOR_SEGMENTS: LanceVersion = LanceVersion::new(1, 0);
 pub const READS_CODEBOOK_BUFFER: LanceVersion = LanceVersion::new(0, 39);
 /// From here on, a full-text index in partitions is read.
 pub const READS_TEXT_PARTITIONS: LanceVersion = LanceVersion::new(0, 29);
-/// From here on, a client's own `optimize()` keeps the rows of an index that this build has extended.
+/// From here on, a client's own `optimize()` succeeds on an index that this build has extended, and keeps its rows.
 pub const KEEPS_EXTENDED: LanceVersion = LanceVersion::new(0, 38);
-/// From here on, a client can itself extend a BTREE that Lance extends today.
-pub const EXTENDS_BTREE: LanceVersion = LanceVersion::new(0, 38);
 /// From here on, a BTREE of row addresses is read in a table with stable row ids.
 pub const READS_BTREE_ADDRESSES: LanceVersion = LanceVersion::new(14, 0);
 /// From here on, an index of lists in today's version is listed and used.

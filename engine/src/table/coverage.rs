@@ -30,7 +30,7 @@ use crate::{
     error::{is_of_store, plain},
     guard::caught,
     maintenance::clients::{
-        EXTENDS_BTREE, KEEPS_EXTENDED, LanceVersion, READS_BTREE_ADDRESSES, READS_CODEBOOK_BUFFER,
+        KEEPS_EXTENDED, LanceVersion, READS_BTREE_ADDRESSES, READS_CODEBOOK_BUFFER,
         READS_LABEL_LISTS, READS_TEXT_PARTITIONS,
     },
     memory::width,
@@ -351,8 +351,6 @@ fn newer_version(segment: &IndexMetadata, stable_row_ids: bool) -> LanceVersion 
     let is = |kind| segment.index_version == 0 && kinds::is_of(kind, segment);
     if is(IndexKind::Btree) && stable_row_ids {
         READS_BTREE_ADDRESSES
-    } else if is(IndexKind::Btree) {
-        EXTENDS_BTREE
     } else if is(IndexKind::LabelList) {
         READS_LABEL_LISTS
     } else {
