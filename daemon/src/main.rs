@@ -44,8 +44,10 @@ fn main() -> ExitCode {
         }
     };
     let done = runtime.block_on(commands::dispatch(cli.command));
-    // Nothing that matters is left in the background: what is decided has been awaited.
-    runtime.shutdown_background();
+    // Nothing that matters is left in the background: what is decided has been awaited. The process ends with
+    // its threads: to shut the runtime down in the background would detach them, and until version 2.41 glibc reads
+    // a thread's memory after it was freed where the thread ends while it is detached (bug 19951).
+    std::mem::forget(runtime);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
