@@ -214,6 +214,16 @@ pub enum Error {
         /// What is wrong and how to mend it.
         reason: String,
     },
+    /// The root is OmniGraph's.
+    #[error(
+        "{uri} belongs to OmniGraph ({sign}): its tables change together under a manifest that Squire does not know, so none is maintained; use `omnigraph optimize` and `omnigraph cleanup` there, and take it off the configuration"
+    )]
+    OmniGraph {
+        /// The root that was to be opened.
+        uri: String,
+        /// What shows it.
+        sign: String,
+    },
     /// The store cannot carry a graph.
     #[error("the store of {uri} cannot carry a graph: {reason}")]
     UnfitStore {
@@ -407,6 +417,7 @@ impl Error {
             | Self::NotAGraph { .. }
             | Self::AlreadyAGraph { .. }
             | Self::BadUri { .. }
+            | Self::OmniGraph { .. }
             | Self::Schema(_)
             | Self::Plan(_)
             | Self::Input(_)

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use lance_io::object_store::WrappingObjectStore;
 
+use super::omnigraph;
 use crate::{
     error::{Error, Result},
     names::TableKey,
@@ -48,16 +49,19 @@ impl std::fmt::Display for Kind {
 }
 
 /// Tells a graph from a directory: a graph has manifests. An empty root is a directory that has no tables yet. One
-/// list.
+/// list for a graph, two for a directory.
 ///
 /// # Errors
-/// [`Error::BadUri`], [`Error::Store`].
+/// [`Error::BadUri`], [`Error::OmniGraph`], [`Error::Store`].
 pub async fn detect(uri: &str, wrapper: Option<Arc<dyn WrappingObjectStore>>) -> Result<Kind> {
     let storage = Storage::connect(uri, wrapper).await?;
     let manifests = storage.squire_dir("manifest");
     match storage.store.list(Some(&manifests)).next().await {
         Some(Ok(_)) => Ok(Kind::Graph),
-        None => Ok(Kind::Directory),
+        None => {
+            omnigraph::refuse(&storage).await?;
+            Ok(Kind::Directory)
+        }
         Some(Err(e)) => Err(Error::store("listing", &storage.uri, e)),
     }
 }
@@ -66,6 +70,7 @@ pub async fn detect(uri: &str, wrapper: Option<Arc<dyn WrappingObjectStore>>) ->
 pub(super) async fn tables(storage: &Storage) -> Result<Vec<TableKey>> {
     let listed = storage.store.list_with_delimiter(Some(&storage.base)).await;
     let listed = listed.map_err(|e| Error::store("listing the tables of", &storage.uri, e))?;
+    omnigraph::refuse_by_names(storage, &listed)?;
     let folders = listed.common_prefixes.iter().filter_map(|p| p.filename());
     let folders: Vec<_> = folders.collect();
     let mut tables: Vec<_> = tables_among(&folders).collect();

@@ -7,6 +7,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`discovery`] | what kind of target a URI is, which tables a directory has |
+//! | [`omnigraph`] | recognises the roots of OmniGraph, which are refused |
 //! | [`look`] | what a table is like: its newest version, its statistics |
 //! | [`compact`] | rewriting, group by group |
 //! | [`index`] | bringing indexes up to date |
@@ -23,6 +24,7 @@ mod discovery;
 mod index;
 mod landing;
 mod look;
+mod omnigraph;
 mod readers;
 mod written;
 
@@ -98,7 +100,7 @@ impl Directory {
     /// gone.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::OmniGraph`], [`Error::Store`].
     pub async fn tables(&self) -> Result<Vec<TableKey>> {
         let tables = discovery::tables(&self.0.storage).await?;
         self.0.looks.keep(&tables);

@@ -9,7 +9,6 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema},
 };
 use lance::{
-    Dataset,
     dataset::builder::DatasetBuilder,
     index::{DatasetIndexExt, vector::VectorIndexParams},
 };

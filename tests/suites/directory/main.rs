@@ -8,6 +8,7 @@ mod compaction;
 mod discovery;
 mod indexes;
 mod kinds;
+mod omnigraph;
 mod races;
 mod remaps;
 mod searches;
