@@ -10,6 +10,8 @@
 //! A page in a browser on this machine reaches the address as well as a person does, and may be anybody's. Browsers say
 //! so: by `Origin` and `Sec-Fetch-Site`; and by a `Host` that is not this machine's own, when the page's name was made to
 //! lead here. No other site can know the token, and none is told anything, as no header of CORS is ever sent.
+//!
+//! A proxy on this machine reaches the address, too, and may be open to the world. What it passed on has to show the token.
 
 use std::{
     collections::BTreeMap,
@@ -40,6 +42,15 @@ const PAGES: &[&str] = &["/"];
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// What proxies add to a request that they pass on.
+const FORWARDED: [HeaderName; 3] = [
+    header::FORWARDED,
+    header::VIA,
+    HeaderName::from_static("x-real-ip"),
+];
+/// The same, by how the name begins.
+const FORWARDED_PREFIX: &str = "x-forwarded-";
 
 /// What decides who may ask.
 #[derive(Debug)]
@@ -93,6 +104,14 @@ impl Rules {
             Shown::Nothing if self.exposed => return Err(Reason::TokenMissing),
             Shown::Nothing if asked.changes() && self.token.is_some() => {
                 return Err(Reason::TokenMissing);
+            }
+            Shown::Nothing if was_passed_on(headers) => {
+                let has_token = self.token.is_some();
+                return Err(if has_token {
+                    Reason::TokenMissing
+                } else {
+                    Reason::Proxy
+                });
             }
             Shown::Nothing if headers.contains_key(header::ORIGIN) => return Err(Reason::Browser),
             Shown::Nothing if !names_this_machine(headers) => return Err(Reason::Host),
@@ -161,10 +180,16 @@ fn is_of_another_site(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a proxy passed the request on. One that says nothing of itself is not seen.
+fn was_passed_on(headers: &HeaderMap) -> bool {
+    let mut names = headers.keys();
+    names.any(|name| FORWARDED.contains(name) || name.as_str().starts_with(FORWARDED_PREFIX))
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let content = text(headers, header::CONTENT_TYPE);
     let kind = content.and_then(|content| content.split(';').next());
-    kind.map(str::trim) == Some("application/json")
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// Whether the request was made to a loopback address, and not to a name that leads here.
@@ -249,6 +274,10 @@ fn answer(reason: Reason) -> (StatusCode, &'static str) {
         Reason::Host => (
             StatusCode::FORBIDDEN,
             "the Host is not this machine's own address: use the address that the daemon listens on, or send its token",
+        ),
+        Reason::Proxy => (
+            StatusCode::FORBIDDEN,
+            "a proxy passed this on, and the daemon has no token that would tell who asks: give it one (SQUIRE_TOKEN), or ask it without the proxy",
         ),
         Reason::ContentType => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -53,8 +53,9 @@ fn judged(
 
 #[test]
 fn who_may_ask_for_what() {
-    use Reason::{Browser, ContentType, Host, TokenMissing, TokenWrong};
+    use Reason::{Browser, ContentType, Host, Proxy, TokenMissing, TokenWrong};
     use Standing::{Stranger, Trusted};
+    const PASSED_ON: (&str, &str) = ("x-forwarded-for", "192.0.2.1");
     const PAGE: (&str, &str) = ("origin", "http://127.0.0.1:9464");
     const EVIL: (&str, &str) = ("origin", "http://evil.example");
     const OURS: (&str, &str) = ("sec-fetch-site", "same-origin");
@@ -81,6 +82,51 @@ fn who_may_ask_for_what() {
             "POST",
             "/api/v1/pauses",
             &[HERE, JSON, WRONG],
+            Ok(Trusted),
+        ),
+        (
+            Open,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, ("content-type", "Application/JSON; charset=utf-8")],
+            Ok(Trusted),
+        ),
+        // What a proxy passes on may be anybody's.
+        (Open, "GET", "/metrics", &[HERE, PASSED_ON], Err(Proxy)),
+        (
+            Open,
+            "GET",
+            "/metrics",
+            &[HERE, ("via", "1.1 a")],
+            Err(Proxy),
+        ),
+        (Open, "GET", "/healthz", &[HERE, PASSED_ON], Ok(Stranger)),
+        (
+            Open,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, ("forwarded", "for=192.0.2.1")],
+            Err(Proxy),
+        ),
+        (
+            Open,
+            "POST",
+            "/api/v1/pauses",
+            &[HERE, JSON, ("x-real-ip", "192.0.2.1")],
+            Err(Proxy),
+        ),
+        (
+            Local,
+            "GET",
+            "/metrics",
+            &[HERE, PASSED_ON],
+            Err(TokenMissing),
+        ),
+        (
+            Local,
+            "GET",
+            "/metrics",
+            &[HERE, PASSED_ON, RIGHT],
             Ok(Trusted),
         ),
         // With a token, whoever changes something needs it.

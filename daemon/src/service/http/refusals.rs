@@ -23,6 +23,8 @@ pub(super) enum Reason {
     Browser,
     /// It is to a name that is not this machine's own.
     Host,
+    /// A proxy passed it on, and there is no token.
+    Proxy,
     /// It would change something and is not JSON.
     ContentType,
     /// It took too long.
@@ -34,11 +36,12 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::TokenMissing,
         Self::TokenWrong,
         Self::Browser,
         Self::Host,
+        Self::Proxy,
         Self::ContentType,
         Self::Timeout,
         Self::Connections,
@@ -51,6 +54,7 @@ impl Reason {
             Self::TokenWrong => "token_wrong",
             Self::Browser => "browser",
             Self::Host => "host",
+            Self::Proxy => "proxy",
             Self::ContentType => "content_type",
             Self::Timeout => "timeout",
             Self::Connections => "connections",
