@@ -1,6 +1,10 @@
 //! Structured logs: text on a terminal, JSON lines otherwise.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::{self, IsTerminal, Write},
+    panic::PanicHookInfo,
+};
 
 use squire_config::{Daemon, LogFormat, Refusal};
 use tracing_subscriber::{
@@ -65,6 +69,7 @@ pub(crate) fn start(daemon: &Daemon) -> Result<LogFilter, Failure> {
     let lines = fmt::layer()
         .with_writer(|| Discreet(std::io::stderr()))
         .with_target(false)
+        .with_ansi(is_for_a_person())
         // A log that cannot be written must not stop the daemon.
         .log_internal_errors(false);
     let started = if as_json {
@@ -73,7 +78,32 @@ pub(crate) fn start(daemon: &Daemon) -> Result<LogFilter, Failure> {
         registry.with(lines).try_init()
     };
     started.map_err(|e| Failure::Machine(format!("logging cannot start: {e}")))?;
+    std::panic::set_hook(Box::new(log_panic));
     Ok(LogFilter(handle))
+}
+
+/// Whether lines may have colours: a file and the journal keep the escape codes. See <https://no-color.org>.
+fn is_for_a_person() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !unwanted
+}
+
+/// Logs a panic like everything else: as one line, without what a store repeats of a request.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map(ToString::to_string);
+    let thread = std::thread::current();
+    // Taken when RUST_BACKTRACE asks for it.
+    let backtrace = Backtrace::capture();
+    let backtrace =
+        (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(
+        error = message,
+        place,
+        thread = thread.name(),
+        backtrace,
+        "panicked"
+    );
 }
 
 /// Leaves out of each line what a store repeats of a request: libraries log whole answers.
