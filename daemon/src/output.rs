@@ -76,11 +76,16 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     };
     let right: Vec<_> = (0..header.len()).map(of_numbers).collect();
     let mut table = Table::new();
+    // A line break in a cell would pass for another row.
+    let cells = rows.into_iter().map(|row| {
+        let cells = row.into_iter().map(|cell| cell.replace('\n', "\\u000a"));
+        cells.collect::<Vec<_>>()
+    });
     table
         .load_preset(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(header.to_vec())
-        .add_rows(rows);
+        .add_rows(cells);
     for (column, right) in table.column_iter_mut().zip(right) {
         column.set_padding((0, 2));
         if right {
@@ -237,6 +242,14 @@ mod tests {
             tables: std::collections::BTreeSet::new(),
             since: DateTime::UNIX_EPOCH,
         }
+    }
+
+    #[test]
+    fn a_line_break_in_a_cell_makes_no_row_of_its_own() {
+        let rows = vec![vec!["lake".to_owned(), "no\nlake  none".to_owned()]];
+        let told = table(&["target", "reason"], rows);
+        assert_eq!(told.lines().count(), 2, "{told}");
+        assert!(told.contains("no\\u000alake"), "{told}");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs::OpenOptions,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -144,8 +146,19 @@ impl PauseBook {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let active = self.lock().active(Utc::now());
         let fresh = file.with_extension("json.new");
-        std::fs::write(&fresh, serde_json::to_vec_pretty(&active)?)?;
-        std::fs::File::open(&fresh)?.sync_all()?;
+        // What a crash left goes; what somebody puts there instead is neither followed nor written to.
+        match std::fs::remove_file(&fresh) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        let mut written = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&fresh)?;
+        written.write_all(&serde_json::to_vec_pretty(&active)?)?;
+        written.sync_all()?;
         std::fs::rename(&fresh, file)
     }
 

@@ -1,6 +1,6 @@
 //! Pauses at run time: by command, over HTTP, over a restart.
 
-use std::path::PathBuf;
+use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 use serde_json::Value;
 use squire_tests::flights::{day, key};
@@ -47,6 +47,10 @@ async fn a_paused_target_is_left_alone_until_it_is_resumed_also_over_a_restart()
     let graph = site.graph("graph").await;
     let state = format!("state_dir = \"{}\"\n", site.uri("state"));
     let (path, config) = config(&site, &state);
+    // What somebody puts where the file is written first is not written through.
+    let precious = site.write("precious", "rows");
+    std::fs::create_dir(site.path("state")).unwrap();
+    std::os::unix::fs::symlink(&precious, site.path("state/pauses.json.new")).unwrap();
     let daemon = site.daemon(&path, "first.log").await;
     assert_eq!(
         done(ask(&daemon, &config, &["pauses"]).await),
@@ -61,6 +65,9 @@ async fn a_paused_target_is_left_alone_until_it_is_resumed_also_over_a_restart()
     for n in 0..6 {
         graph.load(day(n, 10)).await.unwrap();
     }
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "rows");
+    let kept = std::fs::symlink_metadata(site.path("state/pauses.json")).unwrap();
+    assert!(kept.is_file() && kept.permissions().mode() & 0o077 == 0);
     let labels = "duty=\"compaction\",reason=\"paused\",target=\"graph\"";
     daemon
         .until_metric("squire_skips_total", labels, |n| n == 1.0)
