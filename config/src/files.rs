@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Place, Problem, Refusal};
 use crate::source;
+
+/// The right of those who are neither the owner of a file nor in its group to write it.
+const WRITTEN_BY_OTHERS: u32 = 0o002;
 
 /// All files in the order of their layers.
 pub(crate) fn read(path: &Path) -> (Vec<(PathBuf, String)>, Vec<Problem>) {
@@ -14,31 +18,58 @@ pub(crate) fn read(path: &Path) -> (Vec<(PathBuf, String)>, Vec<Problem>) {
     let fragments = path.parent().unwrap_or(Path::new("")).join("conf.d");
     match fragments_in(&fragments) {
         Ok(found) => paths.extend(found),
-        Err(fault) => problems.push(unreadable(&fragments, &fault)),
+        Err(problem) => problems.push(problem),
     }
     let mut files = Vec::new();
     for path in paths {
-        match fs::read(&path) {
-            Ok(bytes) => match decode(&path, bytes) {
-                Ok(text) => files.push((path, text)),
-                Err(problem) => problems.push(problem),
-            },
-            Err(fault) => problems.push(unreadable(&path, &fault)),
+        match read_one(&path) {
+            Ok(text) => files.push((path, text)),
+            Err(problem) => problems.push(problem),
         }
     }
     (files, problems)
 }
 
+/// The text of one file, unless every user may change it: it says what is deleted. A pipe would never end.
+fn read_one(path: &Path) -> Result<String, Problem> {
+    let failed = |fault: io::Error| unreadable(path, &fault);
+    let meta = fs::metadata(path).map_err(failed)?;
+    if !meta.is_file() {
+        let refusal = Refusal::new("no regular file", "give the path of a file");
+        return Err(Problem::new(Place::Path(path.to_owned()), None, refusal));
+    }
+    refuse_if_of_all(path, &meta)?;
+    decode(path, fs::read(path).map_err(failed)?)
+}
+
+/// Refuses what users may change that are neither its owner nor in its group.
+fn refuse_if_of_all(path: &Path, meta: &fs::Metadata) -> Result<(), Problem> {
+    let mode = meta.permissions().mode();
+    if mode & WRITTEN_BY_OTHERS == 0 {
+        return Ok(());
+    }
+    let refusal = Refusal::new(
+        format!(
+            "every user of this machine may change it (mode {:03o}), and so what is deleted",
+            mode & 0o777
+        ),
+        format!("take that right away: chmod o-w {}", path.display()),
+    );
+    Err(Problem::new(Place::Path(path.to_owned()), None, refusal))
+}
+
 /// The files of `conf.d` in the order of their names; hidden ones are an editor's.
-fn fragments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+fn fragments_in(directory: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let failed = |fault: io::Error| unreadable(directory, &fault);
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(fault) => return Err(fault),
+        Err(fault) => return Err(failed(fault)),
     };
+    refuse_if_of_all(directory, &fs::metadata(directory).map_err(failed)?)?;
     let mut paths = Vec::new();
     for entry in entries {
-        let path = entry?.path();
+        let path = entry.map_err(failed)?.path();
         let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
         let is_toml = path
             .extension()

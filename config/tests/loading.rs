@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,6 +50,53 @@ impl Layout {
 
 fn load(text: &str) -> Settings {
     Layout::new(text).load(&[])
+}
+
+/// Why the settings of a layout are refused.
+fn refusal(layout: &Layout) -> String {
+    let refused = Settings::load_with_env(&layout.path("squire.toml"), std::iter::empty());
+    refused.unwrap_err().to_string()
+}
+
+#[test]
+fn what_every_user_may_change_is_refused_with_the_command_that_closes_it() {
+    let open = |layout: &Layout, name: &str, mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(layout.path(name), mode).unwrap();
+    };
+    for (name, is_open, is_closed) in [
+        ("squire.toml", 0o666, 0o664),
+        ("conf.d", 0o1777, 0o775),
+        ("conf.d/a.toml", 0o602, 0o640),
+    ] {
+        let layout = Layout::new("").with("a.toml", "");
+        open(&layout, name, is_open);
+        let told = refusal(&layout);
+        let fix = format!("chmod o-w {}", layout.path(name).display());
+        assert!(told.contains(&fix), "{told}");
+        open(&layout, name, is_closed);
+        layout.load(&[]);
+    }
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
+    let pipe = |path: &Path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    let layout = Layout::new("");
+    fs::remove_file(layout.path("squire.toml")).unwrap();
+    pipe(&layout.path("squire.toml"));
+    assert!(refusal(&layout).contains("no regular file"));
+
+    let layout = Layout::new("").with("a.toml", "");
+    pipe(&layout.path("conf.d/b.toml"));
+    let told = refusal(&layout);
+    assert!(
+        told.contains("b.toml") && told.contains("no regular file"),
+        "{told}"
+    );
 }
 
 #[test]

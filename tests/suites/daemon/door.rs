@@ -143,7 +143,7 @@ async fn a_daemon_that_others_can_reach_tells_them_its_bare_status_and_nothing_e
     }
     let credentials = site.path("credentials");
     fs::create_dir(&credentials).unwrap();
-    fs::write(credentials.join("squire-tls-key"), &issued.key).unwrap();
+    site.write("credentials/squire-tls-key", &issued.key);
     let handed = crate::site::text(&credentials);
     let handed = [("CREDENTIALS_DIRECTORY", &*handed)];
     for (command, code) in [("check", 0), ("run", 2)] {

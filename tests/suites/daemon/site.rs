@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Output,
 };
@@ -124,7 +125,11 @@ impl Site {
 
     /// A file of this text; its path.
     pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
-        fs::write(self.path(name), text).expect("the folder can be written");
+        let path = self.path(name);
+        fs::write(&path, text).expect("the folder can be written");
+        // It may be a key.
+        let mine = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(&path, mine).expect("it was made here");
         self.uri(name)
     }
 

@@ -1,6 +1,6 @@
 //! TLS of the daemon's address: who trusts it, who does not, and what happens when the certificate changes.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use squire_tests::certificates::{Authority, Issued};
 use tokio::{
@@ -26,6 +26,28 @@ impl Site {
             self.uri("tls.key")
         );
         self.config(&tls, &[("graph", &*self.uri("graph"), "")])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_key_that_every_user_may_read_is_refused_by_check_and_by_run_and_that_of_a_group_is_not()
+ {
+    let site = Site::new();
+    let authority = Authority::new("ours").unwrap();
+    site.certify(&authority.issue("a").unwrap());
+    let config = crate::site::text(&site.config_with_tls());
+    let set = |mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(site.path("tls.key"), mode).unwrap();
+    };
+    set(0o640);
+    done(squire(&["check", "--config", &config]).await);
+    for mode in [0o644, 0o604] {
+        set(mode);
+        for command in ["check", "run"] {
+            let says = ["tls.key", "every user", "chmod o="];
+            refused(squire(&[command, "--config", &config]).await, 2, &says);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The certificate of the address: read at the start, and again when its files change.
 
 use std::{
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -17,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 /// So often the files are asked whether they have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The rights of those who are neither the owner of a file nor in its group.
+const OTHERS: u32 = 0o007;
 
 /// Why there is no TLS, or why the certificate stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,11 @@ pub(crate) enum TlsError {
         .path.display()
     )]
     Key { path: PathBuf, fault: String },
+    #[error(
+        "the private key {} may be read by every user of this machine (mode {mode:03o}): take that right away (chmod o= {}), and have another certificate issued if others had the time to read it",
+        .path.display(), .path.display()
+    )]
+    KeyOfAll { path: PathBuf, mode: u32 },
     #[error(
         "the private key {} is not that of the certificate {}, or is of a kind that is not known: {fault}; give both files from one issue of the certificate",
         .key.display(),
@@ -78,10 +86,7 @@ impl Files {
         if chain.is_empty() {
             return Err(unusable(&"it holds no certificate"));
         }
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|e| TlsError::Key {
-            path: self.key.clone(),
-            fault: e.to_string(),
-        })?;
+        let key = self.read_key()?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         // TLS 1.2 and 1.3; nobody is asked for a certificate of his own.
         let config = ServerConfig::builder_with_provider(provider)
@@ -94,6 +99,24 @@ impl Files {
         })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
+    }
+
+    fn read_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        let unusable = |fault: &dyn std::fmt::Display| TlsError::Key {
+            path: self.key.clone(),
+            fault: fault.to_string(),
+        };
+        let meta = self.key.metadata().map_err(|e| unusable(&e))?;
+        if !meta.is_file() {
+            return Err(unusable(&"it is no regular file"));
+        }
+        // A group may be meant: Debian has one for keys.
+        let mode = meta.permissions().mode() & 0o777;
+        if mode & OTHERS != 0 {
+            let path = self.key.clone();
+            return Err(TlsError::KeyOfAll { path, mode });
+        }
+        PrivateKeyDer::from_pem_file(&self.key).map_err(|e| unusable(&e))
     }
 
     fn stamps(&self) -> [Stamp; 2] {
