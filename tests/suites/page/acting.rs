@@ -45,14 +45,14 @@ async fn a_table_is_paused_resumed_and_run_with_the_token_and_not_with_another()
         .until("document.getElementById('pause-dialog').open")
         .await;
     let reason = browser.page.find(Locator::Css("#pause-reason")).await;
-    reason.unwrap().send_keys("backup").await.unwrap();
+    reason.unwrap().send_keys("backup\u{202e}").await.unwrap();
     browser.click("#pause-form button.main-act").await;
     until("the table is paused", async || {
-        pauses().await[0]["reason"] == "backup"
+        pauses().await[0]["reason"] == "backup\u{202e}"
     })
     .await;
     browser
-        .until("document.querySelector('#pauses')?.innerText.includes('backup')")
+        .until("document.querySelector('#pauses')?.innerText.includes('backup\\\\u202e')")
         .await;
     browser
         .until(

@@ -88,9 +88,9 @@ pub(super) async fn pause(
 ) -> Answer<Paused> {
     let table = api.about(&asked.target, asked.table.as_deref())?;
     if asked.lasts.is_zero() || asked.lasts > LONGEST {
-        let most = humantime::format_duration(LONGEST);
+        let most = LONGEST.as_secs() / 86_400;
         let error = format!(
-            "a pause lasts longer than nothing and {most} at most; pause again before it ends"
+            "a pause lasts longer than nothing and {most} days at most; pause again before it ends"
         );
         return Err(Refusal(StatusCode::BAD_REQUEST, error));
     }

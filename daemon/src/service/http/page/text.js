@@ -11,8 +11,12 @@ function make(name, className, text) {
   return node;
 }
 
+// Characters that reorder or hide others are written out, as in the commands.
+const orders = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\u00ad\u200b\u2060\ufeff]/gu;
+const harmless = (text) => text.replace(orders, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 function show(node, text) {
-  const wanted = String(text);
+  const wanted = harmless(String(text));
   if (node.shown !== wanted) node.textContent = node.shown = wanted;
 }
 
