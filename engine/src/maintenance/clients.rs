@@ -51,6 +51,9 @@ pub const READS_CODEBOOK_BUFFER: LanceVersion = LanceVersion::new(0, 39);
 pub const READS_TEXT_PARTITIONS: LanceVersion = LanceVersion::new(0, 29);
 /// From here on, a client's own `optimize()` succeeds on an index that this build has extended, and keeps its rows.
 pub const KEEPS_EXTENDED: LanceVersion = LanceVersion::new(0, 38);
+/// From here on, rows that a client changes in a table with stable row ids are found by what they are now, also after this
+/// build has extended an index. Older ones find other rows wrong than they would have.
+pub const FOLLOWS_ROW_IDS: LanceVersion = LanceVersion::new(8, 0);
 /// From here on, a BTREE of row addresses is read in a table with stable row ids.
 pub const READS_BTREE_ADDRESSES: LanceVersion = LanceVersion::new(14, 0);
 /// From here on, an index of lists in today's version is listed and used.

@@ -13,13 +13,18 @@ use lance::{
     Dataset,
     index::{DatasetIndexExt, DatasetIndexInternalExt, vector::ivf::IVFIndex as LegacyIndex},
 };
-use lance_index::{IndexType, metrics::NoOpMetricsCollector};
+use lance_index::{
+    IndexType,
+    metrics::NoOpMetricsCollector,
+    pb::{VectorIndexDetails, vector_index_details::Compression},
+};
 use lance_table::{
     format::{Fragment, IndexMetadata},
     io::manifest::read_manifest_indexes,
     system_index::{frag_reuse::FRAG_REUSE_INDEX_NAME, is_system_index},
 };
 use object_store::ObjectStoreExt;
+use prost::Message;
 use uuid::Uuid;
 
 use super::{
@@ -30,8 +35,8 @@ use crate::{
     error::{is_of_store, plain},
     guard::caught,
     maintenance::clients::{
-        KEEPS_EXTENDED, LanceVersion, READS_BTREE_ADDRESSES, READS_CODEBOOK_BUFFER,
-        READS_LABEL_LISTS, READS_TEXT_PARTITIONS,
+        FOLLOWS_ROW_IDS, KEEPS_EXTENDED, LanceVersion, READS_BTREE_ADDRESSES,
+        READS_CODEBOOK_BUFFER, READS_LABEL_LISTS, READS_TEXT_PARTITIONS,
     },
     memory::width,
     schema::IndexKind,
@@ -281,7 +286,8 @@ async fn look_at(dataset: &Dataset, segment: &IndexMetadata) -> lance::Result<Fo
         return Ok((None, (!partitioned).then_some(READS_TEXT_PARTITIONS)));
     }
     let is_vector = kinds::is_of(IndexKind::Vector, segment) || segment.index_details.is_none();
-    if !is_vector || segment.index_version == IndexType::Vector.version() {
+    let is_of_today = segment.index_version == IndexType::Vector.version();
+    if !is_vector || is_of_today && !is_rabit(segment) {
         return Ok((None, None));
     }
     let Some(column) = column(dataset, segment) else {
@@ -301,9 +307,42 @@ async fn look_at(dataset: &Dataset, segment: &IndexMetadata) -> lance::Result<Fo
     if index.as_any().is::<LegacyIndex>() {
         return Ok((Some(Unmovable::Unsupported), None));
     }
+    if index.index_type() == IndexType::IvfRq {
+        return Ok((obstacle_to_searches(dataset, &column, segment).await?, None));
+    }
     let quantized = matches!(index.index_type(), IndexType::IvfPq | IndexType::IvfHnswPq);
     let old = segment.index_version == 0;
     Ok((None, (old && quantized).then_some(READS_CODEBOOK_BUFFER)))
+}
+
+/// Whether the details of a vector index say that its vectors are quantized by RaBitQ.
+fn is_rabit(segment: &IndexMetadata) -> bool {
+    let details = segment.index_details.as_ref();
+    let details = details.and_then(|any| VectorIndexDetails::decode(any.value.as_slice()).ok());
+    let compression = details.and_then(|details| details.compression);
+    matches!(compression, Some(Compression::Rq(_)))
+}
+
+/// Why this build cannot search a vector index that it can open, if it cannot: that shows when a partition is read.
+async fn obstacle_to_searches(
+    dataset: &Dataset,
+    column: &str,
+    segment: &IndexMetadata,
+) -> lance::Result<Option<Unmovable>> {
+    let opening = dataset.open_vector_index(column, &segment.uuid, &NoOpMetricsCollector);
+    let index = opening.await?;
+    let partitions = 0..index.ivf_model().num_partitions();
+    let mut with_rows = partitions.filter(|partition| index.partition_size(*partition) > 0);
+    let Some(partition) = with_rows.next() else {
+        return Ok(None);
+    };
+    let reading = index.partition_reader(partition, false, &NoOpMetricsCollector);
+    Ok(match caught(reading).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(e)) if is_of_store(&e) => return Err(e),
+        Ok(Err(e)) => Some(Unmovable::Failed(plain(&e))),
+        Err(panic) => Some(Unmovable::Failed(panic)),
+    })
 }
 
 /// The path of the column that a segment is about.
@@ -351,6 +390,8 @@ fn newer_version(segment: &IndexMetadata, stable_row_ids: bool) -> LanceVersion 
     let is = |kind| segment.index_version == 0 && kinds::is_of(kind, segment);
     if is(IndexKind::Btree) && stable_row_ids {
         READS_BTREE_ADDRESSES
+    } else if stable_row_ids {
+        FOLLOWS_ROW_IDS
     } else if is(IndexKind::LabelList) {
         READS_LABEL_LISTS
     } else {
