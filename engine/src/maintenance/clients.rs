@@ -54,6 +54,8 @@ pub const KEEPS_EXTENDED: LanceVersion = LanceVersion::new(0, 38);
 /// From here on, rows that a client changes in a table with stable row ids are found by what they are now, also after this
 /// build has extended an index. Older ones find other rows wrong than they would have.
 pub const FOLLOWS_ROW_IDS: LanceVersion = LanceVersion::new(8, 0);
+/// From here on, a client's own `optimize()` succeeds on a scalar index that this build has written anew for other addresses.
+pub const KEEPS_REMAPPED: LanceVersion = LanceVersion::new(0, 37);
 /// From here on, a BTREE of row addresses is read in a table with stable row ids.
 pub const READS_BTREE_ADDRESSES: LanceVersion = LanceVersion::new(14, 0);
 /// From here on, an index of lists in today's version is listed and used.

@@ -13,7 +13,7 @@ use std::{fmt, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
-    clients::{LanceVersion, MERGES_VECTOR_SEGMENTS, READS_SEGMENTS},
+    clients::{FOLLOWS_ROW_IDS, LanceVersion, MERGES_VECTOR_SEGMENTS, READS_SEGMENTS},
     compaction::FILE_BYTES,
     remaps::oldest_client,
 };
@@ -178,8 +178,8 @@ impl fmt::Display for Skip {
 /// merged later. One that is refused makes nothing due.
 pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced: bool) -> Verdict {
     let table = Size::of(stats);
-    let oldest = oldest_client(stats, policy.oldest_client);
-    let one = One::of(stats, policy);
+    let clients = Clients::of(stats, policy);
+    let one = clients.one();
     let rests = |refusal: &Option<IndexRefusal>| {
         !forced && refusal.as_ref().is_some_and(|refusal| refusal.holds(now))
     };
@@ -197,7 +197,7 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
     let (left, extendable): (Vec<&IndexStats>, Vec<_>) = stats
         .indexes
         .iter()
-        .partition(|i| hindrance(i, oldest).is_some());
+        .partition(|i| clients.hindrance(i).is_some());
     let (unextendable, indexes): (Vec<&IndexStats>, Vec<_>) =
         extendable.into_iter().partition(|i| rests(&i.refused));
     let mut reasons: Vec<_> = missing.iter().map(|_| Reason::Missing).collect();
@@ -208,7 +208,7 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
             Skip::Refused
         } else {
             let left = left.iter().filter(|i| is_due(i).is_some());
-            let mut hindered = left.filter_map(|i| hindrance(i, oldest));
+            let mut hindered = left.filter_map(|i| clients.hindrance(i));
             hindered.next().unwrap_or_else(|| skip(stats))
         });
     };
@@ -237,19 +237,51 @@ pub fn left_behind<'s>(
     stats: &'s TableStats,
     policy: &IndexPolicy,
 ) -> impl Iterator<Item = (&'s IndexStats, Skip)> {
-    let oldest = oldest_client(stats, policy.oldest_client);
+    let clients = Clients::of(stats, policy);
     let outside = stats.indexes.iter().filter(|i| i.unindexed_rows > 0);
-    outside.filter_map(move |index| Some((index, hindrance(index, oldest)?)))
+    outside.filter_map(move |index| Some((index, clients.hindrance(index)?)))
 }
 
-/// Why an index may not be extended at all, because of its format and the table's oldest client; nothing when it may.
-fn hindrance(index: &IndexStats, oldest: LanceVersion) -> Option<Skip> {
-    if index.unmovable.is_some() {
-        Some(Skip::IndexUnreadable)
-    } else if index.needs.is_some_and(|needs| needs > oldest) {
-        Some(Skip::ClientTooOld)
-    } else {
-        None
+/// What is known of a table's clients.
+#[derive(Clone, Copy)]
+struct Clients {
+    /// The oldest; one that is assumed when none is known.
+    oldest: LanceVersion,
+    /// The oldest that somebody named, or that was seen to write.
+    known: Option<LanceVersion>,
+}
+
+impl Clients {
+    fn of(stats: &TableStats, policy: &IndexPolicy) -> Self {
+        Self {
+            oldest: oldest_client(stats, policy.oldest_client),
+            known: policy.oldest_client.or(stats.oldest_writer),
+        }
+    }
+
+    /// Why an index may not be extended at all, because of its format and the oldest client; nothing when it may.
+    fn hindrance(self, index: &IndexStats) -> Option<Skip> {
+        // One that is assumed changes no rows.
+        let loses_rows = index.row_ids && self.known.is_some_and(|known| known < FOLLOWS_ROW_IDS);
+        let is_newer = index.needs.is_some_and(|needs| needs > self.oldest);
+        if index.unmovable.is_some() {
+            Some(Skip::IndexUnreadable)
+        } else if is_newer || loses_rows {
+            Some(Skip::ClientTooOld)
+        } else {
+            None
+        }
+    }
+
+    /// Which indexes have to have one segment.
+    fn one(self) -> One {
+        One {
+            scalar: self.oldest < READS_SEGMENTS,
+            // One that is assumed is no reason to merge vectors: that is the most expensive, and it is few clients that need it.
+            vector: self
+                .known
+                .is_some_and(|oldest| oldest < MERGES_VECTOR_SEGMENTS),
+        }
     }
 }
 
@@ -261,15 +293,6 @@ struct One {
 }
 
 impl One {
-    fn of(stats: &TableStats, policy: &IndexPolicy) -> Self {
-        // An assumed client is no reason to merge vectors: that is the most expensive, and it is few clients that need it.
-        let known = policy.oldest_client.or(stats.oldest_writer);
-        Self {
-            scalar: oldest_client(stats, policy.oldest_client) < READS_SEGMENTS,
-            vector: known.is_some_and(|oldest| oldest < MERGES_VECTOR_SEGMENTS),
-        }
-    }
-
     fn is(self, index: &IndexStats) -> bool {
         if index.vector {
             self.vector

@@ -21,6 +21,7 @@ fn index(name: &str, unindexed_rows: u64, segments: usize) -> IndexStats {
         unindexed_fragments: usize::from(unindexed_rows > 0),
         value_bytes: None,
         vector: true,
+        row_ids: false,
         unmovable: None,
         needs: None,
         refused: None,
@@ -250,4 +251,33 @@ fn a_growing_table_has_few_rows_outside_and_its_indexes_cost_little_more_than_it
         assert!(outside < policy.max_unindexed_rows && segments <= 4 * policy.max_segments + 1);
     }
     assert!(indexed <= 10 * appended, "{indexed}");
+}
+
+#[test]
+fn an_index_of_row_ids_is_left_alone_where_a_client_is_known_that_would_find_changed_rows_wrong() {
+    let of_ids = |oldest_writer| TableStats {
+        indexes: vec![IndexStats {
+            row_ids: true,
+            ..index("a", 50_000, 1)
+        }],
+        oldest_writer,
+        ..table(100_000, 0, 1)
+    };
+    let (old, new) = (LanceVersion::new(7, 0), LanceVersion::new(8, 0));
+    let too_old = Verdict::Skip(Skip::ClientTooOld);
+    let due = append(Reason::UnindexedFraction);
+    assert_eq!(judged(&of_ids(Some(old))), too_old);
+    assert_eq!(judged(&of_ids(Some(new))), due);
+    assert_eq!(judged(&of_ids(None)), due, "nobody changes rows");
+    let policy = IndexPolicy {
+        oldest_client: Some(new),
+        ..IndexPolicy::default()
+    };
+    let said = plan(&of_ids(Some(old)), &policy, at(0).wall, false);
+    assert_eq!(said, due, "somebody says that it is no client");
+    let of_addresses = TableStats {
+        oldest_writer: Some(old),
+        ..table(100_000, 50_000, 1)
+    };
+    assert_eq!(judged(&of_addresses), due);
 }

@@ -111,6 +111,7 @@ impl Table {
             unindexed_fragments: 0,
             value_bytes: None,
             vector: true,
+            row_ids: false,
             unmovable: None,
             needs: None,
             refused: None,

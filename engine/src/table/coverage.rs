@@ -35,8 +35,8 @@ use crate::{
     error::{is_of_store, plain},
     guard::caught,
     maintenance::clients::{
-        FOLLOWS_ROW_IDS, KEEPS_EXTENDED, LanceVersion, READS_BTREE_ADDRESSES,
-        READS_CODEBOOK_BUFFER, READS_LABEL_LISTS, READS_TEXT_PARTITIONS,
+        KEEPS_EXTENDED, KEEPS_REMAPPED, LanceVersion, READS_BTREE_ADDRESSES, READS_CODEBOOK_BUFFER,
+        READS_LABEL_LISTS, READS_TEXT_PARTITIONS,
     },
     memory::width,
     schema::IndexKind,
@@ -192,6 +192,9 @@ impl Coverage {
                 None if covers_some => match format_of(dataset, &segment.metadata).await {
                     // Lance would make it anew with the rows' old addresses.
                     (None, Some(READS_TEXT_PARTITIONS)) => (Some(Unmovable::Unsupported), None),
+                    (None, needs) if is_scalar(&segment.metadata) => {
+                        (None, needs.max(Some(KEEPS_REMAPPED)))
+                    }
                     format => format,
                 },
                 unmovable => (unmovable, None),
@@ -231,6 +234,11 @@ impl Coverage {
             of,
         }
     }
+}
+
+fn is_scalar(segment: &IndexMetadata) -> bool {
+    let scalar = [IndexKind::Btree, IndexKind::Bitmap, IndexKind::LabelList];
+    scalar.into_iter().any(|kind| kinds::is_of(kind, segment))
 }
 
 /// Bytes of a segment's files. Where the manifest does not have them, about as many as its rows take in it.
@@ -390,8 +398,6 @@ fn newer_version(segment: &IndexMetadata, stable_row_ids: bool) -> LanceVersion 
     let is = |kind| segment.index_version == 0 && kinds::is_of(kind, segment);
     if is(IndexKind::Btree) && stable_row_ids {
         READS_BTREE_ADDRESSES
-    } else if stable_row_ids {
-        FOLLOWS_ROW_IDS
     } else if is(IndexKind::LabelList) {
         READS_LABEL_LISTS
     } else {

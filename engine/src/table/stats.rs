@@ -130,6 +130,9 @@ pub struct IndexStats {
     /// Whether it finds nearest neighbours. Such an index may have several segments for every client.
     #[serde(default)]
     pub vector: bool,
+    /// Whether it holds ids of rows, which stay when the rows move, and no addresses.
+    #[serde(default)]
+    pub row_ids: bool,
     /// Why it cannot be extended at all.
     #[serde(default)]
     pub unmovable: Option<Unmovable>,
@@ -282,6 +285,7 @@ async fn indexes(dataset: &Dataset, all: &Indexes) -> Vec<IndexStats> {
         by_name.entry(&segment.name).or_default().push(segment);
     }
     let fragments = &dataset.manifest().fragments;
+    let stable = dataset.manifest().uses_stable_row_ids();
     let rows = fragments.iter().map(live_rows).sum();
     by_name.retain(|_, segments| indexing::can_be_extended(segments, rows));
     let mut stats = Vec::new();
@@ -303,6 +307,7 @@ async fn indexes(dataset: &Dataset, all: &Indexes) -> Vec<IndexStats> {
             unindexed_fragments: unindexed.count(),
             value_bytes: of_one.and_then(|field| width(&field.data_type())),
             vector: segments.iter().any(|s| kinds::is_of(IndexKind::Vector, s)),
+            row_ids: stable && segments.iter().any(|s| !s.results_are_row_addrs()),
             unmovable,
             needs,
             refused: None,

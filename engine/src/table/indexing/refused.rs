@@ -127,6 +127,7 @@ mod tests {
             unindexed_fragments: 0,
             value_bytes: None,
             vector: true,
+            row_ids: false,
             unmovable: None,
             needs: None,
             refused: None,
