@@ -224,8 +224,8 @@ pub enum Error {
         /// What shows it.
         sign: String,
     },
-    /// The store cannot carry a graph.
-    #[error("the store of {uri} cannot carry a graph: {reason}")]
+    /// The store cannot be written to safely.
+    #[error("the store of {uri} cannot be written to safely: {reason}")]
     UnfitStore {
         /// The root.
         uri: String,

@@ -142,7 +142,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Cancelled`], when nothing was committed yet; [`Error::TableGone`]; [`Error::ForeignCommits`];
-    /// [`Error::Unreadable`], when nothing else was committed; [`Error::OutcomeUnknown`]; [`Error::Damaged`]; [`Error::Lance`] and [`Error::Store`].
+    /// [`Error::UnfitStore`]; [`Error::Unreadable`], when nothing else was committed; [`Error::OutcomeUnknown`]; [`Error::Damaged`]; [`Error::Lance`] and [`Error::Store`].
     pub async fn compact(
         &self,
         table: &TableKey,
@@ -152,6 +152,7 @@ impl Directory {
     ) -> Result<Compacted> {
         let _turn = self.turn(table, stop).await?;
         let table = self.admitted(table).await?;
+        self.0.storage.refuse_if_careless().await?;
         let (looks, refused) = (&self.0.looks, &self.0.refused_fragments);
         // Boxed, here and below: with Lance's futures inside, they are too large for the stack of a thread.
         let compacting = compact::compact(&table, looks, refused, policy, ask, stop);
@@ -174,6 +175,7 @@ impl Directory {
     ) -> Result<Indexed> {
         let _turn = self.turn(table, stop).await?;
         let table = self.admitted(table).await?;
+        self.0.storage.refuse_if_careless().await?;
         let indexing = index::index(&table, &self.0.looks, &self.0.refused, policy, ask, stop);
         indexing.boxed().await
     }

@@ -3,6 +3,7 @@
 //! Local disk, memory and object stores take the same code path: local roots go through the store interface,
 //! too (scheme `file-object-store`), so that every write is synced and a wrapper sees every request.
 
+mod conditional;
 mod credentials;
 mod handle;
 mod local;
@@ -21,7 +22,9 @@ use lance_io::object_store::{
     WrappingObjectStore,
 };
 use object_store::{ObjectStore, path::Path};
+use tokio::sync::OnceCell;
 use url::Url;
+use uuid::Uuid;
 
 use handle::Handle;
 use permit::Permit;
@@ -74,6 +77,8 @@ pub(crate) struct Storage {
     pub(crate) lists_by_name: bool,
     /// Whether a failed write that left no object can no longer land.
     pub(crate) definite: bool,
+    /// Whether an object is created once, as far as that was asked.
+    creates_once: Arc<OnceCell<bool>>,
     workshops: Arc<Mutex<Vec<Bench>>>,
     /// Lance's registry lets go of a client that nobody holds.
     clients: [Arc<LanceStore>; 2],
@@ -122,8 +127,31 @@ impl Storage {
             commit_params,
             params,
             session: SESSION.clone(),
+            creates_once: Arc::default(),
             workshops: Arc::default(),
             clients: [store, committing],
+        })
+    }
+
+    /// Refuses a store that takes the condition of a create and ignores it: a commit would write over another's. Disks and
+    /// memory are known not to; others are asked once, with three requests.
+    ///
+    /// # Errors
+    /// [`Error::UnfitStore`]; [`Error::Store`].
+    pub(crate) async fn refuse_if_careless(&self) -> Result<()> {
+        if self.definite {
+            return Ok(());
+        }
+        let probe = self.squire_dir("probe").join(Uuid::now_v7().to_string());
+        let asked = || conditional::creates_once(&self.store, &probe);
+        let once = self.creates_once.get_or_try_init(asked).await;
+        let once = once.map_err(|e| Error::store("probing", &self.uri, e))?;
+        if *once {
+            return Ok(());
+        }
+        Err(Error::UnfitStore {
+            uri: self.uri.clone(),
+            reason: "a second create of one object succeeded, so a commit could write over that of a client; upgrade the store, or use one that honours If-None-Match".to_owned(),
         })
     }
 
