@@ -180,6 +180,7 @@ fn say_json(uri: &str, snapshot: Option<&Snapshot>, tables: &[Read]) {
                 "unindexed_rows": unindexed_rows(stats),
                 "indexes": stats.indexes,
                 "missing_indexes": stats.missing,
+                "unwritable": stats.unwritable,
                 "bytes": stats.bytes(),
                 "version": stats.version,
                 "due": due(stats),

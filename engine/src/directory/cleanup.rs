@@ -24,6 +24,7 @@ use crate::{
         protection::Protection,
         removal::{Cleaned, Cleaner, CleanupPreview, Going, Removed},
         stats::VersionInfo,
+        unwritable::Unwritable,
         versions,
     },
 };
@@ -162,6 +163,9 @@ impl Look {
         now: DateTime<Utc>,
         ask: &Ask,
     ) -> Result<Verdict> {
+        if Unwritable::by_features(self.cleaner.dataset.manifest()).is_some() {
+            return Ok(Verdict::Skip(Skip::Unwritable));
+        }
         let protected = &protection.protected;
         let verdict = cleanup::plan(&self.versions, protected, policy, now, ask.forced);
         let nothing_goes = matches!(verdict, Verdict::Skip(_)) && !protection.keeps_all();

@@ -16,7 +16,8 @@ use crate::{
     guard::guarded,
     names::TableKey,
     table::{
-        Table, coverage,
+        Table,
+        refused::segments,
         stats::{TableStats, VersionInfo},
         versions,
         writers::{Seen, Writers},
@@ -148,7 +149,7 @@ impl Looks {
     /// What a table is like at its newest version.
     pub(super) async fn stats(&self, table: &Table) -> Result<TableStats> {
         let newest = self.newest(table).await?;
-        let made_of = (newest, coverage::refusals());
+        let made_of = (newest, segments::count());
         let seen = self.seen().get(&table.key).cloned();
         if let Some((_, stats)) = seen.filter(|(seen, _)| *seen == made_of) {
             return Ok(stats);

@@ -24,6 +24,7 @@ fn index(name: &str, unindexed_rows: u64, segments: usize) -> IndexStats {
         unmovable: None,
         needs: None,
         refused: None,
+        merge_refused: None,
     }
 }
 

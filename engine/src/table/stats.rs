@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     coverage::{Coverage, Indexes, extended_needs},
     indexing::{self, kinds},
+    unwritable::Unwritable,
 };
 use crate::{
     maintenance::clients::LanceVersion,
@@ -47,6 +48,8 @@ pub struct FragmentStats {
 pub enum RewriteRefusal {
     /// What was made of them could not be read back.
     Unreadable,
+    /// Lance or the store would not have what was made of them.
+    Refused,
     /// They could not be rewritten.
     Failed,
 }
@@ -139,6 +142,9 @@ pub struct IndexStats {
     /// Why it could not be extended when that was tried last; nothing when it could, or may be tried again.
     #[serde(default)]
     pub refused: Option<IndexRefusal>,
+    /// The same of merging its segments into one. It may be extended all the same.
+    #[serde(default)]
+    pub merge_refused: Option<IndexRefusal>,
 }
 
 /// A declared index that the table does not have.
@@ -199,6 +205,9 @@ pub struct TableStats {
     /// What was in the way of rewriting the fragments that are left out of compactions, once for each group of them.
     #[serde(default)]
     pub refusals: Vec<String>,
+    /// Why this build commits nothing to it.
+    #[serde(default)]
+    pub unwritable: Option<Unwritable>,
 }
 
 /// A version of a table that is on the store.
@@ -231,6 +240,7 @@ impl TableStats {
             missing: Vec::new(),
             oldest_writer: None,
             refusals: Vec::new(),
+            unwritable: Unwritable::of(manifest),
         })
     }
 
@@ -306,6 +316,7 @@ async fn indexes(dataset: &Dataset, all: &Indexes) -> Vec<IndexStats> {
             unmovable,
             needs,
             refused: None,
+            merge_refused: None,
         });
     }
     stats

@@ -6,8 +6,7 @@ use chrono::{DateTime, Local, Utc};
 use squire_engine::{
     Kind, TableKey,
     maintenance::{
-        Decision, Duty, Now, Plan, Skip, TableView, cleanup::Protected, compaction, heat::Late,
-        indexing, plan,
+        Decision, Duty, Now, Plan, Skip, TableView, cleanup::Protected, heat::Late, indexing, plan,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -110,13 +109,7 @@ impl Keeper {
             let Some(kept) = self.tables.get_mut(table) else {
                 continue;
             };
-            let refused = match decision {
-                REFUSED => kept.refusals(),
-                Decision::Skip(Skip::Compaction(
-                    compaction::Skip::Unreadable | compaction::Skip::Failed,
-                )) => kept.stats.refusals.clone(),
-                _ => Vec::new(),
-            };
+            let refused = kept.details(decision);
             let mut changed = kept.decisions.insert(duty, decision) != Some(decision);
             if duty == Duty::Index && kept.refusals_told != refused {
                 changed = true;
