@@ -3,6 +3,7 @@
 use object_store::Error as StoreError;
 
 use crate::{
+    cause::Cause,
     echo::without_echo,
     input::InputError,
     manifest::{Contested, Refusal},
@@ -427,6 +428,16 @@ impl Error {
             | Self::Input(_)
             | Self::Name(_) => Advice::FixInput,
         }
+    }
+
+    /// Whether it is of all writes below a root, not of what was written: the disk is full, or who wrote may not.
+    pub fn stops_all_writes(&self) -> bool {
+        let cause = match self {
+            Self::Lance { source, .. } => Cause::of(&**source),
+            Self::Store { source, .. } => Cause::of(source),
+            _ => return false,
+        };
+        matches!(cause, Cause::NoSpace | Cause::NotPermitted)
     }
 
     /// Whether the error leaves open what became of the operation: no file may be deleted after it.

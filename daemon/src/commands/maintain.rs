@@ -100,9 +100,12 @@ async fn act(opened: &Opened, request: &Request<'_>) -> Done {
                 let why = unwritable?;
                 Some(Failure::Operator(format!("{key} is left as it is: {why}")))
             });
-            let unfinished = stays_behind(&key, &behind)
-                .or(unfinished)
-                .or_else(|| left_out(&key, &parts));
+            // Which index it is says more than that one is refused.
+            let unfinished = match unfinished {
+                Some(Failure::Machine(_)) | None => stays_behind(&key, &behind).or(unfinished),
+                overtaken => overtaken,
+            };
+            let unfinished = unfinished.or_else(|| left_out(&key, &parts));
             Ok::<_, Error>((row, unfinished))
         };
         match done.await {

@@ -93,6 +93,9 @@ impl Directory {
         let table = self.admitted(table).await?;
         let (permit, params) = table.storage.cleanup();
         let cleaner = Cleaner::new(look::open(&table, params).await?, permit);
+        if Unwritable::by_features(cleaner.dataset.manifest()).is_some() {
+            return Ok(false);
+        }
         left_over::any(&table, &cleaner).await
     }
 

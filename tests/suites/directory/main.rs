@@ -9,6 +9,7 @@ mod discovery;
 mod indexes;
 mod kinds;
 mod races;
+mod refused;
 mod remaps;
 mod searches;
 mod settling;

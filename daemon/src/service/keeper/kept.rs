@@ -261,6 +261,13 @@ impl Kept {
     pub(super) fn details(&self, decision: Decision) -> Vec<String> {
         match decision {
             Decision::Skip(Skip::Index(indexing::Skip::Refused)) => self.refusals(),
+            Decision::Skip(Skip::Index(
+                indexing::Skip::ClientTooOld | indexing::Skip::IndexUnreadable,
+            )) => {
+                let left = indexing::left_behind(&self.stats, &self.policy.index);
+                left.map(|(index, skip)| format!("{}: {skip}", index.name))
+                    .collect()
+            }
             Decision::Skip(Skip::Compaction(
                 compaction::Skip::Unreadable | compaction::Skip::Refused | compaction::Skip::Failed,
             )) => self.stats.refusals.clone(),

@@ -274,7 +274,12 @@ pub(crate) async fn build(
             }
             Err(Why::Failed(e)) => {
                 tracing::warn!(table = %table.key, ?task, error = plain(&e), uri = %table.storage.uri, "an index could not be brought up to date");
-                failed.get_or_insert(e);
+                // What may pass is worth another try, whatever else is in the way.
+                let passes = |e: &lance::Error| Cause::of(e).may_pass();
+                failed = Some(match failed {
+                    Some(before) if passes(&before) || !passes(&e) => before,
+                    _ => e,
+                });
             }
         }
         progress::advance(1);
