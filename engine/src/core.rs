@@ -25,8 +25,7 @@ use crate::{
         Table,
         commit::{Landing, commit_at},
         drift::DriftPolicy,
-        indexing::Refused,
-        refused::RefusedFragments,
+        refused::Refused,
         staged::Staged,
     },
 };
@@ -54,10 +53,8 @@ pub(crate) struct Core {
     attended: std::sync::Mutex<HashSet<OperationId>>,
     /// Operations that this process heals just now.
     pub(crate) in_healing: InHealing,
-    /// Work on indexes that came to nothing.
+    /// Work on tables that came to nothing.
     pub(crate) refused: Refused,
-    /// Fragments whose rewrite failed.
-    pub(crate) refused_fragments: RefusedFragments,
 }
 
 impl Core {
@@ -95,7 +92,6 @@ impl Core {
             attended: std::sync::Mutex::default(),
             in_healing: InHealing::default(),
             refused: Refused::default(),
-            refused_fragments: RefusedFragments::default(),
             storage,
         }
     }
@@ -251,7 +247,9 @@ impl Core {
                     return Ok(version);
                 }
                 Landing::Taken | Landing::Lost | Landing::Conflict(_) => {}
-                Landing::Unclear(e) => return Err(table.failed("fencing", *e)),
+                Landing::Failed(e) | Landing::Refused(e) | Landing::Unclear(e) => {
+                    return Err(table.failed("fencing", *e));
+                }
             }
         }
         Err(Error::Contended {
@@ -271,7 +269,11 @@ impl Core {
                 tracing::info!(table = %table.key, version = base + 1, uri = %self.storage.uri, "fenced");
                 Ok(())
             }
-            Landing::Lost | Landing::Conflict(_) | Landing::Unclear(_)
+            Landing::Lost
+            | Landing::Conflict(_)
+            | Landing::Failed(_)
+            | Landing::Refused(_)
+            | Landing::Unclear(_)
                 if table.head().await? > base =>
             {
                 Ok(())
@@ -285,7 +287,9 @@ impl Core {
                 reason,
                 uri: self.storage.uri.clone(),
             }),
-            Landing::Unclear(e) => Err(table.failed("fencing", *e)),
+            Landing::Failed(e) | Landing::Refused(e) | Landing::Unclear(e) => {
+                Err(table.failed("fencing", *e))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use object_store::Error as StoreError;
 
 use crate::{
+    cause::Cause,
     echo::without_echo,
     input::InputError,
     manifest::{Contested, Refusal},
@@ -328,6 +329,20 @@ pub enum Error {
         /// The graph or directory.
         uri: String,
     },
+    /// Lance or the store refuses a commit for good, and said so before anything was put.
+    #[error(
+        "{table} of {uri} does not take a commit: {reason}; nothing was changed, what was written for it is deleted, and it is not tried again until the table or its indexes change: upgrade Squire if the table was written by a newer Lance, repair what is named, or exclude the table"
+    )]
+    CommitRefused {
+        /// The table.
+        table: TableKey,
+        /// What was said.
+        reason: String,
+        /// Whether it is said of every commit: there is no use in trying another.
+        always: bool,
+        /// The graph or directory.
+        uri: String,
+    },
     /// Others commit to the table so fast that no attempt came through.
     #[error(
         "{table} of {uri} is being written so fast, outside of Squire, that no attempt came through"
@@ -408,6 +423,7 @@ impl Error {
             | Self::NewerFormat { .. }
             | Self::Damaged { .. }
             | Self::Unmapped { .. }
+            | Self::CommitRefused { .. }
             | Self::UnfitStore { .. } => Advice::Repair,
             Self::UnknownTable { .. }
             | Self::TableGone { .. }
@@ -423,6 +439,16 @@ impl Error {
             | Self::Input(_)
             | Self::Name(_) => Advice::FixInput,
         }
+    }
+
+    /// Whether it is of all writes below a root, not of what was written: the disk is full, or who wrote may not.
+    pub fn stops_all_writes(&self) -> bool {
+        let cause = match self {
+            Self::Lance { source, .. } => Cause::of(&**source),
+            Self::Store { source, .. } => Cause::of(source),
+            _ => return false,
+        };
+        matches!(cause, Cause::NoSpace | Cause::NotPermitted)
     }
 
     /// Whether the error leaves open what became of the operation: no file may be deleted after it.
@@ -480,29 +506,6 @@ impl Error {
     }
 }
 
-/// Whether an error of Lance's is the store's: it did not answer, or not as it should. It says nothing of what is stored.
-pub(crate) fn is_of_store(e: &lance::Error) -> bool {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(e);
-    while let Some(e) = cause {
-        cause = match e.downcast_ref::<lance::Error>() {
-            Some(lance::Error::NotFound { .. } | lance::Error::Timeout { .. }) => return true,
-            // It stands for what it holds, and leaves that out of its causes.
-            Some(lance::Error::External { source }) => Some(source.as_ref()),
-            _ => e.source(),
-        };
-        if e.is::<StoreError>() {
-            return true;
-        }
-        if let Some(e) = e.downcast_ref::<std::io::Error>() {
-            // Less was there than there should be: the disk did answer.
-            return !matches!(e.kind(), UnexpectedEof | InvalidData | InvalidInput);
-        }
-    }
-    false
-}
-
 /// What Lance says, without the places in its source that it adds: they tell an operator nothing.
 pub(crate) fn plain(e: &dyn std::fmt::Display) -> String {
     let told = e.to_string();
@@ -514,27 +517,6 @@ pub(crate) fn plain(e: &dyn std::fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_the_store_could_not_answer_is_told_from_what_cannot_be_decoded() {
-        let silent = || StoreError::Generic {
-            store: "S3",
-            source: "connection reset".into(),
-        };
-        assert!(is_of_store(&lance::Error::from(silent())));
-        let held = lance::Error::External {
-            source: Box::new(silent()),
-        };
-        assert!(is_of_store(&held));
-        let wrapped = lance::Error::from(std::io::Error::other(silent()));
-        assert!(is_of_store(&wrapped));
-        let short = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        assert!(!is_of_store(&lance::Error::from(short)));
-        assert!(!is_of_store(&lance::Error::internal(
-            "a key is out of range"
-        )));
-        assert!(!is_of_store(&lance::Error::arrow("offset overflow")));
-    }
 
     #[test]
     fn the_places_in_the_source_of_lance_are_not_shown() {

@@ -440,7 +440,6 @@ impl Snapshot {
         })?;
         let path = &self.core.table_in(&self.manifest, table)?.path;
         self.core.refused.mark(path, &mut stats);
-        self.core.refused_fragments.mark(path, &mut stats);
         Ok(stats)
     }
 }

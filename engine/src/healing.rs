@@ -235,7 +235,7 @@ pub(crate) async fn heal_ticket(core: &Core, ticket: &Ticket, who: Heal) -> Resu
                     sidecar.take_bases(bases);
                     match effects::carry_out(core, &sidecar, None).await? {
                         Carried::Published { .. } => Some(Ending::Published),
-                        Carried::TooLate => Some(Ending::Discarded),
+                        Carried::TooLate | Carried::Refused(_) => Some(Ending::Discarded),
                         Carried::Ended(ending) => Some(ending),
                         Carried::Forgotten | Carried::Quarantined { .. } => None,
                     }

@@ -21,6 +21,7 @@
 //!
 //! `docs/protocol.md` has the rules and their reasons.
 
+mod cause;
 mod collection;
 mod core;
 mod directory;
@@ -71,4 +72,5 @@ pub use table::{
         FragmentStats, IndexRefusal, IndexStats, MissingIndex, RewriteRefusal, SegmentStats,
         TableStats, Unmovable, VersionInfo,
     },
+    unwritable::Unwritable,
 };

@@ -14,6 +14,7 @@ pub mod fingerprint;
 pub mod flights;
 pub mod lancedb;
 pub mod layout;
+pub mod newer;
 pub mod nycflights;
 pub mod patience;
 pub mod place;

@@ -56,6 +56,14 @@ pub trait Hooks: fmt::Debug + Send + Sync + 'static {
     /// completed.
     async fn before(&self, _verb: Verb, _path: &Path) {}
 
+    /// Whether the store carries a write out at all.
+    ///
+    /// # Errors
+    /// What it answers when it does not.
+    fn admits(&self, _verb: Verb, _path: &Path) -> Result<()> {
+        Ok(())
+    }
+
     /// When a write was carried out or refused, before the caller hears of it. An error takes the place of the store's
     /// answer.
     ///
@@ -131,6 +139,7 @@ impl Wrapped {
 impl ObjectStore for Wrapped {
     async fn put_opts(&self, to: &Path, payload: PutPayload, o: PutOptions) -> Result<PutResult> {
         self.hooks.before(Verb::Put, to).await;
+        self.hooks.admits(Verb::Put, to)?;
         let put = self.inner.put_opts(to, payload, o).await;
         self.hooks.after(Verb::Put, to).await?;
         put
@@ -204,6 +213,7 @@ impl ObjectStore for Wrapped {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.hooks.before(Verb::Put, to).await;
+        self.hooks.admits(Verb::Put, to)?;
         let copied = self.inner.copy_opts(from, to, options).await;
         self.hooks.after(Verb::Put, to).await?;
         copied
@@ -225,6 +235,7 @@ impl MultipartUpload for Upload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         self.hooks.before(Verb::Put, &self.to).await;
+        self.hooks.admits(Verb::Put, &self.to)?;
         let put = self.inner.complete().await;
         self.hooks.after(Verb::Put, &self.to).await?;
         put

@@ -7,7 +7,7 @@ use squire_engine::{
     Cleaned, CleanupPreview, Compacted, Error, Indexed, TableKey, TableStats,
     maintenance::{
         Ask, Duty, Policy,
-        cleanup::Verdict as CleanupVerdict,
+        cleanup::{self, Verdict as CleanupVerdict},
         compaction::{self, Verdict},
         indexing::{self, Task, Verdict as IndexVerdict},
     },
@@ -91,10 +91,21 @@ async fn act(opened: &Opened, request: &Request<'_>) -> Done {
             };
             told.extend(behind.iter().map(|index| format!("left: {index}")));
             let row = [vec![key.to_string(), told.join("; ")], before.then(&after)].concat();
+            let unwritable = match parts.last().is_some_and(is_unwritable) {
+                true => opened.stats(&key).await?.unwritable,
+                false => None,
+            };
             let unfinished = parts.last().and_then(|last| unfinished(&key, last));
-            let unfinished = unfinished
-                .or_else(|| stays_behind(&key, &behind))
-                .or_else(|| left_out(&key, &parts));
+            let unfinished = unfinished.or_else(|| {
+                let why = unwritable?;
+                Some(Failure::Operator(format!("{key} is left as it is: {why}")))
+            });
+            // Which index it is says more than that one is refused.
+            let unfinished = match unfinished {
+                Some(Failure::Machine(_)) | None => stays_behind(&key, &behind).or(unfinished),
+                overtaken => overtaken,
+            };
+            let unfinished = unfinished.or_else(|| left_out(&key, &parts));
             Ok::<_, Error>((row, unfinished))
         };
         match done.await {
@@ -143,10 +154,33 @@ fn unfinished(key: &TableKey, last: &Outcome) -> Option<Failure> {
     }
 }
 
+/// Whether the table takes nothing of this build.
+fn is_unwritable(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Compacted(Compacted::Skipped(compaction::Skip::Unwritable))
+            | Outcome::Indexed(Indexed::Skipped(indexing::Skip::Unwritable))
+            | Outcome::Cleaned(Cleaned::Skipped(cleanup::Skip::Unwritable))
+    )
+}
+
 /// The indexes that have rows outside still, and why.
 fn left_behind(stats: &TableStats, policy: &Policy, parts: &[Outcome]) -> Vec<String> {
     let by_format = indexing::left_behind(stats, &policy.index);
     let by_format = by_format.map(|(index, skip)| format!("{} ({skip})", index.name));
+    let refused = Indexed::Skipped(indexing::Skip::Refused);
+    let is_refused = |part: &Outcome| matches!(part, Outcome::Indexed(i) if *i == refused);
+    let nothing_done = parts.iter().any(is_refused);
+    let extended = stats.indexes.iter().filter_map(|index| {
+        let refusal = index.refused.as_ref().or(index.merge_refused.as_ref())?;
+        Some((&index.name, &refusal.reason))
+    });
+    let made = stats.missing.iter();
+    let made = made.filter_map(|index| Some((&index.column, &index.refused.as_ref()?.reason)));
+    let refused = extended
+        .chain(made)
+        .filter(|_| nothing_done)
+        .map(|(what, reason)| format!("{what} ({reason})"));
     let failed = parts.iter().filter_map(|part| match part {
         Outcome::Indexed(Indexed::Done(receipt)) => Some(&receipt.left),
         _ => None,
@@ -154,7 +188,7 @@ fn left_behind(stats: &TableStats, policy: &Policy, parts: &[Outcome]) -> Vec<St
     let failed = failed
         .flatten()
         .map(|left| format!("{} ({})", left.index, left.reason));
-    failed.chain(by_format).collect()
+    failed.chain(refused).chain(by_format).collect()
 }
 
 fn stays_behind(key: &TableKey, behind: &[String]) -> Option<Failure> {
@@ -250,7 +284,7 @@ async fn would(
     Ok(match request.duty {
         Duty::Compaction => {
             let stats = opened.stats(key).await?;
-            would_compact(&compaction::plan(&stats, &policy.compaction, &ask))
+            would_compact(&compaction::plan(&stats, &policy.compaction, &ask), &stats)
         }
         Duty::Index => {
             let stats = opened.stats(key).await?;
@@ -380,7 +414,7 @@ fn did(outcome: &Outcome) -> String {
     }
 }
 
-fn would_compact(verdict: &Verdict) -> Vec<String> {
+fn would_compact(verdict: &Verdict, stats: &TableStats) -> Vec<String> {
     match verdict {
         Verdict::Compact(groups, reason) => {
             let fragments: usize = groups.iter().map(|g| g.fragments.len()).sum();
@@ -393,7 +427,15 @@ fn would_compact(verdict: &Verdict) -> Vec<String> {
                 reason.to_string(),
             ]
         }
-        Verdict::Skip(skip) => skipped(3, skip.as_str()),
+        Verdict::Skip(skip) => skipped(3, &with_unwritable(skip.as_str(), stats)),
+    }
+}
+
+/// A reason, and why the table takes nothing of this build where it does not.
+fn with_unwritable(because: &str, stats: &TableStats) -> String {
+    match &stats.unwritable {
+        Some(why) => format!("{because} ({why})"),
+        None => because.to_owned(),
     }
 }
 
@@ -406,6 +448,9 @@ fn would_index(verdict: &IndexVerdict, stats: &TableStats) -> Vec<String> {
                 output::count(rows.unwrap_or(0)),
                 with_blocked(reason.as_str(), stats),
             ]
+        }
+        IndexVerdict::Skip(skip @ indexing::Skip::Unwritable) => {
+            skipped(1, &with_unwritable(skip.as_str(), stats))
         }
         IndexVerdict::Skip(skip) => skipped(1, &with_blocked(skip.as_str(), stats)),
     }

@@ -136,6 +136,22 @@ fn say_tables(tables: &[Read]) {
         "due",
     ];
     output::say(&output::table(&header, rows.collect()));
+    let read = tables
+        .iter()
+        .filter_map(|(key, stats)| Some((key, stats.as_ref().ok()?)));
+    for line in read.flat_map(|(key, stats)| left(key, stats)) {
+        output::say(&line);
+    }
+}
+
+/// What stays as it is of a table, whatever is done, and why.
+fn left(key: &TableKey, stats: &TableStats) -> Vec<String> {
+    let policy = Policy::default().index;
+    let behind = indexing::left_behind(stats, &policy)
+        .map(|(index, skip)| format!("{key}: index {} stays as it is ({skip})", index.name));
+    let unwritable = stats.unwritable.iter();
+    let unwritable = unwritable.map(|why| format!("{key} is left as it is: {why}"));
+    unwritable.chain(behind).collect()
 }
 
 fn say_queue(snapshot: &Snapshot) {
@@ -180,6 +196,7 @@ fn say_json(uri: &str, snapshot: Option<&Snapshot>, tables: &[Read]) {
                 "unindexed_rows": unindexed_rows(stats),
                 "indexes": stats.indexes,
                 "missing_indexes": stats.missing,
+                "unwritable": stats.unwritable,
                 "bytes": stats.bytes(),
                 "version": stats.version,
                 "due": due(stats),

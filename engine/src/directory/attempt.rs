@@ -8,6 +8,7 @@ use object_store::{ObjectStoreExt, path::Path};
 
 use super::written::Written;
 use crate::{
+    cause::Cause,
     error::{Error, Result},
     failpoint,
     names::OperationId,
@@ -47,17 +48,20 @@ pub(super) enum Ending {
     Overtaken,
     /// It is not to be tried again:
     ///
-    /// - [`Loss::Refused`]: Lance will not have it right after its own head, and never will;
+    /// - [`Loss::Refused`]: Lance would not have it, and its head is gone;
     /// - [`Loss::TableDropped`]: what was committed is withdrawn;
     /// - [`Loss::LandedLate`]: the table went on without it. Files are kept, as a version may name them.
     GivenUp(Loss),
+    /// With an [`Error::CommitRefused`]: Lance will not have it, or the store cannot put it. Nothing was put, and what was
+    /// written for it is deleted.
+    Refused(Error),
 }
 
 impl Aimed<'_> {
     /// Commits, and finds out what became of it. `files` are the transaction's, and kept unless it is not committed.
     ///
     /// # Errors
-    /// [`Error::OutcomeUnknown`] and [`Error::Damaged`], with all files kept.
+    /// [`Error::OutcomeUnknown`] and [`Error::Damaged`], with all files kept; [`Error::Lance`], when nothing was put.
     pub(super) async fn land(
         self,
         table: &Table,
@@ -73,7 +77,15 @@ impl Aimed<'_> {
         failpoint::hit!(BEFORE_LAND);
         let settled = settle(table, self.at, &self.staged, self.written, operation).await;
         failpoint::hit!(AFTER_LAND);
-        let ending = match settled? {
+        let settled = match settled {
+            Err(e) if !e.leaves_open() => {
+                files.kept = false;
+                delete_all(table, &own).await;
+                return Err(e);
+            }
+            settled => settled?,
+        };
+        let ending = match settled {
             Ending::Landed(version) => {
                 let commit = Commit {
                     table,
@@ -99,7 +111,10 @@ impl Aimed<'_> {
 
 /// Commits right after the head, and finds out what became of it. A commit is closed by the version it aimed at, which
 /// holds this transaction or another's change; or, when that is gone already, by the newest one, if it has what this
-/// transaction adds.
+/// transaction adds. Where no try has put anything, there is nothing to find out.
+///
+/// # Errors
+/// [`Error::Lance`], when nothing was put; [`Error::OutcomeUnknown`].
 async fn settle(
     table: &Table,
     at: AtHead,
@@ -111,41 +126,54 @@ async fn settle(
     let begun_at = at.dataset.manifest().transaction_file.clone();
     let mut at = Some(at);
     // Set as soon as an earlier try may have landed, or may still.
+    let mut open = false;
     let mut last = None;
     for _ in 0..MAX_TRIES {
-        let landing = match &at {
-            Some(at) => at.commit(staged).await,
-            // The head is another: nothing is to be committed there, only to be learnt.
-            None => Landing::Lost,
-        };
-        let mut refused = false;
-        match landing {
-            Landing::Landed(version) => return Ok(Ending::Landed(version)),
-            // Refused before a request was made, unless an earlier one is still open.
-            Landing::Taken if last.is_none() => return Ok(Ending::Overtaken),
-            // With what the version holds that it aimed at, or else with its own head.
-            Landing::Conflict(reason) => {
-                tracing::debug!(table = %table.key, reason, "Lance refuses a commit");
-                refused = last.is_none();
-            }
-            Landing::Lost | Landing::Taken => {}
-            Landing::Unclear(e) => {
-                tracing::debug!(table = %table.key, error = %e, "the outcome of a commit is open");
+        let mut conflict = None;
+        if let Some(at) = &at {
+            match at.commit(staged).await {
+                Landing::Landed(version) => return Ok(Ending::Landed(version)),
+                // Refused before a request was made, unless an earlier one is still open.
+                Landing::Taken if !open => return Ok(Ending::Overtaken),
+                Landing::Refused(e) if !open => {
+                    let always = Cause::of(&*e) == Cause::Unsupported;
+                    return Ok(Ending::Refused(table.refused(&e, always)));
+                }
+                // With what the version holds that it aimed at, or else with its own head.
+                Landing::Conflict(reason) => {
+                    tracing::debug!(table = %table.key, reason, "Lance refuses a commit");
+                    conflict = (!open).then_some(reason);
+                }
+                Landing::Lost | Landing::Taken => open = true,
+                Landing::Failed(e) | Landing::Refused(e) => {
+                    tracing::debug!(table = %table.key, error = %e, "a commit failed before anything was put");
+                    last = Some(*e);
+                }
+                Landing::Unclear(e) => {
+                    tracing::debug!(table = %table.key, error = %e, "the outcome of a commit is open");
+                    open = true;
+                }
             }
         }
         match table.open(head + 1, table.storage.params(), None).await {
             Ok(next) if made_by(&next, operation) => return Ok(Ending::Landed(head + 1)),
             Ok(_) => return Ok(Ending::Overtaken),
-            Err(_) if refused => return Ok(Ending::GivenUp(Loss::Refused)),
-            Err(e) => last = Some(e),
+            Err(e) if open => last = Some(e),
+            Err(_) => {}
+        }
+        // A table that was made anew may have come to the same number.
+        let same = |newest: &AtHead| newest.dataset.manifest().transaction_file == begun_at;
+        if let Some(reason) = conflict {
+            return Ok(match AtHead::newest(table).await {
+                Ok(newest) if newest.version() == head && same(&newest) => {
+                    Ending::Refused(table.refused(&reason, false))
+                }
+                _ => Ending::GivenUp(Loss::Refused),
+            });
         }
         tokio::time::sleep(TRY_AGAIN_AFTER).await;
         at = match AtHead::newest(table).await {
-            Ok(newest) if newest.version() == head => {
-                // A table that was made anew may have come to the same number.
-                let same = newest.dataset.manifest().transaction_file == begun_at;
-                same.then_some(newest)
-            }
+            Ok(newest) if newest.version() == head => Some(newest).filter(same),
             Ok(newest) => match written.is_in(&newest.dataset).await {
                 Ok(true) => return Ok(Ending::Landed(head + 1)),
                 Ok(false) => None,
@@ -160,11 +188,17 @@ async fn settle(
             }
         };
     }
-    Err(Error::OutcomeUnknown {
-        operation,
-        uri: table.storage.uri.clone(),
-        source: last.map(|e| Box::new(table.failed("committing to", e))),
-    })
+    let last = last.map(|e| table.failed("committing to", e));
+    match last {
+        Some(e) if !open => Err(e),
+        // Another table has taken its place.
+        None if !open => Ok(Ending::Overtaken),
+        source => Err(Error::OutcomeUnknown {
+            operation,
+            uri: table.storage.uri.clone(),
+            source: source.map(Box::new),
+        }),
+    }
 }
 
 /// A commit that landed.

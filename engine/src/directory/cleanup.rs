@@ -24,6 +24,7 @@ use crate::{
         protection::Protection,
         removal::{Cleaned, Cleaner, CleanupPreview, Going, Removed},
         stats::VersionInfo,
+        unwritable::Unwritable,
         versions,
     },
 };
@@ -92,6 +93,9 @@ impl Directory {
         let table = self.admitted(table).await?;
         let (permit, params) = table.storage.cleanup();
         let cleaner = Cleaner::new(look::open(&table, params).await?, permit);
+        if Unwritable::by_features(cleaner.dataset.manifest()).is_some() {
+            return Ok(false);
+        }
         left_over::any(&table, &cleaner).await
     }
 
@@ -162,6 +166,9 @@ impl Look {
         now: DateTime<Utc>,
         ask: &Ask,
     ) -> Result<Verdict> {
+        if Unwritable::by_features(self.cleaner.dataset.manifest()).is_some() {
+            return Ok(Verdict::Skip(Skip::Unwritable));
+        }
         let protected = &protection.protected;
         let verdict = cleanup::plan(&self.versions, protected, policy, now, ask.forced);
         let nothing_goes = matches!(verdict, Verdict::Skip(_)) && !protection.keeps_all();

@@ -30,7 +30,7 @@ use crate::{
         carry::Sources,
         files::Files,
         loss::Loss,
-        refused::RefusedFragments,
+        refused::Refused,
         remap::Moved,
         rewrite::{CompactReceipt, Compacted, Failed, each, is_part},
         stats::TableStats,
@@ -44,7 +44,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 pub(super) async fn compact(
     table: &Table,
     looks: &Looks,
-    refused: &RefusedFragments,
+    refused: &Refused,
     policy: &CompactionPolicy,
     ask: &Ask,
     stop: &CancellationToken,
@@ -83,6 +83,13 @@ pub(super) async fn compact(
             Err(e @ Error::Unmapped { .. }) => {
                 tracing::warn!(table = %table.key, uri = %table.storage.uri, error = %e, "fragments are left alone");
                 unmapped = true;
+            }
+            Err(e @ Error::CommitRefused { always, .. }) => {
+                refused.note_rewrite(table, &stats, batch, &e);
+                failed.add_all(batch, e);
+                if always {
+                    break;
+                }
             }
             // What was committed is worth telling; what failed will fail again, or not.
             Err(e) if done.is_some() && !e.leaves_open() => {
@@ -152,7 +159,7 @@ async fn compact_batch(
     table: &Table,
     groups: &[Group],
     looks: &Looks,
-    refused: &RefusedFragments,
+    refused: &Refused,
     policy: &CompactionPolicy,
     reason: Reason,
     stop: &CancellationToken,
@@ -177,7 +184,7 @@ async fn compact_batch(
     let rewritten = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Error::Cancelled),
-        results = each(table, &dataset, &groups, policy, refused).boxed() => results,
+        results = each(table, &dataset, &groups, policy, &refused.fragments).boxed() => results,
     };
     let took = started.elapsed();
     let (results, failed) = match rewritten {

@@ -26,8 +26,9 @@ use crate::{
     table::{
         Table,
         files::Files,
-        indexing::{self as table_indexing, Built, Refused, Segments},
+        indexing::{self as table_indexing, Built, Segments},
         loss::{Loss, OrLost},
+        refused::Refused,
         staged::Staged,
         writers::Seen,
     },
@@ -50,12 +51,13 @@ pub(super) async fn index(
         Verdict::Index(tasks, reason) => (tasks, reason),
         Verdict::Skip(skip) => return Ok(Indexed::Skipped(skip)),
     };
+    let in_one = indexing::in_one_segment(&stats, policy);
     let files = Files::written_through(workshop, table);
     let started = Instant::now();
     let built = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Error::Cancelled),
-        built = table_indexing::build(table, &dataset, None, &tasks, refused) => built,
+        built = table_indexing::build(table, &dataset, None, &tasks, &in_one, &refused.indexes) => built,
     };
     let work = started.elapsed();
     let segments = match built {
@@ -71,21 +73,29 @@ pub(super) async fn index(
     let writers = looks.writers_of(table);
     let land = land(table.clone(), segments, files, operation, writers);
     let landed = match tokio::spawn(land).await {
-        Ok(landed) => landed?,
+        Ok(landed) => landed,
         Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
         Err(_) => return Err(Error::Cancelled),
     };
     Ok(match landed {
-        Ok(hold) => Indexed::Done(IndexReceipt {
-            operation,
-            reason,
-            tasks,
-            rows,
-            left,
-            work,
-            hold,
-        }),
-        Err(loss) => Indexed::Lost(loss),
+        Ok(Ok(hold)) => {
+            refused.indexes.forget(&table.path, &tasks);
+            Indexed::Done(IndexReceipt {
+                operation,
+                reason,
+                tasks,
+                rows,
+                left,
+                work,
+                hold,
+            })
+        }
+        Ok(Err(loss)) => Indexed::Lost(loss),
+        Err(e @ Error::CommitRefused { .. }) => {
+            refused.note_commit(table, stats.version, &tasks, &e);
+            Indexed::Skipped(Skip::Refused)
+        }
+        Err(e) => return Err(e),
     })
 }
 
@@ -150,6 +160,7 @@ async fn attempts(
         match aimed.land(table, files, operation).await? {
             Ending::Landed(_) => return Ok(Ok(())),
             Ending::GivenUp(loss) => return Ok(Err(loss)),
+            Ending::Refused(e) => return Err(e),
             Ending::Overtaken => {}
         }
     }

@@ -94,7 +94,7 @@ pub(super) struct Landed {
 ///
 /// # Errors
 /// [`Error::OutcomeUnknown`], with all files kept; [`Error::Cancelled`], while an index is written anew;
-/// [`Error::Unmapped`], [`Error::TableGone`], [`Error::Lance`], [`Error::Store`].
+/// [`Error::Unmapped`], [`Error::CommitRefused`], [`Error::TableGone`], [`Error::Lance`], [`Error::Store`].
 pub(super) async fn land(
     table: Table,
     moved: Vec<Moved>,
@@ -202,6 +202,7 @@ impl Landing {
                 }
                 Ending::Overtaken => {}
                 Ending::GivenUp(loss) => return Ok(Err(loss)),
+                Ending::Refused(e) => return Err(e),
             }
         }
         Ok(Err(Loss::Contended))

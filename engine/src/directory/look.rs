@@ -16,10 +16,12 @@ use crate::{
     guard::guarded,
     names::TableKey,
     table::{
-        Table, coverage,
+        Table,
+        refused::segments,
         stats::{TableStats, VersionInfo},
+        unwritable::Unwritable,
         versions,
-        writers::{Seen, Writers},
+        writers::{self, Seen, Writers},
     },
 };
 
@@ -105,6 +107,14 @@ pub(super) fn whole(table: &Table, opened: Dataset) -> Result<Dataset> {
     })
 }
 
+/// Marks a table whose writers commit without a condition, where nothing else keeps their commits from ours.
+async fn refuse_blind_writers(table: &Table, dataset: &Dataset, stats: &mut TableStats) {
+    if table.storage.definite || stats.unwritable.is_some() {
+        return;
+    }
+    stats.unwritable = Unwritable::by_writer(writers::last(dataset).await);
+}
+
 /// What a table's statistics were made of: its newest version, and how many segments this process could not remap by then.
 type MadeOf = (Newest, usize);
 
@@ -148,7 +158,7 @@ impl Looks {
     /// What a table is like at its newest version.
     pub(super) async fn stats(&self, table: &Table) -> Result<TableStats> {
         let newest = self.newest(table).await?;
-        let made_of = (newest, coverage::refusals());
+        let made_of = (newest, segments::count());
         let seen = self.seen().get(&table.key).cloned();
         if let Some((_, stats)) = seen.filter(|(seen, _)| *seen == made_of) {
             return Ok(stats);
@@ -166,7 +176,8 @@ impl Looks {
         if stats.version == newest.version {
             self.writers.note(&table.path, at, dataset.manifest());
         }
-        if !stats.indexes.is_empty() || !stats.segments.is_empty() {
+        refuse_blind_writers(table, &dataset, &mut stats).await;
+        if stats.asks_for_clients() {
             if !self.writers.knows(&table.path) {
                 self.writers.learn(table).await?;
             }
@@ -187,7 +198,9 @@ impl Looks {
     pub(super) async fn read(&self, table: &Table, dataset: &Dataset) -> Result<TableStats> {
         let stats = TableStats::read(dataset).await;
         let mut stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
-        if !stats.indexes.is_empty() || !stats.segments.is_empty() {
+        refuse_blind_writers(table, dataset, &mut stats).await;
+        // Where it matters who writes, what Squire commits has to tell it.
+        if stats.asks_for_clients() || !table.storage.definite {
             self.writers.learn(table).await?;
             stats.oldest_writer = self.writers.oldest(&table.path);
         }

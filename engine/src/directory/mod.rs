@@ -47,10 +47,7 @@ use crate::{
         queue::{TableQueues, Turn},
     },
     storage::Storage,
-    table::{
-        Table, drift::DriftPolicy, indexing::Refused, refused::RefusedFragments,
-        rewrite::Compacted, stats::TableStats,
-    },
+    table::{Table, drift::DriftPolicy, refused::Refused, rewrite::Compacted, stats::TableStats},
 };
 
 /// How a directory is opened.
@@ -71,7 +68,6 @@ struct Inner {
     readers: readers::Readers,
     queues: TableQueues,
     refused: Refused,
-    refused_fragments: RefusedFragments,
 }
 
 impl Directory {
@@ -87,7 +83,6 @@ impl Directory {
             readers: readers::Readers::default(),
             queues: TableQueues::default(),
             refused: Refused::default(),
-            refused_fragments: RefusedFragments::default(),
         })))
     }
 
@@ -130,7 +125,6 @@ impl Directory {
         let table = self.table(table);
         let mut stats = self.0.looks.stats(&table).await?;
         self.0.refused.mark(&table.path, &mut stats);
-        self.0.refused_fragments.mark(&table.path, &mut stats);
         Ok(stats)
     }
 
@@ -142,7 +136,8 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Cancelled`], when nothing was committed yet; [`Error::TableGone`]; [`Error::ForeignCommits`];
-    /// [`Error::UnfitStore`]; [`Error::Unreadable`], when nothing else was committed; [`Error::OutcomeUnknown`]; [`Error::Damaged`]; [`Error::Lance`] and [`Error::Store`].
+    /// [`Error::UnfitStore`]; [`Error::Unreadable`] and [`Error::CommitRefused`], when nothing else was committed;
+    /// [`Error::OutcomeUnknown`]; [`Error::Damaged`]; [`Error::Lance`] and [`Error::Store`].
     pub async fn compact(
         &self,
         table: &TableKey,
@@ -153,7 +148,7 @@ impl Directory {
         let _turn = self.turn(table, stop).await?;
         let table = self.admitted(table).await?;
         self.0.storage.refuse_if_careless().await?;
-        let (looks, refused) = (&self.0.looks, &self.0.refused_fragments);
+        let (looks, refused) = (&self.0.looks, &self.0.refused);
         // Boxed, here and below: with Lance's futures inside, they are too large for the stack of a thread.
         let compacting = compact::compact(&table, looks, refused, policy, ask, stop);
         compacting.boxed().await

@@ -121,6 +121,8 @@ pub enum Skip {
     Protected,
     /// Its versions were not listed lately.
     Unlisted,
+    /// Lance would not remove anything: the statistics tell why.
+    Unwritable,
 }
 
 impl Skip {
@@ -131,6 +133,7 @@ impl Skip {
             Self::BelowThreshold => "below_threshold",
             Self::Protected => "protected",
             Self::Unlisted => "unlisted",
+            Self::Unwritable => "unwritable",
         }
     }
 }

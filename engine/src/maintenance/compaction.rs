@@ -198,8 +198,12 @@ pub enum Skip {
     IndexTooLarge,
     /// It would be due, but for fragments whose rewrite could not be read back.
     Unreadable,
+    /// It would be due, but for fragments whose rewrite Lance or the store would not take.
+    Refused,
     /// It would be due, but for fragments whose rewrite failed, more than once or for good.
     Failed,
+    /// Lance or the store would refuse every commit of this build: the statistics tell why.
+    Unwritable,
 }
 
 impl Skip {
@@ -217,7 +221,9 @@ impl Skip {
             Self::IndexUnreadable => "index_unreadable",
             Self::IndexTooLarge => "index_too_large",
             Self::Unreadable => "unreadable_rewrite",
+            Self::Refused => "rewrite_refused",
             Self::Failed => "rewrite_failed",
+            Self::Unwritable => "unwritable",
         }
     }
 }
@@ -246,6 +252,9 @@ impl fmt::Display for Skip {
 
 /// Plans the compaction of one table.
 pub fn plan(stats: &TableStats, policy: &CompactionPolicy, ask: &Ask) -> Verdict {
+    if stats.unwritable.is_some() {
+        return Verdict::Skip(Skip::Unwritable);
+    }
     let due = |stats: &TableStats, hot| {
         // What is left alone in any case is no reason to hurry.
         let free = |f: &FragmentStats| {
@@ -287,6 +296,7 @@ fn willing(stats: &TableStats) -> TableStats {
         fragments: fragments.copied().collect(),
         segments: stats.segments.clone(),
         coverages: stats.coverages.clone(),
+        stable_row_ids: stats.stable_row_ids,
         oldest_writer: stats.oldest_writer,
         ..TableStats::default()
     }
@@ -296,6 +306,7 @@ impl From<RewriteRefusal> for Skip {
     fn from(refusal: RewriteRefusal) -> Self {
         match refusal {
             RewriteRefusal::Unreadable => Self::Unreadable,
+            RewriteRefusal::Refused => Self::Refused,
             RewriteRefusal::Failed => Self::Failed,
         }
     }

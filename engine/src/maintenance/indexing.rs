@@ -8,7 +8,7 @@
 //! every other index has one segment: what is outside is merged, when it is a share of the table that is worth it. Where a client
 //! before [`MERGES_VECTOR_SEGMENTS`] is known, vector indexes have one, too.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -142,6 +142,8 @@ pub enum Skip {
     ClientTooOld,
     /// What is due is of a format that this build cannot extend: made by a very old Lance, or by a newer one.
     IndexUnreadable,
+    /// Lance or the store would refuse every commit of this build: the statistics tell why.
+    Unwritable,
 }
 
 impl Skip {
@@ -155,6 +157,7 @@ impl Skip {
             Self::Refused => "refused",
             Self::ClientTooOld => "client_too_old",
             Self::IndexUnreadable => "index_unreadable",
+            Self::Unwritable => "unwritable",
         }
     }
 }
@@ -175,20 +178,25 @@ impl fmt::Display for Skip {
 /// becomes one segment, and what was refused is tried again.
 ///
 /// Once one index is due, rows outside the others are taken in as well: fragments that all indexes cover alike can be
-/// merged later. One that is refused makes nothing due.
+/// merged later. One that is refused makes nothing due. One that could not be merged is extended all the same, unless it has
+/// to have one segment.
 pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced: bool) -> Verdict {
+    if stats.unwritable.is_some() {
+        return Verdict::Skip(Skip::Unwritable);
+    }
     let table = Size::of(stats);
     let clients = Clients::of(stats, policy);
     let one = clients.one();
     let rests = |refusal: &Option<IndexRefusal>| {
         !forced && refusal.as_ref().is_some_and(|refusal| refusal.holds(now))
     };
-    let is_due = |index: &IndexStats| {
+    let may_merge = |index: &IndexStats| !rests(&index.merge_refused);
+    let is_due = |index: &IndexStats, merges: bool| {
         if forced {
             let due = index.unindexed_rows > 0 || index.segments > 1;
             due.then_some(Reason::Forced)
         } else {
-            due(index, table, policy, one)
+            due(index, table, policy, one, merges)
         }
     };
     let to_build = stats.missing.iter().filter(|m| m.blocked.is_none());
@@ -198,16 +206,20 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
         .indexes
         .iter()
         .partition(|i| clients.hindrance(i).is_some());
-    let (unextendable, indexes): (Vec<&IndexStats>, Vec<_>) =
-        extendable.into_iter().partition(|i| rests(&i.refused));
+    let (unextendable, indexes): (Vec<&IndexStats>, Vec<_>) = extendable
+        .into_iter()
+        .partition(|i| rests(&i.refused) || (one.is(i) && !may_merge(i)));
     let mut reasons: Vec<_> = missing.iter().map(|_| Reason::Missing).collect();
-    reasons.extend(indexes.iter().filter_map(|index| is_due(index)));
+    let due_now = |index: &&IndexStats| is_due(index, may_merge(index));
+    reasons.extend(indexes.iter().filter_map(due_now));
     let Some(reason) = reasons.into_iter().min_by_key(pressing) else {
-        let any_due = |indexes: &[&IndexStats]| indexes.iter().any(|i| is_due(i).is_some());
-        return Verdict::Skip(if !unbuildable.is_empty() || any_due(&unextendable) {
+        let any_due = |indexes: &[&IndexStats]| indexes.iter().any(|i| is_due(i, true).is_some());
+        // Of those that may be extended, what is due is a merge that is refused.
+        let refused = !unbuildable.is_empty() || any_due(&unextendable) || any_due(&indexes);
+        return Verdict::Skip(if refused {
             Skip::Refused
         } else {
-            let left = left.iter().filter(|i| is_due(i).is_some());
+            let left = left.iter().filter(|i| is_due(i, true).is_some());
             let mut hindered = left.filter_map(|i| clients.hindrance(i));
             hindered.next().unwrap_or_else(|| skip(stats))
         });
@@ -217,11 +229,11 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
     for index in indexes {
         let outside = index.unindexed_rows > 0;
         let merges = if one.is(index) {
-            index.segments > 1 || (outside && (forced || is_due(index).is_some()))
+            index.segments > 1 || (outside && (forced || due_now(&index).is_some()))
         } else if forced {
             index.segments > 1
         } else {
-            merge_is_due(index, table, policy)
+            may_merge(index) && merge_is_due(index, table, policy)
         };
         if merges {
             tasks.push(Task::Merge(index.name.clone()));
@@ -230,6 +242,14 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
         }
     }
     Verdict::Index(tasks, reason)
+}
+
+/// The indexes that have to have one segment, for the table's oldest client. Where no merge is possible, they stay as they
+/// are: nothing may be put beside them.
+pub fn in_one_segment(stats: &TableStats, policy: &IndexPolicy) -> BTreeSet<String> {
+    let one = Clients::of(stats, policy).one();
+    let indexes = stats.indexes.iter().filter(|index| one.is(index));
+    indexes.map(|index| index.name.clone()).collect()
 }
 
 /// The indexes that have rows outside and are left alone for their format, with the reason.
@@ -303,7 +323,13 @@ impl One {
 }
 
 /// Why an index is due; nothing when it is not.
-fn due(index: &IndexStats, table: Size, policy: &IndexPolicy, one: One) -> Option<Reason> {
+fn due(
+    index: &IndexStats,
+    table: Size,
+    policy: &IndexPolicy,
+    one: One,
+    may_merge: bool,
+) -> Option<Reason> {
     let outside = index.unindexed_rows;
     let one = one.is(index);
     if one && index.segments > 1 {
@@ -317,7 +343,7 @@ fn due(index: &IndexStats, table: Size, policy: &IndexPolicy, one: One) -> Optio
         Some(Reason::UnindexedBytes)
     } else if many && share(outside, table.rows) > policy.max_unindexed_fraction {
         Some(Reason::UnindexedFraction)
-    } else if !one && merge_is_due(index, table, policy) {
+    } else if !one && may_merge && merge_is_due(index, table, policy) {
         Some(Reason::Segments)
     } else {
         None

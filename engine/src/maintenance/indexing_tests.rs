@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     maintenance::sample::{at, fragment, stats},
-    table::stats::MissingIndex,
+    table::{stats::MissingIndex, unwritable::Unwritable},
 };
 
 /// A table of so many rows, with one index that leaves so many outside.
@@ -25,6 +25,7 @@ fn index(name: &str, unindexed_rows: u64, segments: usize) -> IndexStats {
         unmovable: None,
         needs: None,
         refused: None,
+        merge_refused: None,
     }
 }
 
@@ -280,4 +281,56 @@ fn an_index_of_row_ids_is_left_alone_where_a_client_is_known_that_would_find_cha
         ..table(100_000, 50_000, 1)
     };
     assert_eq!(judged(&of_addresses), due);
+}
+
+/// A refusal that holds until the table changes.
+fn for_good() -> Option<IndexRefusal> {
+    Some(IndexRefusal {
+        reason: "it does not fit into memory".to_owned(),
+        until: None,
+    })
+}
+
+#[test]
+fn an_index_that_cannot_be_merged_is_extended_all_the_same() {
+    let many = IndexPolicy::default().max_segments + 1;
+    let mut table = table(1_000_000, 200_000, many);
+    assert_eq!(judged(&table), merge(Reason::UnindexedRows));
+    table.indexes[0].merge_refused = for_good();
+    assert_eq!(judged(&table), append(Reason::UnindexedRows));
+    // With nothing outside, what is due is the merge.
+    table.indexes[0].unindexed_rows = 0;
+    assert_eq!(judged(&table), Verdict::Skip(Skip::Refused));
+    table.indexes[0].segments = 1;
+    assert_eq!(judged(&table), Verdict::Skip(Skip::Covered));
+}
+
+#[test]
+fn an_index_that_has_to_have_one_segment_gets_no_second_one_where_it_cannot_be_merged() {
+    let policy = IndexPolicy {
+        oldest_client: Some(LanceVersion::new(0, 1)),
+        ..IndexPolicy::default()
+    };
+    let judged = |table: &TableStats| plan(table, &policy, at(0).wall, false);
+    let mut table = table(1_000_000, 200_000, 1);
+    table.indexes[0].vector = false;
+    assert_eq!(judged(&table), merge(Reason::UnindexedRows));
+    assert_eq!(in_one_segment(&table, &policy), ["a".to_owned()].into());
+    table.indexes[0].merge_refused = for_good();
+    assert_eq!(judged(&table), Verdict::Skip(Skip::Refused));
+    let today = IndexPolicy {
+        oldest_client: Some(READS_SEGMENTS),
+        ..policy.clone()
+    };
+    assert!(in_one_segment(&table, &today).is_empty());
+}
+
+#[test]
+fn a_table_that_takes_nothing_of_this_build_is_left_alone_whatever_is_asked() {
+    let mut table = table(20_000, 5_000, 1);
+    table.unwritable = Some(Unwritable::Features("flags: 131072".to_owned()));
+    for forced in [true, false] {
+        let verdict = plan(&table, &IndexPolicy::default(), at(0).wall, forced);
+        assert_eq!(verdict, Verdict::Skip(Skip::Unwritable));
+    }
 }

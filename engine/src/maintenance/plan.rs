@@ -11,7 +11,7 @@ use super::{
     indexing,
     pace::{Pace, Spent},
 };
-use crate::table::stats::VersionInfo;
+use crate::table::{stats::VersionInfo, unwritable::Unwritable};
 
 /// By so many seconds of waiting a job that is twice as good per byte goes first.
 const SECONDS_PER_DOUBLING: u64 = 600;
@@ -154,6 +154,13 @@ fn due(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<Du
             }
         },
         Duty::Cleanup => {
+            if stats
+                .unwritable
+                .as_ref()
+                .is_some_and(Unwritable::keeps_versions)
+            {
+                return Err(Skip::Cleanup(cleanup::Skip::Unwritable));
+            }
             let unlisted = Skip::Cleanup(cleanup::Skip::Unlisted);
             // A table of few versions is not listed; files may be left over all the same.
             let few: &[VersionInfo] = &[];

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    clients::{LanceVersion, UNKNOWN_CLIENT},
+    clients::{FOLLOWS_ROW_IDS, LanceVersion, UNKNOWN_CLIENT},
     compaction::Group,
 };
 use crate::table::stats::{TableStats, Unmovable};
@@ -40,6 +40,11 @@ pub(super) fn hindrance(
     coverage: u32,
     said: Option<LanceVersion>,
 ) -> Option<Hindrance> {
+    // One that is assumed changes no rows.
+    let known = said.or(stats.oldest_writer);
+    if stats.stable_row_ids && known.is_some_and(|known| known < FOLLOWS_ROW_IDS) {
+        return Some(Hindrance::ClientTooOld);
+    }
     let oldest = oldest_client(stats, said);
     let hindrances = stats.segments_over(coverage).filter_map(|segment| {
         match (&segment.unmovable, segment.needs) {
@@ -165,6 +170,21 @@ mod tests {
             groups.iter().map(|g| g.coverage).collect::<Vec<_>>(),
             [0, 1]
         );
+    }
+
+    #[test]
+    fn a_table_with_stable_row_ids_is_left_alone_where_a_client_is_known_that_does_not_follow_them()
+    {
+        let table = |oldest_writer| TableStats {
+            stable_row_ids: true,
+            oldest_writer,
+            ..table(segment(MIB), 0, 8)
+        };
+        let (old, new) = (LanceVersion::new(7, 0), LanceVersion::new(8, 0));
+        let planned = |oldest| planned(&table(oldest), &Ask::default()).map(|g| g.len());
+        assert_eq!(planned(Some(old)), Err(Skip::ClientTooOld));
+        assert_eq!(planned(Some(new)), Ok(1));
+        assert_eq!(planned(None), Ok(1), "nobody changes rows");
     }
 
     #[test]

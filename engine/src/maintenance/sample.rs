@@ -115,6 +115,7 @@ impl Table {
             unmovable: None,
             needs: None,
             refused: None,
+            merge_refused: None,
         });
         self
     }

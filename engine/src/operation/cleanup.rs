@@ -28,6 +28,7 @@ use crate::{
         protection::Protection,
         removal::{Cleaned, Cleaner, CleanupPreview, Going, Removed},
         stats::VersionInfo,
+        unwritable::Unwritable,
         versions,
     },
 };
@@ -170,6 +171,9 @@ impl Look {
     }
 
     fn verdict(&self, policy: &CleanupPolicy, now: DateTime<Utc>, ask: &Ask) -> Verdict {
+        if Unwritable::by_features(self.cleaner.dataset.manifest()).is_some() {
+            return Verdict::Skip(Skip::Unwritable);
+        }
         let protected = &self.protection.protected;
         cleanup::plan(&self.versions, protected, policy, now, ask.forced)
     }

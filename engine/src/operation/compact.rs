@@ -54,7 +54,7 @@ pub(crate) async fn compact(
     let mut stats = TableStats::read(&dataset)
         .await
         .map_err(|e| table.failed("reading the indexes of", e))?;
-    core.refused_fragments.mark(&table.path, &mut stats);
+    core.refused.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
         Verdict::Compact(groups, reason) => (groups, reason),
         Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
@@ -63,7 +63,7 @@ pub(crate) async fn compact(
         let fragments = groups.iter().map(|group| group.fragments.len()).sum();
         progress::begin(Phase::Rewriting, fragments);
         let mut sources = Sources::of_groups(&table, &dataset, &groups).await?;
-        let refused = &core.refused_fragments;
+        let refused = &core.refused.fragments;
         let (mut results, failed) = each(&table, &dataset, &groups, policy, refused)
             .boxed()
             .await?;
@@ -89,6 +89,10 @@ pub(crate) async fn compact(
         Err(e @ Error::Unmapped { .. }) => {
             tracing::warn!(table = %table.key, uri = %table.storage.uri, error = %e, "fragments are left alone");
             return Ok(Compacted::Skipped(Skip::IndexCannotFollow));
+        }
+        Err(e @ Error::CommitRefused { .. }) => {
+            core.refused.note_rewrite(&table, &stats, &groups, &e);
+            return Err(e);
         }
         entered => entered?,
     };

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::{restage, schema_apply};
 use crate::{
     core::Core,
-    error::{Error, Result},
+    error::{Error, Result, plain},
     failpoint,
     manifest::{
         Call, Ending, Manifest, Refusal, TicketState,
@@ -43,6 +43,8 @@ pub(crate) enum Carried {
     /// It was physical and came too late, as this caller saw for itself: base+1 is somebody else's, and no version
     /// holds its files.
     TooLate,
+    /// It was physical and Lance will not have it, because of this. It is called off, and no version holds its files.
+    Refused(String),
     /// It was over already, or ended meanwhile: somebody else carried it out or called it off.
     Ended(Ending),
     /// It is over, so long ago that the manifest has forgotten how.
@@ -218,7 +220,15 @@ async fn land(
                 return cannot(core, sidecar, effect, &reason).await;
             }
             Landing::Conflict(reason) => conflict_at = Some((head, reason)),
-            Landing::Unclear(e) => {
+            // A logical one may be had by a healer of another build.
+            Landing::Refused(e) if sidecar.kind.is_physical() => {
+                let reason = plain(&*e);
+                return Ok(match cannot(core, sidecar, effect, &reason).await? {
+                    Landed::Stop(Carried::TooLate) => Landed::Stop(Carried::Refused(reason)),
+                    otherwise => otherwise,
+                });
+            }
+            Landing::Failed(e) | Landing::Refused(e) | Landing::Unclear(e) => {
                 failures += 1;
                 if sidecar.kind.is_physical() && failures == MAX_PHYSICAL_FAILURES {
                     return cannot(core, sidecar, effect, &e.to_string()).await;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::physical::{Came, Source, Work};
 use crate::{
     core::Core,
-    error::Result,
+    error::{Error, Result},
     maintenance::{
         Ask,
         indexing::{self, IndexPolicy, Reason, Skip, Task, Verdict},
@@ -81,10 +81,11 @@ pub(crate) async fn index(
         Verdict::Index(tasks, reason) => (tasks, reason),
         Verdict::Skip(skip) => return Ok(Indexed::Skipped(skip)),
     };
+    let in_one = indexing::in_one_segment(&stats, policy);
     let mut nothing = Skip::Covered;
     let work = async {
-        let (def, refused) = (def.as_ref(), &core.refused);
-        let built = table_indexing::build(&table, &dataset, def, &tasks, refused).await?;
+        let (def, refused) = (def.as_ref(), &core.refused.indexes);
+        let built = table_indexing::build(&table, &dataset, def, &tasks, &in_one, refused).await?;
         Ok(match built {
             Built::Segments(segments) => Some(*segments),
             Built::Nothing(skip) => {
@@ -93,16 +94,27 @@ pub(crate) async fn index(
             }
         })
     };
-    Ok(match way.enter(core, work, stop).await? {
-        Came::In(entered) => Indexed::Done(IndexReceipt {
-            operation: entered.operation,
-            reason,
-            tasks: entered.work.tasks,
-            rows: entered.work.rows,
-            left: entered.work.left,
-            work: entered.took,
-            hold: entered.hold,
-        }),
+    let entered = match way.enter(core, work, stop).await {
+        Err(e @ Error::CommitRefused { .. }) => {
+            core.refused.note_commit(&table, stats.version, &tasks, &e);
+            return Ok(Indexed::Skipped(Skip::Refused));
+        }
+        entered => entered?,
+    };
+    Ok(match entered {
+        Came::In(entered) => {
+            let done = &entered.work.tasks;
+            core.refused.indexes.forget(&table.path, done);
+            Indexed::Done(IndexReceipt {
+                operation: entered.operation,
+                reason,
+                tasks: entered.work.tasks,
+                rows: entered.work.rows,
+                left: entered.work.left,
+                work: entered.took,
+                hold: entered.hold,
+            })
+        }
         Came::Lost(loss) => Indexed::Lost(loss),
         Came::Empty => Indexed::Skipped(nothing),
     })

@@ -499,7 +499,7 @@ async fn finish(
                 rows_deleted: stage.rows_deleted,
             })
         }
-        Ok(Carried::Ended(_) | Carried::TooLate | Carried::Forgotten) => {
+        Ok(Carried::Ended(_) | Carried::TooLate | Carried::Refused(_) | Carried::Forgotten) => {
             Err(unknown(core, operation))
         }
         Err(e) if e.leaves_open() => Err(e),

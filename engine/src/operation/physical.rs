@@ -36,6 +36,7 @@ use crate::{
         files::Files,
         loss::{Loss, OrLost},
         staged::Staged,
+        unwritable::Unwritable,
     },
 };
 
@@ -130,7 +131,8 @@ impl Way {
     /// what it wrote is deleted; a commit that has begun is finished.
     ///
     /// # Errors
-    /// [`Error::Quarantined`] before the work begins, [`Error::Cancelled`], and those of the work and of the store.
+    /// [`Error::Quarantined`] before the work begins, [`Error::Cancelled`], [`Error::CommitRefused`], and those of the work and
+    /// of the store.
     pub(super) async fn enter<W: Work>(
         self,
         core: &Arc<Core>,
@@ -372,6 +374,10 @@ async fn attempt<W: Work>(
     };
     if !std::mem::replace(&mut finished.checked, true) {
         let now = table.at(base).await?;
+        // What is decided has to be carried out, or fenced off: both are commits.
+        if let Some(why) = Unwritable::of(now.manifest()) {
+            return Err(table.refused(&why, true));
+        }
         if !finished.work.holds(&manifest, table, &now).await? {
             return Ok(Attempt::Lost(Loss::SourcesChanged));
         }
@@ -422,6 +428,10 @@ async fn attempt<W: Work>(
         Ok(Carried::TooLate) => {
             finished.files.kept = false;
             Ok(Attempt::Lost(Loss::SourcesChanged))
+        }
+        Ok(Carried::Refused(reason)) => {
+            finished.files.kept = false;
+            Err(table.refused(&reason, false))
         }
         // Somebody else says so, and knows more than this process: the files stay for cleanup to judge.
         Ok(Carried::Ended(Ending::Discarded)) => Ok(Attempt::Lost(Loss::SourcesChanged)),

@@ -245,9 +245,9 @@ async fn finish(core: &Core, sidecar: &Sidecar) -> Result<Repaired> {
         Ok(Carried::Quarantined { reason, .. }) => Ok(Repaired::Left(format!(
             "it was tried again, and still {reason}"
         ))),
-        Ok(Carried::Ended(_) | Carried::TooLate | Carried::Forgotten) => Ok(Repaired::Left(
-            "somebody else resolved it meanwhile".to_owned(),
-        )),
+        Ok(Carried::Ended(_) | Carried::TooLate | Carried::Refused(_) | Carried::Forgotten) => Ok(
+            Repaired::Left("somebody else resolved it meanwhile".to_owned()),
+        ),
         Err(e) => Err(Error::Unfinished {
             operation,
             uri: core.storage.uri.clone(),

@@ -27,6 +27,10 @@ use lance_table::{
 use object_store::{ObjectStore, path::Path};
 
 use super::{Table, listing::ByListing, remap, staged::Staged};
+use crate::{
+    cause::{Cause, surely_not_written},
+    guard::caught,
+};
 
 /// So many versions are counted on from a known one; beyond, a list is cheaper.
 const MAX_STEPS: u64 = 16;
@@ -42,8 +46,22 @@ pub(crate) enum Landing {
     Lost,
     /// Lance finds that it conflicts with what came after its base: stage it again.
     Conflict(String),
+    /// It failed before anything was put, for a reason that may pass: nothing landed.
+    Failed(Box<LanceError>),
+    /// Lance will not have it, or the store cannot put it, and would not the next time. Nothing was put: nothing landed.
+    Refused(Box<LanceError>),
     /// The attempt failed; it may have landed all the same.
     Unclear(Box<LanceError>),
+}
+
+impl Landing {
+    /// Of an attempt that failed before anything was put.
+    fn nothing(e: LanceError) -> Self {
+        match Cause::of(&e) {
+            Cause::Content | Cause::Unsupported => Self::Refused(Box::new(e)),
+            _ => Self::Failed(Box::new(e)),
+        }
+    }
 }
 
 /// Commits `staged` at exactly `head + 1`, in one attempt (step 8c). `head` 0 creates the table.
@@ -54,7 +72,8 @@ pub(crate) async fn commit_at(table: &Table, staged: &Staged, head: u64) -> Land
     if head > 0 {
         return match AtHead::open(table, head).await {
             Ok(at) => at.commit(staged).await,
-            Err(e) => Landing::Unclear(Box::new(e)),
+            // A healer that is not so far behind may open it.
+            Err(e) => Landing::Failed(Box::new(e)),
         };
     }
     let exactly = Exactly::next_after(0);
@@ -153,7 +172,7 @@ impl AtHead {
                 let why = "ids of its fragments are taken, or a segment that it replaces is gone";
                 return Landing::Conflict(why.to_owned());
             }
-            Err(e) => return Landing::Unclear(Box::new(e)),
+            Err(e) => return Landing::nothing(e),
         }
         let builder = CommitBuilder::new(self.dataset.clone());
         commit(builder, &self.exactly, staged, transaction).await
@@ -174,14 +193,14 @@ async fn commit(
         builder = builder.with_affected_rows(rows.clone());
     }
     // Boxed: with Lance's future inside, those of the callers are too deep for the compiler.
-    let committed = builder.execute(transaction).boxed().await;
-    match committed {
+    let committed = caught(builder.execute(transaction).boxed()).await;
+    match committed.unwrap_or_else(|panic| Err(LanceError::internal(panic))) {
         Ok(dataset) if dataset.manifest().version == exactly.version() => {
             Landing::Landed(exactly.version())
         }
         Ok(_) => Landing::Taken,
         Err(_) if exactly.refused.load(Ordering::SeqCst) => Landing::Taken,
-        Err(e) if e.is_commit_status_unknown() => Landing::Unclear(Box::new(e)),
+        Err(e) if e.is_commit_status_unknown() => exactly.left_by(e),
         Err(_) if exactly.lost.load(Ordering::SeqCst) => Landing::Lost,
         // The version that the transaction was staged at is gone, or one since.
         Err(e @ (LanceError::DatasetNotFound { .. } | LanceError::NotFound { .. }))
@@ -195,7 +214,7 @@ async fn commit(
             | LanceError::RetryableCommitConflict { .. }
             | LanceError::IncompatibleTransaction { .. }),
         ) => Landing::Conflict(e.to_string()),
-        Err(e) => Landing::Unclear(Box::new(e)),
+        Err(e) => exactly.left_by(e),
     }
 }
 
@@ -213,6 +232,10 @@ struct Exactly {
     next: OnceLock<(u64, Option<ManifestNamingScheme>)>,
     refused: Arc<AtomicBool>,
     lost: AtomicBool,
+    /// A put of the version was begun.
+    put: AtomicBool,
+    /// And the store said, in a way that leaves no doubt, that it did not carry it out.
+    denied: AtomicBool,
     inner: ByListing,
 }
 
@@ -233,6 +256,8 @@ impl Exactly {
             next: OnceLock::new(),
             refused: Arc::default(),
             lost: AtomicBool::new(false),
+            put: AtomicBool::new(false),
+            denied: AtomicBool::new(false),
             inner: ByListing,
         })
     }
@@ -240,6 +265,18 @@ impl Exactly {
     /// The version that is written; 0, which none has, before it is known.
     fn version(&self) -> u64 {
         self.next.get().map_or(0, |(version, _)| *version)
+    }
+
+    /// What an attempt has left that ended with this error: nothing, where no put was begun, or the store did not carry it
+    /// out and Lance has seen as much.
+    fn left_by(&self, e: LanceError) -> Landing {
+        let put = self.put.load(Ordering::SeqCst);
+        let denied = self.denied.load(Ordering::SeqCst) && !e.is_commit_status_unknown();
+        if put && !denied {
+            Landing::Unclear(Box::new(e))
+        } else {
+            Landing::nothing(e)
+        }
     }
 }
 
@@ -345,6 +382,7 @@ impl CommitHandler for Exactly {
             let refusal = refuse(self.version(), found, &self.refused);
             return Err(CommitError::OtherError(refusal));
         }
+        self.put.store(true, Ordering::SeqCst);
         let committed = self
             .inner
             .commit(
@@ -357,8 +395,13 @@ impl CommitHandler for Exactly {
                 transaction,
             )
             .await;
-        if let Err(CommitError::CommitConflict) = committed {
-            self.lost.store(true, Ordering::SeqCst);
+        match &committed {
+            Ok(_) => {}
+            Err(CommitError::CommitConflict) => self.lost.store(true, Ordering::SeqCst),
+            Err(CommitError::OtherError(e)) => {
+                let denied = surely_not_written(e);
+                self.denied.store(denied, Ordering::SeqCst);
+            }
         }
         committed
     }

@@ -4,9 +4,8 @@
 //! taken away.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
 };
 
 use lance::{
@@ -29,10 +28,12 @@ use uuid::Uuid;
 
 use super::{
     indexing::kinds,
+    refused::segments,
     stats::{SegmentStats, Unmovable, covers, live_rows},
 };
 use crate::{
-    error::{is_of_store, plain},
+    cause::Cause,
+    error::plain,
     guard::caught,
     maintenance::clients::{
         KEEPS_EXTENDED, KEEPS_REMAPPED, LanceVersion, READS_BTREE_ADDRESSES, READS_CODEBOOK_BUFFER,
@@ -138,7 +139,7 @@ impl Indexes {
         {
             return Follows::Not(Unmovable::Unsupported);
         }
-        match refused(metadata.uuid) {
+        match segments::reason(metadata.uuid) {
             Some(reason) => Follows::Not(Unmovable::Failed(reason)),
             None => Follows::Remapped,
         }
@@ -304,7 +305,7 @@ async fn look_at(dataset: &Dataset, segment: &IndexMetadata) -> lance::Result<Fo
     let opened = dataset.open_generic_index(&column, &segment.uuid, &NoOpMetricsCollector);
     let index = match caught(opened).await {
         Ok(Ok(index)) => index,
-        Ok(Err(e)) if is_of_store(&e) => return Err(e),
+        Ok(Err(e)) if Cause::of(&e).is_of_store() => return Err(e),
         Ok(Err(e)) => return Ok((Some(Unmovable::Failed(plain(&e))), None)),
         Err(panic) => return Ok((Some(Unmovable::Failed(panic)), None)),
     };
@@ -347,7 +348,7 @@ async fn obstacle_to_searches(
     let reading = index.partition_reader(partition, false, &NoOpMetricsCollector);
     Ok(match caught(reading).await {
         Ok(Ok(_)) => None,
-        Ok(Err(e)) if is_of_store(&e) => return Err(e),
+        Ok(Err(e)) if Cause::of(&e).is_of_store() => return Err(e),
         Ok(Err(e)) => Some(Unmovable::Failed(plain(&e))),
         Err(panic) => Some(Unmovable::Failed(panic)),
     })
@@ -403,32 +404,6 @@ fn newer_version(segment: &IndexMetadata, stable_row_ids: bool) -> LanceVersion 
     } else {
         KEEPS_EXTENDED
     }
-}
-
-/// Segments that could not be remapped when that was tried, when, and why: until they are others, or so much time has passed.
-static REFUSED: LazyLock<Mutex<BTreeMap<Uuid, (Instant, String)>>> = LazyLock::new(Mutex::default);
-const REFUSED_FOR: Duration = Duration::from_secs(6 * 3600);
-
-/// Notes that these segments cannot be remapped: fragments under them are left alone from now on.
-pub(super) fn refuse(segments: impl IntoIterator<Item = Uuid>, reason: &str) {
-    let mut refused = lock(&REFUSED);
-    let now = Instant::now();
-    refused.extend(
-        segments
-            .into_iter()
-            .map(|uuid| (uuid, (now, reason.to_owned()))),
-    );
-}
-
-/// How many segments could not be remapped so far.
-pub(crate) fn refusals() -> usize {
-    lock(&REFUSED).len()
-}
-
-fn refused(segment: Uuid) -> Option<String> {
-    let refused = lock(&REFUSED);
-    let (at, reason) = refused.get(&segment)?;
-    (at.elapsed() < REFUSED_FOR).then(|| reason.clone())
 }
 
 fn lock<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -21,6 +21,7 @@ pub(crate) mod rewrite;
 pub(crate) mod rows;
 pub(crate) mod staged;
 pub(crate) mod stats;
+pub(crate) mod unwritable;
 pub(crate) mod verify;
 pub(crate) mod versions;
 pub(crate) mod writers;
@@ -35,7 +36,7 @@ use drift::DriftPolicy;
 use listing::ByListing;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, plain},
     names::TableKey,
     storage::Storage,
 };
@@ -98,6 +99,16 @@ impl Table {
             table: self.key.clone(),
             column: fault.column,
             reason: fault.reason,
+            uri: self.storage.uri.clone(),
+        }
+    }
+
+    /// A commit is refused for good; `always`, when any other would be, too.
+    pub(crate) fn refused(&self, reason: &dyn std::fmt::Display, always: bool) -> Error {
+        Error::CommitRefused {
+            table: self.key.clone(),
+            reason: plain(reason),
+            always,
             uri: self.storage.uri.clone(),
         }
     }

@@ -31,12 +31,14 @@ use uuid::Uuid;
 use super::{
     Table,
     carry::Sources,
-    coverage::{Follows, Indexes, column, covers_any, refuse},
+    coverage::{Follows, Indexes, column, covers_any},
     indexing::partitions,
     loss::Loss,
+    refused::segments,
 };
 use crate::{
-    error::{Error, Result, is_of_store, plain},
+    cause::Cause,
+    error::{Error, Result, plain},
     guard::caught,
     progress::{self, Phase},
 };
@@ -289,7 +291,7 @@ fn affected<'i>(
 /// and what is left out is lost.
 async fn openable(table: &Table, dataset: &Dataset, segment: &IndexMetadata) -> Result<()> {
     let refuse = |reason: &str| {
-        refuse([segment.uuid], reason);
+        segments::refuse([segment.uuid], reason);
         unmapped(table, &segment.name, reason)
     };
     let Some(column) = column(dataset, segment) else {
@@ -298,7 +300,9 @@ async fn openable(table: &Table, dataset: &Dataset, segment: &IndexMetadata) -> 
     let opened = dataset.open_generic_index(&column, &segment.uuid, &NoOpMetricsCollector);
     match caught(opened).await {
         Ok(Ok(_)) => {}
-        Ok(Err(e)) if may_pass(&e) => return Err(table.failed("opening an index of", e)),
+        Ok(Err(e)) if Cause::of(&e).may_pass() => {
+            return Err(table.failed("opening an index of", e));
+        }
         Ok(Err(e)) => return Err(refuse(&plain(&e))),
         Err(panic) => return Err(refuse(&panic)),
     }
@@ -347,7 +351,7 @@ async fn remapped(
         names.into_iter().collect::<Vec<_>>().join(", ")
     };
     let refuse = |reason: &str| {
-        refuse(affected.iter().map(|s| s.uuid), reason);
+        segments::refuse(affected.iter().map(|s| s.uuid), reason);
         unmapped(table, &names(), reason)
     };
     let ids: Vec<u64> = sources.iter().copied().map(u64::from).collect();
@@ -361,7 +365,9 @@ async fn remapped(
     };
     let written: Vec<RemappedIndex> = match caught(Box::pin(work)).await {
         Ok(Ok(written)) => written,
-        Ok(Err(e)) if may_pass(&e) => return Err(table.failed("moving the indexes of", e)),
+        Ok(Err(e)) if Cause::of(&e).may_pass() => {
+            return Err(table.failed("moving the indexes of", e));
+        }
         Ok(Err(e)) => return Err(refuse(&plain(&e))),
         Err(panic) => return Err(refuse(&panic)),
     };
@@ -383,11 +389,6 @@ async fn remapped(
         },
     });
     Ok(written.collect())
-}
-
-/// Whether an error is the store's, and may be another's or none the next time. A file that is missing stays so.
-fn may_pass(e: &lance::Error) -> bool {
-    is_of_store(e) && !matches!(e, lance::Error::NotFound { .. })
 }
 
 fn unmapped(table: &Table, index: &str, reason: &str) -> Error {

@@ -106,7 +106,13 @@ pub(crate) struct Failed {
 
 impl Failed {
     pub(crate) fn add(&mut self, group: &Group, error: Error) {
-        self.groups.push(GroupFailure::of(group, &error));
+        self.add_all(std::slice::from_ref(group), error);
+    }
+
+    /// Groups that fail together.
+    pub(crate) fn add_all(&mut self, groups: &[Group], error: Error) {
+        let failures = groups.iter().map(|group| GroupFailure::of(group, &error));
+        self.groups.extend(failures);
         self.first.get_or_insert(error);
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     coverage::{Coverage, Indexes, extended_needs},
     indexing::{self, kinds},
+    unwritable::Unwritable,
 };
 use crate::{
     maintenance::clients::LanceVersion,
@@ -47,6 +48,8 @@ pub struct FragmentStats {
 pub enum RewriteRefusal {
     /// What was made of them could not be read back.
     Unreadable,
+    /// Lance or the store would not have what was made of them.
+    Refused,
     /// They could not be rewritten.
     Failed,
 }
@@ -142,6 +145,9 @@ pub struct IndexStats {
     /// Why it could not be extended when that was tried last; nothing when it could, or may be tried again.
     #[serde(default)]
     pub refused: Option<IndexRefusal>,
+    /// The same of merging its segments into one. It may be extended all the same.
+    #[serde(default)]
+    pub merge_refused: Option<IndexRefusal>,
 }
 
 /// A declared index that the table does not have.
@@ -193,6 +199,9 @@ pub struct TableStats {
     /// For each number in [`FragmentStats::coverage`], the places in `segments` of those that cover the fragment.
     #[serde(default)]
     pub coverages: Vec<Vec<u32>>,
+    /// Whether its rows keep their ids when they move.
+    #[serde(default)]
+    pub stable_row_ids: bool,
     /// The oldest Lance by which others wrote the versions that are there, as far as it is known.
     #[serde(default)]
     pub oldest_writer: Option<LanceVersion>,
@@ -202,6 +211,9 @@ pub struct TableStats {
     /// What was in the way of rewriting the fragments that are left out of compactions, once for each group of them.
     #[serde(default)]
     pub refusals: Vec<String>,
+    /// Why this build commits nothing to it.
+    #[serde(default)]
+    pub unwritable: Option<Unwritable>,
 }
 
 /// A version of a table that is on the store.
@@ -214,6 +226,11 @@ pub struct VersionInfo {
 }
 
 impl TableStats {
+    /// Whether it matters which clients read and write it.
+    pub(crate) fn asks_for_clients(&self) -> bool {
+        !self.indexes.is_empty() || !self.segments.is_empty() || self.stable_row_ids
+    }
+
     /// Describes an open table. It costs a request only when the table has indexes.
     ///
     /// # Errors
@@ -232,8 +249,10 @@ impl TableStats {
             segments: coverage.segments,
             coverages: coverage.classes,
             missing: Vec::new(),
+            stable_row_ids: manifest.uses_stable_row_ids(),
             oldest_writer: None,
             refusals: Vec::new(),
+            unwritable: Unwritable::of(manifest),
         })
     }
 
@@ -311,6 +330,7 @@ async fn indexes(dataset: &Dataset, all: &Indexes) -> Vec<IndexStats> {
             unmovable,
             needs,
             refused: None,
+            merge_refused: None,
         });
     }
     stats

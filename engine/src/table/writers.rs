@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
-use lance::dataset::transaction::Transaction;
+use lance::{Dataset, dataset::transaction::Transaction};
 use lance_table::format::Manifest;
 use uuid::{Uuid, Version};
 
@@ -44,6 +44,12 @@ impl Seen {
     pub(crate) fn oldest(&self, now: DateTime<Utc>) -> Option<LanceVersion> {
         let lately = self.0.iter().filter(|(_, at)| now - **at < REMEMBERED_FOR);
         lately.map(|(lance, _)| *lance).min()
+    }
+
+    /// The one that wrote last.
+    fn last(&self) -> Option<LanceVersion> {
+        let last = self.0.iter().max_by_key(|(_, at)| **at);
+        last.map(|(lance, _)| *lance)
     }
 
     /// Says so in a transaction, for whoever comes when the versions are gone.
@@ -173,6 +179,15 @@ impl Writers {
     }
 }
 
+/// The Lance by which others wrote last, as far as the newest version tells. One request, when that is Squire's own.
+pub(crate) async fn last(newest: &Dataset) -> Option<LanceVersion> {
+    if let Some(lance) = foreign(newest.manifest()) {
+        return Some(lance);
+    }
+    let transaction = newest.read_transaction().await.ok().flatten()?;
+    Seen::told_by(&transaction).last()
+}
+
 /// What one version tells.
 async fn seen_at(table: &Table, version: VersionInfo) -> Option<(Key, Seen)> {
     let opened = table
@@ -230,6 +245,7 @@ mod tests {
         assert_eq!(oldest(89), Some(LanceVersion::new(4, 0)));
         assert_eq!(oldest(91), Some(LanceVersion::new(13, 0)));
         assert_eq!(oldest(200), None);
+        assert_eq!(told.last(), Some(LanceVersion::new(13, 0)));
     }
 
     #[test]

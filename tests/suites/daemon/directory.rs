@@ -6,7 +6,7 @@ use arrow::{
     array::{ArrayRef, DictionaryArray, Int8Array, RecordBatch, StringArray},
     datatypes::Int8Type,
 };
-use squire_tests::{cold::counted, plain};
+use squire_tests::{cold::counted, newer::write_with_a_newer_lance, plain};
 
 use crate::site::{Keeping, QUICK, Site, done, refused, squire, until};
 
@@ -224,6 +224,50 @@ async fn lance_8217_a_table_that_a_rewrite_would_spoil_is_left_as_it_is_and_ever
     assert_eq!(tried["target=\"lake\""], 1.0);
     daemon.stop().await;
     assert_eq!(fragments(&root, "cities").await, 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_a_newer_lance_wrote_is_left_alone_and_named_by_whatever_is_asked() {
+    let site = Site::new();
+    let root = site.path("lake");
+    fragmented(&root, "good", 6).await;
+    fragmented(&root, "newer", 6).await;
+    let newer = plain::open(&root, "newer").await.unwrap();
+    write_with_a_newer_lance(&newer).await;
+
+    for command in ["compact", "index", "cleanup"] {
+        let ran = squire(&[command, &site.uri("lake"), "newer"]).await;
+        assert_eq!(ran.code, Some(5), "{ran:?}");
+        assert!(ran.out.contains("unwritable"), "{ran:?}");
+        let says = ["newer", "upgrade Squire"];
+        assert!(says.iter().all(|part| ran.err.contains(part)), "{ran:?}");
+        let ran = squire(&[command, &site.uri("lake"), "newer", "--dry-run"]).await;
+        assert!(ran.out.contains("unwritable"), "{ran:?}");
+    }
+    let status = done(squire(&["status", &site.uri("lake")]).await);
+    assert!(status.contains("newer is left as it is"), "{status}");
+
+    let targets = [("lake", &*site.uri("lake"), EAGER)];
+    let daemon = site.daemon(&site.config(QUICK, &targets), "log").await;
+    until("the good table is compacted", async || {
+        fragments(&root, "good").await == 1
+    })
+    .await;
+    for duty in ["compaction", "index", "cleanup"] {
+        let left_alone = format!("decision=\"unwritable\",duty=\"{duty}\",target=\"lake\"");
+        daemon
+            .until_metric("squire_decided_tables", &left_alone, |tables| tables == 1.0)
+            .await;
+    }
+    let why = site.explain(&daemon, "lake").await;
+    assert!(
+        why.contains("unwritable") && why.contains("upgrade Squire"),
+        "{why}"
+    );
+    let lines = daemon.stop().await;
+    let complaints: Vec<_> = lines.iter().filter(|l| l["level"] == "ERROR").collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
+    assert_eq!(fragments(&root, "newer").await, 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

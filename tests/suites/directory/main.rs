@@ -10,6 +10,7 @@ mod indexes;
 mod kinds;
 mod omnigraph;
 mod races;
+mod refused;
 mod remaps;
 mod searches;
 mod settling;

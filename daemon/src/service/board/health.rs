@@ -54,7 +54,8 @@ fn of(decision: Decision) -> Health {
             indexing::Skip::Refused
             | indexing::Skip::Blocked
             | indexing::Skip::ClientTooOld
-            | indexing::Skip::IndexUnreadable,
+            | indexing::Skip::IndexUnreadable
+            | indexing::Skip::Unwritable,
         )
         | Skip::Compaction(
             compaction::Skip::TooLarge
@@ -63,8 +64,11 @@ fn of(decision: Decision) -> Health {
             | compaction::Skip::IndexCannotFollow
             | compaction::Skip::IndexUnreadable
             | compaction::Skip::Unreadable
-            | compaction::Skip::Failed,
-        ) => Health::Blocked,
+            | compaction::Skip::Refused
+            | compaction::Skip::Failed
+            | compaction::Skip::Unwritable,
+        )
+        | Skip::Cleanup(cleanup::Skip::Unwritable) => Health::Blocked,
         // What was done a moment ago, or is being done, is no reason to look at the table.
         Skip::Running
         | Skip::IntervalFloor

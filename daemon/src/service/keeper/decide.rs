@@ -1,13 +1,15 @@
 //! What to do, and why not: the planner is asked about all tables at once, and what it says is told.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Local, Utc};
 use squire_engine::{
     Kind, TableKey,
     maintenance::{
-        Decision, Duty, Now, Plan, Skip, TableView, cleanup::Protected, compaction, heat::Late,
-        indexing, plan,
+        Decision, Duty, Now, Plan, Skip, TableView, cleanup::Protected, heat::Late, indexing, plan,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +34,7 @@ impl Keeper {
         };
         let mut plan = self.plan(opened.kind(), &now);
         self.mind_unneeded(&mut plan, now.monotonic);
+        self.mind_writes(&mut plan, now.monotonic);
         self.tell(&plan);
         self.tell_success(now.wall);
         let left = self.spent.pace.bytes_per_hour.map(|budget| {
@@ -110,13 +113,7 @@ impl Keeper {
             let Some(kept) = self.tables.get_mut(table) else {
                 continue;
             };
-            let refused = match decision {
-                REFUSED => kept.refusals(),
-                Decision::Skip(Skip::Compaction(
-                    compaction::Skip::Unreadable | compaction::Skip::Failed,
-                )) => kept.stats.refusals.clone(),
-                _ => Vec::new(),
-            };
+            let refused = kept.details(decision);
             let mut changed = kept.decisions.insert(duty, decision) != Some(decision);
             if duty == Duty::Index && kept.refusals_told != refused {
                 changed = true;
@@ -157,6 +154,28 @@ impl Keeper {
             let kept = self.tables.get(&decided.table);
             if let Some(skip) = kept.and_then(|kept| kept.unneeded_at(decided.duty, now)) {
                 decided.decision = Decision::Skip(skip);
+            }
+        }
+    }
+
+    /// Where the target takes no writes, jobs that would write wait, but for one that finds out.
+    fn mind_writes(&self, plan: &mut Plan, now: Duration) {
+        let running = self.tables.values().filter_map(|k| k.history.running);
+        let at_work = running.filter(|job| job.duty != Duty::Cleanup).count();
+        let mut room = self.writes.room(at_work, now);
+        let mut waits = BTreeSet::new();
+        plan.jobs.retain(|job| {
+            let begins = job.duty == Duty::Cleanup || room > 0;
+            if !begins {
+                waits.insert((job.table.clone(), job.duty));
+            } else if job.duty != Duty::Cleanup {
+                room -= 1;
+            }
+            begins
+        });
+        for decided in &mut plan.decisions {
+            if waits.contains(&(decided.table.clone(), decided.duty)) {
+                decided.decision = Decision::Skip(Skip::BackOff);
             }
         }
     }

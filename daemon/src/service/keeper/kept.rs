@@ -250,7 +250,37 @@ impl Kept {
             let why = &refused.as_ref()?.reason;
             Some(format!("{what}: {why}"))
         });
-        refused.collect()
+        let merged = self.stats.indexes.iter().filter_map(|index| {
+            let why = &index.merge_refused.as_ref()?.reason;
+            Some(format!("{} cannot be merged: {why}", index.name))
+        });
+        refused.chain(merged).collect()
+    }
+
+    /// More of why a duty is left alone.
+    pub(super) fn details(&self, decision: Decision) -> Vec<String> {
+        match decision {
+            Decision::Skip(Skip::Index(indexing::Skip::Refused)) => self.refusals(),
+            Decision::Skip(Skip::Index(
+                indexing::Skip::ClientTooOld | indexing::Skip::IndexUnreadable,
+            )) => {
+                let left = indexing::left_behind(&self.stats, &self.policy.index);
+                left.map(|(index, skip)| format!("{}: {skip}", index.name))
+                    .collect()
+            }
+            Decision::Skip(Skip::Compaction(
+                compaction::Skip::Unreadable | compaction::Skip::Refused | compaction::Skip::Failed,
+            )) => self.stats.refusals.clone(),
+            Decision::Skip(
+                Skip::Compaction(compaction::Skip::Unwritable)
+                | Skip::Index(indexing::Skip::Unwritable)
+                | Skip::Cleanup(cleanup::Skip::Unwritable),
+            ) => {
+                let why = self.stats.unwritable.iter();
+                why.map(ToString::to_string).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// What stands in the way of keeping it.

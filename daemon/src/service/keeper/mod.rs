@@ -7,6 +7,7 @@
 //! | [`listing`] | when versions are listed |
 //! | [`decide`] | what to do, and why not |
 //! | [`work`] | the jobs, from their start to their end |
+//! | [`writes`] | whether the target takes writes |
 //! | [`kept`] | what is known of one table |
 
 mod decide;
@@ -14,6 +15,7 @@ mod kept;
 mod listing;
 mod look;
 mod work;
+mod writes;
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +36,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{kept::Kept, look::Seen, work::Ended};
+use self::{kept::Kept, look::Seen, work::Ended, writes::Writes};
 use super::{
     board::Board,
     crew::Until,
@@ -84,6 +86,8 @@ pub(super) struct Keeper {
     looks: LookPolicy,
     /// What was spent on the target as a whole.
     spent: Spent,
+    /// Whether it takes writes.
+    writes: Writes,
     tables: BTreeMap<TableKey, Kept>,
     at_work: JoinSet<Ended>,
     failing: Option<String>,
@@ -120,6 +124,7 @@ impl Keeper {
             forces,
             looks,
             spent,
+            writes: Writes::default(),
             tables: BTreeMap::new(),
             at_work: JoinSet::new(),
             failing: None,

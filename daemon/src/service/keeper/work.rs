@@ -96,6 +96,7 @@ impl Keeper {
             _place,
         } = ended;
         let meaning = self.tell_end(&job, &result);
+        self.mind_write(&result);
         let (now, Job { table, duty, .. }) = (self.now(), &job);
         let (name, shared) = (&self.target.name, &self.shared);
         let detail = match &result {
@@ -220,10 +221,28 @@ impl Keeper {
                 tracing::warn!(target_name = %name, %table, %duty, error = %e, "job failed; the fragments are left alone");
                 means("failed", true, None)
             }
+            Some(Err(e @ Error::CommitRefused { .. })) => {
+                tracing::warn!(target_name = %name, %table, %duty, error = %e, "job failed; what it would have committed is left alone");
+                means("failed", true, None)
+            }
             Some(Err(e)) => {
                 tracing::error!(target_name = %name, %table, %duty, error = %e, "job failed; it is tried again after a pause");
                 means("failed", true, None)
             }
+        }
+    }
+
+    /// Takes in what a job tells of the target: whether it takes writes.
+    fn mind_write(&mut self, result: &Option<Result<Outcome, Error>>) {
+        let now = self.now();
+        match result {
+            Some(Err(e)) if e.stops_all_writes() && self.writes.failed(now) => {
+                tracing::warn!(target_name = %self.target.name, error = %e, "the target takes no writes: compaction and index work wait until it does");
+            }
+            Some(Ok(
+                Outcome::Compacted(Compacted::Done(_)) | Outcome::Indexed(Indexed::Done(_)),
+            )) => self.writes.done(),
+            _ => {}
         }
     }
 

@@ -4,7 +4,6 @@
 //! | room | what is in it |
 //! |---|---|
 //! | this file | tasks to segments |
-//! | [`refused`] | what came to nothing, and when it is tried again |
 //! | `dormant` | vector indexes whose every fragment was rewritten |
 //! | `kinds` | what a declared kind of index is in Lance, how it is built, and when it cannot be |
 //! | `partitions` | what a vector index takes in memory while it is worked on |
@@ -14,7 +13,6 @@
 mod dormant;
 pub(crate) mod kinds;
 pub(crate) mod partitions;
-mod refused;
 mod sources;
 mod verify;
 
@@ -35,10 +33,12 @@ use lance_table::{format::IndexMetadata, system_index::is_system_index};
 
 use super::{
     Table,
+    refused::RefusedIndexes,
     stats::{MissingIndex, covers, live_rows},
 };
 use crate::{
-    error::{Result, is_of_store, plain},
+    cause::Cause,
+    error::{Result, plain},
     failpoint,
     guard::caught,
     maintenance::indexing::{Skip, Task},
@@ -46,7 +46,6 @@ use crate::{
     progress::{self, Phase},
     schema::{Index, IndexKind, TypeDef},
 };
-pub(crate) use refused::Refused;
 pub(crate) use sources::{hold as sources_hold, sources_of};
 
 /// What tasks came to.
@@ -144,6 +143,8 @@ struct Segment {
     replaced: Vec<IndexMetadata>,
     declared: Option<Index>,
     rows: u64,
+    /// Why it stands beside the others, although all were to become one.
+    unmerged: Option<String>,
 }
 
 /// Whether Lance can extend an index with these segments: it knows what they cover and carries no values beside them.
@@ -192,7 +193,8 @@ fn is_there(dataset: &Dataset, segments: &[IndexMetadata], declared: &Index) -> 
 }
 
 /// Does the tasks on an open table, one after another; commits nothing. A task that fails keeps no other from being
-/// done, is told in the log and noted as refused. `def` is the table's type in a graph; without one nothing is created.
+/// done, is told in the log and noted as refused; what is done is to be forgotten once it is committed. `def` is the table's type in a graph; without one nothing is created.
+/// Indexes that are to be `in_one` segment get no other beside it.
 ///
 /// # Errors
 /// [`crate::Error::Lance`] when the store failed, and no task came to anything.
@@ -201,7 +203,8 @@ pub(crate) async fn build(
     dataset: &Dataset,
     def: Option<&TypeDef>,
     tasks: &[Task],
-    refused: &Refused,
+    in_one: &BTreeSet<String>,
+    refused: &RefusedIndexes,
 ) -> Result<Built> {
     failpoint::hit!(BEFORE_INDEX);
     let all = dataset.load_indices().await;
@@ -221,7 +224,9 @@ pub(crate) async fn build(
     for job in jobs {
         let (task, done) = match job {
             Job::Extend(task, of_index) => {
-                (task, caught(extend(dataset, &of_index, task).boxed()).await)
+                let one = in_one.contains(task.subject());
+                let extended = extend(dataset, &of_index, task, one).boxed();
+                (task, caught(extended).await)
             }
             Job::Create(task, declared, name) => {
                 let created = create(dataset, declared, &name, task).boxed();
@@ -232,10 +237,16 @@ pub(crate) async fn build(
         let done = verify::sound(dataset, done).await;
         let (path, version) = (&table.path, dataset.manifest().version);
         match &done {
-            Ok(_) | Err(Why::Nothing) => refused.forget(path, task),
+            Err(Why::Nothing) => refused.forget(path, std::slice::from_ref(task)),
+            Ok(segment) => {
+                if let Some(reason) = &segment.unmerged {
+                    tracing::info!(table = %table.key, ?task, reason, uri = %table.storage.uri, "an index is extended instead of merged");
+                    refused.note(path, version, task, false, reason.clone());
+                }
+            }
             Err(why) => {
                 let reason = why.to_string();
-                refused.note(path, version, task, reason.clone());
+                refused.note(path, version, task, why.may_pass(), reason.clone());
                 segments.left.push(LeftBehind {
                     index: task.subject().to_owned(),
                     reason,
@@ -263,7 +274,12 @@ pub(crate) async fn build(
             }
             Err(Why::Failed(e)) => {
                 tracing::warn!(table = %table.key, ?task, error = plain(&e), uri = %table.storage.uri, "an index could not be brought up to date");
-                failed.get_or_insert(e);
+                // What may pass is worth another try, whatever else is in the way.
+                let passes = |e: &lance::Error| Cause::of(e).may_pass();
+                failed = Some(match failed {
+                    Some(before) if passes(&before) || !passes(&e) => before,
+                    _ => e,
+                });
             }
         }
         progress::advance(1);
@@ -271,10 +287,17 @@ pub(crate) async fn build(
     failpoint::hit!(AFTER_INDEX);
     match failed {
         _ if !segments.new.is_empty() => Ok(Built::Segments(Box::new(segments))),
-        Some(e) if is_of_store(&e) => Err(table.failed("indexing", e)),
+        Some(e) if Cause::of(&e).is_of_store() => Err(table.failed("indexing", e)),
         // It would fail again: it rests, as what does not fit does.
         Some(_) => Ok(Built::Nothing(Skip::Refused)),
         None => Ok(Built::Nothing(skip)),
+    }
+}
+
+impl Why {
+    /// Whether it may be another's, or none, the next time, whatever becomes of the table.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Failed(e) if Cause::of(e).may_pass())
     }
 }
 
@@ -342,11 +365,13 @@ impl Segments {
     }
 }
 
-/// Indexes what is outside of one index, beside its segments or together with them.
+/// Indexes what is outside of one index, beside its segments or together with them. Of one that has to have `one` segment,
+/// together with them or not at all.
 async fn extend(
     dataset: &Dataset,
     segments: &[&IndexMetadata],
     task: &Task,
+    one: bool,
 ) -> Result<Segment, Why> {
     let Some(last) = segments.last() else {
         return Err(Why::Nothing);
@@ -357,7 +382,7 @@ async fn extend(
         fragments.iter().filter(uncovered)
     };
     let exact = sources::append_is_exact(dataset.manifest(), segments, outside());
-    let appendable = exact && can_stand_beside(dataset, segments);
+    let appendable = exact && !one && can_stand_beside(dataset, segments);
     let mut merges = matches!(task, Task::Merge(_)) || !appendable;
     if outside().next().is_none() && (!merges || segments.len() == 1) {
         return Err(Why::Nothing);
@@ -376,10 +401,11 @@ async fn extend(
         obstacle.map_err(Why::Failed)
     };
     let mut in_the_way = obstacle(merges).await?;
+    let mut unmerged = None;
     if in_the_way.is_some() && merges && appendable && rows > 0 {
         // One more segment is better than rows outside for ever.
         merges = false;
-        in_the_way = obstacle(merges).await?;
+        unmerged = std::mem::replace(&mut in_the_way, obstacle(merges).await?);
     }
     if let Some(obstacle) = in_the_way {
         return Err(Why::TooLarge(obstacle));
@@ -414,14 +440,18 @@ async fn extend(
         *bitmap &= dataset.fragment_bitmap().as_ref();
     }
     let task = if replaces.is_empty() {
-        task.clone()
+        Task::Append(last.name.clone())
     } else {
         Task::Merge(last.name.clone())
     };
     // What has no row any more only costs every search.
     let dead = segments.iter().filter(|s| is_dead(dataset, s));
     let replaces = [replaces, dead.map(|s| s.uuid).collect()].concat();
-    finish(dataset, segments, task, segment, &replaces)
+    let segment = finish(dataset, segments, task, segment, &replaces)?;
+    Ok(Segment {
+        unmerged,
+        ..segment
+    })
 }
 
 /// Whether a new segment can stand beside these, for Lance: it is of the same format, and of a column that Lance can extend
@@ -534,6 +564,7 @@ fn finish(
         rows: rows.map(live_rows).sum(),
         replaced: replaced.map(|s| (*s).clone()).collect(),
         declared: None,
+        unmerged: None,
         new: segment,
         task,
     })

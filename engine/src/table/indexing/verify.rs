@@ -27,7 +27,8 @@ use arrow::{
 
 use super::{Segment, Why};
 use crate::{
-    error::{is_of_store, plain},
+    cause::Cause,
+    error::plain,
     table::{stats::covers, stats::live_rows, verify::caught},
 };
 
@@ -68,7 +69,7 @@ pub(super) async fn sound(dataset: &Dataset, built: Result<Segment, Why>) -> Res
     match caught(fault(dataset, &segment).boxed()).await {
         Ok(None) => Ok(segment),
         Ok(Some(fault)) => Err(Why::Unsound(fault)),
-        Err(e) if is_of_store(&e) => Err(Why::Failed(e)),
+        Err(e) if Cause::of(&e).is_of_store() => Err(Why::Failed(e)),
         Err(e) => Err(Why::Unsound(format!("it cannot be read: {}", plain(&e)))),
     }
 }

@@ -24,7 +24,8 @@ use lance_table::format::Fragment;
 use self::sums::Sums;
 use super::Table;
 use crate::{
-    error::{Result, is_of_store, plain},
+    cause::Cause,
+    error::{Result, plain},
     guard,
     maintenance::compaction::Verify,
     memory,
@@ -157,7 +158,7 @@ impl<'a> Look<'a> {
         }
         match caught(self.opened(fragment).validate()).await {
             Ok(()) => Ok(()),
-            Err(e) if is_of_store(&e) => Err(e.into()),
+            Err(e) if Cause::of(&e).is_of_store() => Err(e.into()),
             Err(e) => Err(Fault::of(EVERY_COLUMN, plain(&e)).into()),
         }
     }
@@ -210,7 +211,7 @@ impl<'a> Look<'a> {
         let alone = std::slice::from_ref(fragment);
         let e = match self.add(sums, alone, range.clone(), None).await {
             Ok(added) => return Ok(added?),
-            Err(e) if is_of_store(&e) => return Err(e.into()),
+            Err(e) if Cause::of(&e).is_of_store() => return Err(e.into()),
             Err(e) => e,
         };
         let schema = self.dataset.schema();
@@ -219,7 +220,7 @@ impl<'a> Look<'a> {
             match self.sums(alone, range.clone(), Some(&column)).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(fault)) => return Err(fault.into()),
-                Err(e) if is_of_store(&e) => return Err(e.into()),
+                Err(e) if Cause::of(&e).is_of_store() => return Err(e.into()),
                 Err(e) => return Err(Fault::of(&path, plain(&e)).into()),
             }
         }

@@ -1,26 +1,23 @@
-//! Groups of fragments whose rewrite failed, so that it is not tried over and over, and keeps no other group from its turn.
+//! Groups of fragments whose rewrite failed or was refused, so that it is not tried over and over, and keeps no other group
+//! from its turn.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Mutex, MutexGuard},
 };
 
 use chrono::{DateTime, Utc};
 use lance::Dataset;
 
 use super::{
-    rewrite::fragments_by_id,
-    stats::{FragmentStats, RewriteRefusal, TableStats},
+    super::{
+        rewrite::fragments_by_id,
+        stats::{FragmentStats, RewriteRefusal, TableStats},
+    },
+    lock,
+    rest::{Again, Rest},
 };
-use crate::{
-    error::{Error, is_of_store},
-    maintenance::compaction::Group,
-};
-
-/// So long the fragments of a failed group rest; longer each time.
-const FIRST_REST: Duration = Duration::from_secs(600);
-const LONGEST_REST: Duration = Duration::from_secs(6 * 3600);
+use crate::{cause::Cause, error::Error, maintenance::compaction::Group};
 
 /// What could not be rewritten, by the path of its table, as far as this process has tried.
 #[derive(Debug, Default)]
@@ -44,41 +41,39 @@ impl From<&FragmentStats> for State {
     }
 }
 
+/// The indexes of a table: how many segments each has.
+type Indexes = BTreeMap<String, usize>;
+
+fn indexes_of(stats: &TableStats) -> Indexes {
+    let indexes = stats.indexes.iter();
+    indexes.map(|i| (i.name.clone(), i.segments)).collect()
+}
+
 /// Fragments that were to become one.
 #[derive(Clone, Debug)]
 struct Refusal {
     fragments: BTreeMap<u64, State>,
+    /// The indexes of the table, where it may be their doing.
+    indexes: Option<Indexes>,
     why: RewriteRefusal,
-    reason: String,
-    times: u32,
-    /// They rest until then. What could not be read back rests longer if nothing has changed: it would be the same again.
-    until: DateTime<Utc>,
+    rest: Rest,
 }
 
-impl Refusal {
-    fn holds(&self, same: bool, now: DateTime<Utc>) -> bool {
-        now < self.until || (same && self.why == RewriteRefusal::Unreadable)
-    }
-}
-
-/// What a failure says of the group, and how often it must come before it counts. A store that does not answer once says
-/// nothing of a group; one that does not answer for it again and again does: a file may be cut short.
-fn meaning(error: &Error) -> Option<(RewriteRefusal, u32)> {
+/// What a failure says of the group: why it is left alone, until when, and how often the failure is free. A store that does
+/// not answer once says nothing of a group; one that does not answer for it again and again does: a file may be cut short.
+/// That its disk is full says nothing of any.
+fn meaning(error: &Error) -> Option<(RewriteRefusal, Again, u32)> {
     match error {
-        Error::Unreadable { .. } => Some((RewriteRefusal::Unreadable, 1)),
-        Error::Lance { source, .. } if is_of_store(source) => Some((RewriteRefusal::Failed, 2)),
-        Error::Lance { .. } => Some((RewriteRefusal::Failed, 1)),
+        Error::Unreadable { .. } => Some((RewriteRefusal::Unreadable, Again::Changed, 0)),
+        Error::CommitRefused { .. } => Some((RewriteRefusal::Refused, Again::Changed, 0)),
+        Error::Lance { source, .. } => match Cause::of(&**source) {
+            Cause::NoSpace | Cause::NotPermitted => None,
+            Cause::Unavailable | Cause::Missing | Cause::Unsupported => {
+                Some((RewriteRefusal::Failed, Again::Later, 1))
+            }
+            Cause::Content => Some((RewriteRefusal::Failed, Again::Later, 0)),
+        },
         _ => None,
-    }
-}
-
-/// How long a group rests that failed so often.
-fn rest(times: u32, least: u32) -> Duration {
-    match times.checked_sub(least) {
-        None => Duration::ZERO,
-        Some(more) => FIRST_REST
-            .saturating_mul(2_u32.saturating_pow(more))
-            .min(LONGEST_REST),
     }
 }
 
@@ -98,18 +93,21 @@ impl RefusedFragments {
             .iter()
             .map(|f| (f.id, State::from(f)))
             .collect();
+        let indexes = indexes_of(stats);
         let mut refused: HashMap<u64, RewriteRefusal> = HashMap::new();
         stats.refusals.clear();
         refusals.retain(|refusal| {
             let is_same = |(id, state): (&u64, &State)| there.get(id) == Some(state);
-            let same = refusal.fragments.iter().all(is_same);
+            let same = refusal.fragments.iter().all(is_same)
+                && refusal.indexes.as_ref().is_none_or(|i| *i == indexes);
             let gone = !refusal.fragments.keys().any(|id| there.contains_key(id));
-            if gone || (!same && now >= refusal.until) {
+            let holds = refusal.rest.holds(same, now);
+            if gone || (!same && !holds) {
                 return false;
             }
-            if refusal.holds(same, now) {
+            if holds {
                 refused.extend(refusal.fragments.keys().map(|id| (*id, refusal.why)));
-                stats.refusals.push(refusal.reason.clone());
+                stats.refusals.push(refusal.rest.reason.clone());
             }
             true
         });
@@ -128,17 +126,33 @@ impl RefusedFragments {
         let there = group.fragments.iter().filter_map(|id| by_id.get(id));
         let stats = there.map(|f| FragmentStats::of(f, 0));
         let fragments = stats.map(|f| (f.id, State::from(&f))).collect();
-        self.note_at(path, fragments, error, Utc::now())
+        self.note_at(path, fragments, None, error, Utc::now())
+    }
+
+    /// Notes that the rewrite of a group could not be committed to a table that was planned by these statistics. Its
+    /// fragments are left alone until they or the indexes of the table change.
+    pub(crate) fn note_refused(
+        &self,
+        path: &str,
+        stats: &TableStats,
+        group: &Group,
+        error: &Error,
+    ) -> bool {
+        let own = |f: &&FragmentStats| group.fragments.contains(&f.id);
+        let fragments = stats.fragments.iter().filter(own);
+        let fragments = fragments.map(|f| (f.id, State::from(f))).collect();
+        self.note_at(path, fragments, Some(indexes_of(stats)), error, Utc::now())
     }
 
     fn note_at(
         &self,
         path: &str,
         fragments: BTreeMap<u64, State>,
+        indexes: Option<Indexes>,
         error: &Error,
         now: DateTime<Utc>,
     ) -> bool {
-        let Some((why, least)) = meaning(error) else {
+        let Some((why, again, free)) = meaning(error) else {
             return false;
         };
         let mut all = self.all();
@@ -149,30 +163,35 @@ impl RefusedFragments {
                 .keys()
                 .any(|id| fragments.contains_key(id))
         };
-        let before = refusals.iter().filter(|r| overlaps(r)).map(|r| r.times);
-        let times = before.max().unwrap_or(0).saturating_add(1);
+        let before = refusals
+            .iter()
+            .filter(|r| overlaps(r))
+            .map(|r| r.rest.times);
+        let before = before.max().unwrap_or(0);
         refusals.retain(|refusal| !overlaps(refusal));
         refusals.push(Refusal {
             fragments,
+            indexes,
             why,
-            reason: error.to_string(),
-            times,
-            until: now + rest(times, least),
+            rest: Rest::after(before, free, again, error.to_string(), now),
         });
-        times >= least
+        before >= free
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, Vec<Refusal>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::names::TableKey;
+    use crate::{names::TableKey, table::stats::IndexStats};
 
     const PATH: &str = "t.lance";
+    const REST: Duration = Duration::from_secs(600);
 
     fn fragment(id: u64, deleted: u64) -> FragmentStats {
         FragmentStats {
@@ -216,7 +235,7 @@ mod tests {
     fn noted(refused: &RefusedFragments, error: &Error, now: DateTime<Utc>) -> bool {
         let fragments = [fragment(1, 0), fragment(2, 0)];
         let fragments = fragments.iter().map(|f| (f.id, State::from(f))).collect();
-        refused.note_at(PATH, fragments, error, now)
+        refused.note_at(PATH, fragments, None, error, now)
     }
 
     /// The fragments that are left out.
@@ -261,10 +280,10 @@ mod tests {
         let broken = of_lance(lance::Error::internal("a bug"));
         noted(&refused, &broken, now);
         assert_eq!(left_out(&refused, there(), now), [1, 2]);
-        let later = now + FIRST_REST;
+        let later = now + REST;
         assert!(left_out(&refused, there(), later).is_empty());
         noted(&refused, &broken, later);
-        assert_eq!(left_out(&refused, there(), later + FIRST_REST), [1, 2]);
+        assert_eq!(left_out(&refused, there(), later + REST), [1, 2]);
 
         let refused = RefusedFragments::default();
         let silent = of_lance(lance::Error::from(object_store::Error::Generic {
@@ -282,5 +301,46 @@ mod tests {
         let refused = RefusedFragments::default();
         assert!(!noted(&refused, &Error::Cancelled, Utc::now()));
         assert!(left_out(&refused, stats([(1, 0), (2, 0)]), Utc::now()).is_empty());
+    }
+
+    #[test]
+    fn a_full_disk_says_nothing_of_the_fragments_however_often_it_is_met() {
+        let refused = RefusedFragments::default();
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let full = of_lance(lance::Error::from(full));
+        for _ in 0..5 {
+            assert!(!noted(&refused, &full, Utc::now()));
+        }
+        assert!(left_out(&refused, stats([(1, 0), (2, 0)]), Utc::now()).is_empty());
+    }
+
+    #[test]
+    fn what_lance_will_not_have_rests_until_its_fragments_or_the_tables_indexes_change() {
+        let (refused, now) = (RefusedFragments::default(), Utc::now());
+        let with_segments = |segments| TableStats {
+            indexes: vec![IndexStats {
+                segments,
+                ..crate::table::refused::indexes::sample("a")
+            }],
+            ..stats([(1, 0), (2, 0), (3, 0)])
+        };
+        let group = Group {
+            fragments: vec![1, 2],
+            rows: 200,
+            bytes: 2_000,
+            live_bytes: 2_000,
+            coverage: 0,
+        };
+        let error = Error::CommitRefused {
+            table: TableKey::of_directory("t"),
+            reason: "a mixed coverage".to_owned(),
+            always: false,
+            uri: "/lake".to_owned(),
+        };
+        assert!(refused.note_refused(PATH, &with_segments(1), &group, &error));
+        let long_after = now + REST * 1_000;
+        assert_eq!(left_out(&refused, with_segments(1), long_after), [1, 2]);
+        assert_eq!(left_out(&refused, with_segments(2), now), [1, 2]);
+        assert!(left_out(&refused, with_segments(2), long_after).is_empty());
     }
 }
