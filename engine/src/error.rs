@@ -318,6 +318,22 @@ pub enum Error {
         /// The graph or directory.
         uri: String,
     },
+    /// A row is too large to be rewritten within the memory that there is.
+    #[error(
+        "fragment {fragment} of {table} of {uri} has a row of {bytes} bytes in memory, and a job has room for rows of {most}; the fragment is left alone: raise daemon.memory, or lower daemon.concurrency"
+    )]
+    RowTooLarge {
+        /// The table.
+        table: TableKey,
+        /// The fragment's id.
+        fragment: u64,
+        /// Bytes of its largest row, once it is decoded.
+        bytes: u64,
+        /// The most that a job has room for.
+        most: u64,
+        /// The graph or directory.
+        uri: String,
+    },
     /// Others commit to the table so fast that no attempt came through.
     #[error(
         "{table} of {uri} is being written so fast, outside of Squire, that no attempt came through"
@@ -398,6 +414,7 @@ impl Error {
             | Self::NewerFormat { .. }
             | Self::Damaged { .. }
             | Self::Unmapped { .. }
+            | Self::RowTooLarge { .. }
             | Self::UnfitStore { .. } => Advice::Repair,
             Self::UnknownTable { .. }
             | Self::TableGone { .. }

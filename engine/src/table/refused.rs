@@ -39,7 +39,8 @@ impl From<&FragmentStats> for State {
         Self {
             rows: fragment.rows,
             deleted: fragment.deleted,
-            bytes: fragment.bytes,
+            // By its manifest: who notes a failure has nothing else.
+            bytes: fragment.bytes.saturating_sub(fragment.measured),
         }
     }
 }
@@ -57,7 +58,11 @@ struct Refusal {
 
 impl Refusal {
     fn holds(&self, same: bool, now: DateTime<Utc>) -> bool {
-        now < self.until || (same && self.why == RewriteRefusal::Unreadable)
+        let stays = matches!(
+            self.why,
+            RewriteRefusal::Unreadable | RewriteRefusal::RowTooLarge
+        );
+        now < self.until || (same && stays)
     }
 }
 
@@ -66,6 +71,7 @@ impl Refusal {
 fn meaning(error: &Error) -> Option<(RewriteRefusal, u32)> {
     match error {
         Error::Unreadable { .. } => Some((RewriteRefusal::Unreadable, 1)),
+        Error::RowTooLarge { .. } => Some((RewriteRefusal::RowTooLarge, 1)),
         Error::Lance { source, .. } if is_of_store(source) => Some((RewriteRefusal::Failed, 2)),
         Error::Lance { .. } => Some((RewriteRefusal::Failed, 1)),
         _ => None,
@@ -180,6 +186,7 @@ mod tests {
             rows: 100,
             deleted,
             bytes: 1_000,
+            measured: 0,
             unmeasured: false,
             coverage: 0,
             refused: None,

@@ -63,7 +63,8 @@ fn of(decision: Decision) -> Health {
             | compaction::Skip::IndexCannotFollow
             | compaction::Skip::IndexUnreadable
             | compaction::Skip::Unreadable
-            | compaction::Skip::Failed,
+            | compaction::Skip::Failed
+            | compaction::Skip::RowTooLarge,
         ) => Health::Blocked,
         // What was done a moment ago, or is being done, is no reason to look at the table.
         Skip::Running

@@ -113,7 +113,9 @@ impl Keeper {
             let refused = match decision {
                 REFUSED => kept.refusals(),
                 Decision::Skip(Skip::Compaction(
-                    compaction::Skip::Unreadable | compaction::Skip::Failed,
+                    compaction::Skip::Unreadable
+                    | compaction::Skip::Failed
+                    | compaction::Skip::RowTooLarge,
                 )) => kept.stats.refusals.clone(),
                 _ => Vec::new(),
             };

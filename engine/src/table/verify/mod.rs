@@ -22,7 +22,7 @@ use lance_core::datatypes::{BlobHandling, Field, Schema};
 use lance_table::format::Fragment;
 
 use self::sums::Sums;
-use super::Table;
+use super::{Table, row_sizes::RowSizes};
 use crate::{
     error::{Result, is_of_store, plain},
     guard,
@@ -71,7 +71,8 @@ impl From<Fault> for Trouble {
     }
 }
 
-/// Reads back what these rewrites wrote, which is not committed, and tells what is wrong with it.
+/// Reads back what these rewrites wrote, which is not committed, and tells what is wrong with it. `sizes` are those of the
+/// rows that were read.
 ///
 /// # Errors
 /// [`crate::Error::Lance`], when the store failed or the sources cannot be read: that says nothing of the new files.
@@ -80,12 +81,13 @@ pub(crate) async fn rewritten(
     dataset: &Dataset,
     results: &[RewriteResult],
     how: Verify,
+    sizes: &RowSizes,
 ) -> Result<Result<(), Fault>> {
     for result in results {
         let looked = match how {
             Verify::Off => Ok(()),
             // Boxed, because Lance's futures are large.
-            _ => Look::at(dataset, result, how).run().boxed().await,
+            _ => Look::at(dataset, result, how, sizes).run().boxed().await,
         };
         match looked {
             Ok(()) => {}
@@ -106,19 +108,20 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn at(dataset: &Dataset, result: &'a RewriteResult, how: Verify) -> Self {
+    fn at(dataset: &Dataset, result: &'a RewriteResult, how: Verify, sizes: &RowSizes) -> Self {
         // They have no ids yet, and must not be taken for fragments that are there: Lance remembers some things by id.
         let ids = (0..=u64::from(u32::MAX)).rev();
         let new = result.new_fragments.iter().zip(ids);
         let new: Vec<_> = new.map(|(f, id)| Fragment { id, ..f.clone() }).collect();
-        let on_disk = bytes(&new).max(bytes(&result.original_fragments)) / rows(&new).max(1);
-        let row = memory::row_bytes(dataset.schema(), on_disk);
         Self {
             dataset: Arc::new(dataset.clone()),
             sources: &result.original_fragments,
             new,
             how,
-            batch: memory::limits().batch_rows(row),
+            batch: match how {
+                Verify::Full => sizes.batch(),
+                _ => sizes.described_batch(),
+            },
         }
     }
 
@@ -300,12 +303,6 @@ fn compare(old: Sums, new: &Sums) -> Result<(), Trouble> {
 fn rows(fragments: &[Fragment]) -> u64 {
     let rows = fragments.iter().filter_map(|f| f.physical_rows);
     rows.map(|rows| rows as u64).sum()
-}
-
-fn bytes(fragments: &[Fragment]) -> u64 {
-    let files = fragments.iter().flat_map(|f| &f.files);
-    let sizes = files.filter_map(|file| file.file_size_bytes.get());
-    sizes.map(std::num::NonZero::get).sum()
 }
 
 /// The first and the last rows, as many as a batch has; each row once.
