@@ -320,14 +320,14 @@ pub enum Error {
     },
     /// A row is too large to be rewritten within the memory that there is.
     #[error(
-        "fragment {fragment} of {table} of {uri} has a row of {bytes} bytes in memory, and a job has room for rows of {most}; the fragment is left alone: raise daemon.memory, or lower daemon.concurrency"
+        "fragment {fragment} of {table} of {uri} has a row, or rows that Lance reads together, of {bytes} bytes in memory, and a job has room for {most}; the fragment is left alone: raise daemon.memory, or lower daemon.concurrency"
     )]
     RowTooLarge {
         /// The table.
         table: TableKey,
         /// The fragment's id.
         fragment: u64,
-        /// Bytes of its largest row, once it is decoded.
+        /// Bytes of its largest row once it is decoded, or of rows that Lance can only read at once.
         bytes: u64,
         /// The most that a job has room for.
         most: u64,

@@ -13,6 +13,7 @@ pub(crate) mod kept;
 pub(crate) mod left_over;
 pub(crate) mod listing;
 pub(crate) mod loss;
+mod pieces;
 pub(crate) mod protection;
 pub(crate) mod reading;
 pub(crate) mod refused;

@@ -14,7 +14,7 @@ use lance::{
 use lance_table::format::{DataFile, Fragment};
 
 use super::{
-    Table, loss::Loss, refused::RefusedFragments, remap::Remap, row_sizes::RowSizes, verify,
+    Table, loss::Loss, pieces, refused::RefusedFragments, remap::Remap, row_sizes::RowSizes, verify,
 };
 use crate::{
     error::{Error, Result},
@@ -180,7 +180,7 @@ pub(crate) async fn rewrite(
         let fragments = group.fragments.iter().filter_map(|id| by_id.get(id));
         let fragments: Vec<_> = fragments.map(|f| (*f).clone()).collect();
         let sizes = RowSizes::of(table, dataset, &fragments).boxed().await?;
-        sizes.fit(table)?;
+        sizes.fit(table, dataset)?;
         let task = CompactionTask {
             task: TaskData { fragments },
             read_version: dataset.manifest().version,
@@ -195,7 +195,12 @@ pub(crate) async fn rewrite(
             },
         };
         // Boxed, because Lance's futures are large.
-        let result = verify::caught(task.execute(dataset).boxed()).await;
+        let rewriting = if sizes.in_pieces() {
+            pieces::rewrite(dataset, task.task.fragments.clone(), &sizes, &task.options).boxed()
+        } else {
+            task.execute(dataset).boxed()
+        };
+        let result = verify::caught(rewriting).await;
         let result = result.map_err(|e| table.failed("rewriting", e))?;
         let written = std::slice::from_ref(&result);
         let verified = verify::rewritten(table, dataset, written, policy.verify, &sizes).boxed();

@@ -20,10 +20,10 @@ use lance_core::datatypes::{BlobHandling, Field, Schema};
 use lance_table::format::Fragment;
 
 use self::{
-    pages::Stretch,
+    pages::{Pages, Stretch},
     windows::{Sliding, Windows},
 };
-use super::{Table, verify::caught};
+use super::{Table, pieces, verify::caught};
 use crate::{
     error::{Error, Result},
     memory::{self, MOST_ROWS, width},
@@ -49,6 +49,8 @@ pub(crate) struct RowSizes {
     values: Windows,
     /// The largest row with its values, in bytes, and the fragment that it is in.
     largest: Option<(u64, u64)>,
+    /// Bytes that Lance reads when it opens the files, whatever is read of them, and a fragment that has some of them.
+    at_once: (u64, u64),
 }
 
 impl RowSizes {
@@ -76,21 +78,24 @@ impl RowSizes {
 
     /// Rows that a batch may have with their large values, or one.
     pub(crate) fn batch(&self) -> usize {
-        self.fitting(|rows, values| rows.saturating_add(values))
+        let most = memory::limits().batch_bytes();
+        self.fitting(most, |rows, values| rows.saturating_add(values))
     }
 
     /// Rows that a batch may have when large values are not read, but where they lie; or one.
     pub(crate) fn described_batch(&self) -> usize {
-        self.fitting(|rows, _| rows)
+        self.fitting(memory::limits().batch_bytes(), |rows, _| rows)
     }
 
     /// Whether a job has room for the largest row.
     ///
     /// # Errors
     /// [`Error::RowTooLarge`].
-    pub(crate) fn fit(&self, table: &Table) -> Result<()> {
+    pub(crate) fn fit(&self, table: &Table, dataset: &Dataset) -> Result<()> {
         let most = memory::limits().largest_row();
-        match self.largest {
+        let at_once = Some(self.at_once).filter(|_| !pieces::can(dataset));
+        let largest = self.largest.into_iter().chain(at_once);
+        match largest.max_by_key(|(_, bytes)| *bytes) {
             Some((fragment, bytes)) if bytes > most => Err(Error::RowTooLarge {
                 table: table.key.clone(),
                 fragment,
@@ -102,8 +107,19 @@ impl RowSizes {
         }
     }
 
-    fn fitting(&self, bytes: impl Fn(u64, u64) -> u64) -> usize {
-        let most = memory::limits().batch_bytes();
+    /// Whether Lance would read more at once than there is room for when it opens the fragments: then they are read a few
+    /// rows at a time, see [`Self::piece`].
+    pub(crate) fn in_pieces(&self) -> bool {
+        self.at_once.1 > memory::limits().largest_row()
+    }
+
+    /// So many rows at a time.
+    pub(crate) fn piece(&self) -> u64 {
+        let most = memory::limits().largest_batch();
+        self.fitting(most, |rows, _| rows) as u64
+    }
+
+    fn fitting(&self, most: u64, bytes: impl Fn(u64, u64) -> u64) -> usize {
         let windows = self.rows.sizes().zip(self.values.sizes());
         let fits = windows.take_while(|((_, rows), (_, values))| bytes(*rows, *values) <= most);
         let rows = fits.map(|((rows, _), _)| rows).last();
@@ -114,6 +130,11 @@ impl RowSizes {
     fn and(mut self, other: Self) -> Self {
         self.rows.widen(&other.rows);
         self.values.widen(&other.values);
+        // Lance opens several of them ahead.
+        self.at_once = match (self.at_once, other.at_once) {
+            (few, (_, 0)) => few,
+            ((_, before), (fragment, more)) => (fragment, before.saturating_add(more)),
+        };
         self.largest = self
             .largest
             .into_iter()
@@ -167,11 +188,14 @@ impl Columns {
         fragment: &Fragment,
     ) -> lance::Result<RowSizes> {
         let mut rows = Sliding::default();
+        let mut at_once = 0;
         let physical = fragment.physical_rows.unwrap_or(MOST_ROWS) as u64;
         if self.texts.is_empty() {
             rows.push(physical, self.fixed);
         } else {
-            for stretch in self.texts(dataset, fragment, physical).await? {
+            let texts = self.texts(dataset, fragment, physical).await?;
+            at_once = texts.at_once;
+            for stretch in texts.stretches {
                 let bytes = self.fixed.saturating_add(stretch.bytes);
                 rows.push(stretch.rows.end - stretch.rows.start, bytes);
             }
@@ -182,6 +206,7 @@ impl Columns {
             rows: rows.most(),
             values,
             largest: Some((fragment.id, largest)),
+            at_once: (fragment.id, at_once),
         })
     }
 
@@ -191,10 +216,11 @@ impl Columns {
         dataset: &Arc<Dataset>,
         fragment: &Fragment,
         physical: u64,
-    ) -> lance::Result<Vec<Stretch>> {
+    ) -> lance::Result<Pages> {
         let projection = self.schema.project_by_ids(&self.texts, true);
         let fields: BTreeSet<i32> = projection.fields_pre_order().map(|f| f.id).collect();
-        let mut stretches = pages::stretches(dataset, fragment, &fields, physical).await;
+        let mut pages = Pages::of(dataset, fragment, &fields, physical).await;
+        let stretches = &mut pages.stretches;
         let on_disk = |s: &Stretch| s.bytes.saturating_mul(s.rows.end - s.rows.start);
         let all = stretches
             .iter()
@@ -202,7 +228,7 @@ impl Columns {
         let average = (all / physical.max(1)).max(1);
         let worth = (all / MEASURED_PART).max(MEASURED_BYTES) / average;
         let worth = worth.clamp(MEASURED_ROWS.0, MEASURED_ROWS.1);
-        let chosen = pages::chosen(&stretches, worth);
+        let chosen = pages::chosen(stretches, worth);
         // As it lies in its files, whatever is deleted.
         let whole = Fragment {
             deletion_file: None,
@@ -238,7 +264,7 @@ impl Columns {
         for stretch in stretches.iter_mut().filter(|s| !s.measured) {
             stretch.bytes = stretch.least.saturating_mul(ratio);
         }
-        Ok(stretches)
+        Ok(pages)
     }
 
     /// How large the large values of a fragment's rows are, by their descriptors.

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use lance::Dataset;
-use lance_file::reader::FileReader;
+use lance_file::{
+    format::pbfile::column_metadata as pbfile,
+    reader::{FileReader, describe_encoding},
+};
 use lance_io::scheduler::{ScanScheduler, SchedulerConfig};
 use lance_table::format::{DataFile, Fragment};
 
@@ -11,6 +14,8 @@ use crate::memory;
 
 /// Files of so few bytes on disk are one stretch.
 const SMALL_FILE: u64 = 64 << 10;
+/// A smaller value that is read when a file is opened does not matter.
+const LARGE_VALUE: u64 = 64 << 10;
 /// A fragment has no more stretches.
 const MOST: usize = 1024;
 
@@ -29,44 +34,62 @@ pub(super) struct Stretch {
 /// A page of a column: its rows, and its bytes on disk.
 type Page = (Range<u64>, u64);
 
-/// The stretches of a fragment with so many rows, by the pages of these columns. Where they cannot be known the whole is
-/// one: old files do not tell them.
-pub(super) async fn stretches(
-    dataset: &Dataset,
-    fragment: &Fragment,
-    fields: &BTreeSet<i32>,
-    rows: u64,
-) -> Vec<Stretch> {
-    let mut columns: Vec<Vec<Page>> = Vec::new();
-    for file in &fragment.files {
-        let wanted: Vec<usize> = file
-            .fields
-            .iter()
-            .zip(file.column_indices.iter())
-            .filter(|(field, _)| fields.contains(field))
-            .filter_map(|(_, column)| usize::try_from(*column).ok())
-            .collect();
-        let size = file.file_size_bytes.get().map_or(0, u64::from);
-        let told = if wanted.is_empty() || size <= SMALL_FILE {
-            None
-        } else {
-            pages(dataset, file, &wanted).await.ok()
-        };
-        match told {
-            Some(pages) => columns.extend(pages.into_iter().map(|pages| whole(pages, rows))),
-            // All of it may be of these columns.
-            None => columns.push(vec![(0..rows, size)]),
-        }
-    }
-    cut(&columns, rows)
+/// What the pages of a fragment tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pages {
+    /// Its rows.
+    pub(super) stretches: Vec<Stretch>,
+    /// Bytes that Lance reads when it opens the fragment: of pages whose rows have all one value.
+    pub(super) at_once: u64,
 }
 
-/// The pages of some columns of a file.
+impl Pages {
+    /// Of a fragment with so many rows, by the pages of these columns. Where they cannot be known the whole is one stretch:
+    /// old files do not tell them.
+    pub(super) async fn of(
+        dataset: &Dataset,
+        fragment: &Fragment,
+        fields: &BTreeSet<i32>,
+        rows: u64,
+    ) -> Self {
+        let mut at_once = 0;
+        let mut columns: Vec<Vec<Page>> = Vec::new();
+        for file in &fragment.files {
+            let wanted: Vec<usize> = file
+                .fields
+                .iter()
+                .zip(file.column_indices.iter())
+                .filter(|(field, _)| fields.contains(field))
+                .filter_map(|(_, column)| usize::try_from(*column).ok())
+                .collect();
+            let size = file.file_size_bytes.get().map_or(0, u64::from);
+            let told = if wanted.is_empty() || size <= SMALL_FILE {
+                None
+            } else {
+                pages(dataset, file, &wanted).await.ok()
+            };
+            match told {
+                Some((pages, constant)) => {
+                    columns.extend(pages.into_iter().map(|pages| whole(pages, rows)));
+                    at_once += constant;
+                }
+                // All of it may be of these columns.
+                None => columns.push(vec![(0..rows, size)]),
+            }
+        }
+        Self {
+            stretches: cut(&columns, rows),
+            at_once,
+        }
+    }
+}
+
+/// The pages of some columns of a file, and how many bytes there are in those whose rows have all one value.
 async fn pages(
     dataset: &Dataset,
     file: &DataFile,
     columns: &[usize],
-) -> lance::Result<Vec<Vec<Page>>> {
+) -> lance::Result<(Vec<Vec<Page>>, u64)> {
     if file.base_id.is_some() {
         return Err(lance::Error::not_supported("a file elsewhere"));
     }
@@ -76,17 +99,26 @@ async fn pages(
     let path = dataset.data_dir().join(file.path.as_str());
     let opened = scheduler.open_file(&path, &file.file_size_bytes).await?;
     let metadata = FileReader::read_all_metadata(&opened).await?;
+    let all = columns
+        .iter()
+        .filter_map(|column| metadata.column_metadatas.get(*column));
+    let bytes = |page: &pbfile::Page| page.buffer_sizes.iter().sum::<u64>();
+    let large = all
+        .flat_map(|column| &column.pages)
+        .filter(|page| bytes(page) > LARGE_VALUE);
+    let constant = large.filter(|page| describe_encoding(page).contains("ConstantLayout"));
+    let at_once = constant.map(bytes).sum();
     let pages_of = |column: &usize| {
         let mut start = 0;
         let pages = metadata.column_metadatas.get(*column).into_iter();
         let pages = pages.flat_map(|column| &column.pages).map(|page| {
             let rows = start..start + page.length;
             start = rows.end;
-            (rows, page.buffer_sizes.iter().sum())
+            (rows, bytes(page))
         });
         pages.collect()
     };
-    Ok(columns.iter().map(pages_of).collect())
+    Ok((columns.iter().map(pages_of).collect(), at_once))
 }
 
 /// The pages of a column, when they are told in rows of the table. Those of lists may be told in items: then all of it is

@@ -22,7 +22,7 @@ use lance_core::datatypes::{BlobHandling, Field, Schema};
 use lance_table::format::Fragment;
 
 use self::sums::Sums;
-use super::{Table, row_sizes::RowSizes};
+use super::{Table, pieces, row_sizes::RowSizes};
 use crate::{
     error::{Result, is_of_store, plain},
     guard,
@@ -105,6 +105,8 @@ struct Look<'a> {
     new: Vec<Fragment>,
     how: Verify,
     batch: usize,
+    /// So many rows at a time, where Lance would read too much at once.
+    piece: Option<u64>,
 }
 
 impl<'a> Look<'a> {
@@ -122,6 +124,7 @@ impl<'a> Look<'a> {
                 Verify::Full => sizes.batch(),
                 _ => sizes.described_batch(),
             },
+            piece: sizes.in_pieces().then(|| sizes.piece()),
         }
     }
 
@@ -136,7 +139,7 @@ impl<'a> Look<'a> {
             self.files_agree(fragment).await?;
         }
         match self.how {
-            Verify::Full => self.all().await,
+            Verify::Full => self.all(&lives).await,
             _ => self.ends(&lives).await,
         }
     }
@@ -184,13 +187,28 @@ impl<'a> Look<'a> {
     }
 
     /// Every row. One scan after the other: what is kept of the first is a number for each column.
-    async fn all(&self) -> Result<(), Trouble> {
-        let mut new = Sums::default();
+    async fn all(&self, lives: &[u64]) -> Result<(), Trouble> {
+        let (mut new, mut old) = (Sums::default(), Sums::default());
         for fragment in &self.new {
-            self.add_new(&mut new, fragment, None).await?;
+            for range in self.pieces(fragment.physical_rows.unwrap_or(0) as u64) {
+                self.add_new(&mut new, fragment, range).await?;
+            }
         }
-        let old = self.sums(self.sources, None, None).await?;
-        compare(old?, &new)
+        for (source, live) in self.sources.iter().zip(lives) {
+            let alone = std::slice::from_ref(source);
+            for range in self.pieces(*live) {
+                self.add(&mut old, alone, range, None).await??;
+            }
+        }
+        compare(old, &new)
+    }
+
+    /// All rows of a fragment with so many.
+    fn pieces(&self, rows: u64) -> Vec<Option<Range<u64>>> {
+        match self.piece {
+            None => vec![None],
+            Some(piece) => pieces::ranges(rows, piece).map(Some).collect(),
+        }
     }
 
     async fn sums_of_new(
@@ -255,9 +273,7 @@ impl<'a> Look<'a> {
             .io_buffer_size(memory::limits().io_buffer())
             .blob_handling(self.blobs());
         if let Some(range) = range {
-            let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-            let rows = signed(range.end - range.start);
-            scan.limit(Some(rows), Some(signed(range.start)))?;
+            pieces::limit(&mut scan, &range)?;
         }
         if let Some(columns) = columns {
             scan.project_with_schema(columns)?;
