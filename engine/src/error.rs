@@ -343,6 +343,22 @@ pub enum Error {
         /// The graph or directory.
         uri: String,
     },
+    /// A row is too large to be rewritten within the memory that there is.
+    #[error(
+        "fragment {fragment} of {table} of {uri} has a row, or rows that Lance reads together, of {bytes} bytes in memory, and a job has room for {most}; the fragment is left alone: raise daemon.memory, or lower daemon.concurrency"
+    )]
+    RowTooLarge {
+        /// The table.
+        table: TableKey,
+        /// The fragment's id.
+        fragment: u64,
+        /// Bytes of its largest row once it is decoded, or of rows that Lance can only read at once.
+        bytes: u64,
+        /// The most that a job has room for.
+        most: u64,
+        /// The graph or directory.
+        uri: String,
+    },
     /// Others commit to the table so fast that no attempt came through.
     #[error(
         "{table} of {uri} is being written so fast, outside of Squire, that no attempt came through"
@@ -424,6 +440,7 @@ impl Error {
             | Self::Damaged { .. }
             | Self::Unmapped { .. }
             | Self::CommitRefused { .. }
+            | Self::RowTooLarge { .. }
             | Self::UnfitStore { .. } => Advice::Repair,
             Self::UnknownTable { .. }
             | Self::TableGone { .. }

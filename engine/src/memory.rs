@@ -16,7 +16,6 @@
 use std::{collections::BTreeMap, sync::OnceLock};
 
 use arrow_schema::DataType;
-use lance_core::datatypes::Schema;
 
 const MIB: u64 = 1 << 20;
 
@@ -30,6 +29,8 @@ const LARGEST_CACHE: u64 = 512 * MIB;
 const LARGEST_IO_BUFFER: u64 = 512 * MIB;
 /// A row with a vector of a thousand numbers.
 const WIDE_ROW: u64 = 4 << 10;
+/// A batch never has more rows.
+pub(crate) const MOST_ROWS: usize = 8192;
 /// A part of a multipart upload, as Lance cuts them in the beginning.
 const UPLOAD_PART: u64 = 5 * MIB;
 
@@ -86,10 +87,28 @@ impl Limits {
         self.job / 3
     }
 
+    /// Bytes of rows that a job has in one batch. It has several batches at once: those that are decoded, the one that is
+    /// written, and what is made of it on its way to the store.
+    pub fn batch_bytes(&self) -> u64 {
+        self.job / 64
+    }
+
+    /// Bytes of a batch whose rows are larger than was expected.
+    pub fn largest_batch(&self) -> u64 {
+        self.job / 16
+    }
+
+    /// The largest row that a job can handle, in bytes: alone in its batch, and all of it as often in memory as a batch is.
+    pub fn largest_row(&self) -> u64 {
+        self.job / 8
+    }
+
     /// Rows that a job handles at once, when each has so many bytes: the wider the rows, the fewer.
     pub fn batch_rows(&self, row_bytes: u64) -> usize {
-        let rows = self.job / 64 / row_bytes.max(1);
-        usize::try_from(rows).unwrap_or(usize::MAX).clamp(16, 8192)
+        let rows = self.batch_bytes() / row_bytes.max(1);
+        usize::try_from(rows)
+            .unwrap_or(usize::MAX)
+            .clamp(1, MOST_ROWS)
     }
 
     /// Threads that decode, sort and compare. Each has a batch or two of its own.
@@ -159,19 +178,6 @@ pub fn limits() -> Limits {
     *LIMITS.get_or_init(Limits::default)
 }
 
-/// Bytes that a row takes in memory: what its types say where they are of one size, and else a guess by the bytes that it
-/// takes on disk, where texts and lists are compressed.
-pub(crate) fn row_bytes(schema: &Schema, on_disk: u64) -> u64 {
-    const COMPRESSION: u64 = 4;
-    let widths = schema.fields.iter().map(|field| width(&field.data_type()));
-    let known: u64 = widths.clone().flatten().sum();
-    if widths.clone().any(|width| width.is_none()) {
-        known.max(on_disk.saturating_mul(COMPRESSION))
-    } else {
-        known
-    }
-}
-
 /// Bytes of one value, when all values of the type have as many.
 pub(crate) fn width(of: &DataType) -> Option<u64> {
     match of {
@@ -188,7 +194,7 @@ pub(crate) fn width(of: &DataType) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use arrow_schema::{Field, Schema as ArrowSchema};
+    use arrow_schema::Field;
     use proptest::prelude::*;
 
     use super::*;
@@ -222,9 +228,10 @@ mod tests {
         }
 
         #[test]
-        fn a_batch_of_wide_rows_is_a_small_part_of_a_job(row_bytes in 1..100_000_u64) {
+        fn a_batch_is_a_small_part_of_a_job_or_one_row(row_bytes in 1..100_000_000_u64) {
             let limits = Limits::default();
-            prop_assert!(limits.batch_rows(row_bytes) as u64 * row_bytes <= limits.job / 16);
+            let rows = limits.batch_rows(row_bytes) as u64;
+            prop_assert!(rows == 1 || rows * row_bytes <= limits.batch_bytes());
         }
     }
 
@@ -243,20 +250,12 @@ mod tests {
                 .all(|v| v.parse::<u64>().is_ok_and(|v| v > 0))
         );
     }
-    #[test]
-    fn a_vector_is_as_wide_as_its_type_however_well_it_is_compressed() {
-        let item = Field::new("item", DataType::Float32, true);
-        let vector = DataType::FixedSizeList(item.into(), 512);
-        let id = Field::new("id", DataType::Int64, false);
-        let fields = vec![id, Field::new("vector", vector, true)];
-        let schema = Schema::try_from(&ArrowSchema::new(fields)).unwrap();
-        assert_eq!(row_bytes(&schema, 100), 8 + 4 * 512);
-    }
 
     #[test]
-    fn a_text_is_wider_than_on_disk() {
-        let fields = vec![Field::new("text", DataType::Utf8, true)];
-        let schema = Schema::try_from(&ArrowSchema::new(fields)).unwrap();
-        assert_eq!(row_bytes(&schema, 100), 400);
+    fn a_vector_is_as_wide_as_its_type_and_a_text_as_wide_as_what_it_says() {
+        let item = Field::new("item", DataType::Float32, true);
+        let vector = DataType::FixedSizeList(item.into(), 512);
+        assert_eq!(width(&vector), Some(4 * 512));
+        assert_eq!(width(&DataType::Utf8), None);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use lance::Dataset;
+use lance::{Dataset, dataset::optimize::RewriteResult};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -110,8 +110,13 @@ pub(super) async fn compact(
             }
         }
     }
-    if let (None, Some(e)) = (&done, failed.first) {
-        return Err(e);
+    match (&done, failed.first) {
+        (None, Some(e @ Error::RowTooLarge { .. })) => {
+            tracing::warn!(table = %table.key, uri = %table.storage.uri, error = %e, "fragments are left alone");
+            return Ok(Compacted::Skipped(Skip::RowTooLarge));
+        }
+        (None, Some(e)) => return Err(e),
+        _ => {}
     }
     Ok(match (done, lost.first()) {
         (Some(receipt), _) => {
@@ -167,6 +172,7 @@ async fn compact_batch(
     let workshop = table.storage.workshop().await?;
     let opened = table.open_newest(workshop.params()).await;
     let dataset = opened.map_err(|e| look::failed(table, "opening", e))?;
+    let dataset = table.in_batches(dataset, workshop.params()).await?;
     let there = groups.iter().filter_map(|group| as_it_is(group, &dataset));
     let groups: Vec<_> = there.collect();
     if groups.is_empty() {
@@ -230,14 +236,36 @@ async fn compact_batch(
             return Ok(Ended::Lost(loss));
         }
     };
+    let receipt = CompactReceipt::of(&results, operation, version, reason);
     Ok(Ended::Done(Box::new(CompactReceipt {
         carried,
         index_bytes,
         failed: failed.groups,
         rewrite: took + remap,
         hold,
-        ..CompactReceipt::of(&results, operation, version, reason)
+        ..with_sizes(receipt, table, looks, &dataset, &results).await
     })))
+}
+
+/// The receipt with the bytes that manifests do not tell. Where the store does not tell them now, it goes without: the
+/// work is done.
+async fn with_sizes(
+    receipt: CompactReceipt,
+    table: &Table,
+    looks: &Looks,
+    dataset: &Dataset,
+    results: &[RewriteResult],
+) -> CompactReceipt {
+    let (sizes, schema) = (looks.sizes(), dataset.schema());
+    let read = results.iter().flat_map(|r| &r.original_fragments);
+    let written = results.iter().flat_map(|r| &r.new_fragments);
+    let read = sizes.bytes(table, schema, read).await;
+    let written = sizes.bytes(table, schema, written).await;
+    CompactReceipt {
+        bytes_read: read.unwrap_or(receipt.bytes_read),
+        bytes_written: written.unwrap_or(receipt.bytes_written),
+        ..receipt
+    }
 }
 
 /// The group as far as it is there, with the rows that live now, in the table's order. Nothing when what is left of

@@ -17,6 +17,7 @@ use crate::{
     names::TableKey,
     table::{
         Table,
+        file_sizes::FileSizes,
         refused::segments,
         stats::{TableStats, VersionInfo},
         unwritable::Unwritable,
@@ -27,6 +28,9 @@ use crate::{
 
 /// What a LanceDB catalog puts into the folder of a table that it no longer lists.
 const DEREGISTERED: &str = ".lance-deregistered";
+/// So many files of a table are measured by one look at most, and by a job.
+const ASKED_BY_A_LOOK: usize = 256;
+const ASKED_BY_A_JOB: usize = 4096;
 
 /// The newest version of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,6 +130,8 @@ pub(super) struct Looks {
     foreign: Mutex<BTreeSet<TableKey>>,
     /// Who writes the tables that have indexes.
     writers: Writers,
+    /// What manifests do not tell of sizes.
+    sizes: FileSizes,
 }
 
 impl Looks {
@@ -134,8 +140,9 @@ impl Looks {
         let tables: BTreeSet<_> = tables.iter().collect();
         self.seen().retain(|key, _| tables.contains(key));
         self.foreign().retain(|key| tables.contains(key));
-        let paths = tables.into_iter().map(folder_of);
-        self.writers.keep(&paths.collect());
+        let paths = tables.into_iter().map(folder_of).collect();
+        self.writers.keep(&paths);
+        self.sizes.keep(&paths);
     }
 
     /// The newest version of a table that Squire may work on: one list.
@@ -169,6 +176,8 @@ impl Looks {
             stats.map_err(|e| failed(table, "reading the indexes of", e))
         };
         let mut stats = guarded(table, "reading the indexes of", reading).await?;
+        let sizes = self.sizes.add(table, &dataset, &mut stats, ASKED_BY_A_LOOK);
+        let measured = sizes.await?;
         let at = VersionInfo {
             version: newest.version,
             written: newest.written,
@@ -183,8 +192,8 @@ impl Looks {
             }
             stats.oldest_writer = self.writers.oldest(&table.path);
         }
-        // A writer that came in between is seen by the next look.
-        if stats.version == newest.version {
+        // A writer that came in between is seen by the next look; and that goes on to measure files.
+        if stats.version == newest.version && measured {
             let seen = (made_of, stats.clone());
             self.seen().insert(table.key.clone(), seen);
         }
@@ -198,6 +207,8 @@ impl Looks {
     pub(super) async fn read(&self, table: &Table, dataset: &Dataset) -> Result<TableStats> {
         let stats = TableStats::read(dataset).await;
         let mut stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
+        let sizes = self.sizes.add(table, dataset, &mut stats, ASKED_BY_A_JOB);
+        sizes.await?;
         refuse_blind_writers(table, dataset, &mut stats).await;
         // Where it matters who writes, what Squire commits has to tell it.
         if stats.asks_for_clients() || !table.storage.definite {
@@ -205,6 +216,11 @@ impl Looks {
             stats.oldest_writer = self.writers.oldest(&table.path);
         }
         Ok(stats)
+    }
+
+    /// What manifests do not tell of sizes.
+    pub(super) fn sizes(&self) -> &FileSizes {
+        &self.sizes
     }
 
     /// Who else writes a table, as far as that is known.

@@ -61,7 +61,7 @@ pub struct CompactionPolicy {
     pub min_small_fragments: usize,
     /// A fragment with a larger share of deleted rows, 0 to 1, makes a table due; a handful of small rows does not.
     pub max_deleted_fraction: f64,
-    /// One operation reads at most this many bytes; a single larger fragment is left alone.
+    /// One operation reads at most this many bytes; a single fragment may be larger when a large share of it is deleted.
     pub max_source_bytes: u64,
     /// From so many small fragments on, windows and paces do not hold the table back; a pause does.
     pub emergency_small_fragments: usize,
@@ -179,9 +179,10 @@ pub enum Skip {
     Tidy,
     /// Fewer small fragments of one size than the threshold, and few deleted rows.
     BelowThreshold,
-    /// Every candidate is larger than one operation may read.
+    /// Every candidate is larger than one operation may read, and little of it is deleted.
     TooLarge,
-    /// The writer of every candidate left no record of its rows or its bytes. A budget could not count them.
+    /// The writer of every candidate left no record of its rows, or its bytes are not known yet. A budget could not count
+    /// them.
     Unmeasured,
     /// It is due, but each group by now reads more than the job was given. It is planned anew.
     Outgrown,
@@ -204,6 +205,8 @@ pub enum Skip {
     Failed,
     /// Lance or the store would refuse every commit of this build: the statistics tell why.
     Unwritable,
+    /// It would be due, but for fragments with a row that is too large for the memory that a job has.
+    RowTooLarge,
 }
 
 impl Skip {
@@ -224,6 +227,7 @@ impl Skip {
             Self::Refused => "rewrite_refused",
             Self::Failed => "rewrite_failed",
             Self::Unwritable => "unwritable",
+            Self::RowTooLarge => "row_too_large",
         }
     }
 }
@@ -308,6 +312,7 @@ impl From<RewriteRefusal> for Skip {
             RewriteRefusal::Unreadable => Self::Unreadable,
             RewriteRefusal::Refused => Self::Refused,
             RewriteRefusal::Failed => Self::Failed,
+            RewriteRefusal::RowTooLarge => Self::RowTooLarge,
         }
     }
 }
@@ -346,6 +351,7 @@ pub(super) fn after(stats: &TableStats, groups: &[Group]) -> TableStats {
             rows: group.rows,
             deleted: 0,
             bytes: group.live_bytes,
+            measured: 0,
             unmeasured: false,
             coverage: group
                 .fragments
@@ -380,9 +386,9 @@ fn due(
         .filter(|f| policy.is_small(f) || policy.is_thinned(f));
     let (candidates, left): (Vec<_>, Vec<_>) = candidates
         .partition(|f| remaps::hindrance(stats, f.coverage, policy.oldest_client).is_none());
-    let (readable, too_large): (Vec<_>, Vec<_>) = candidates
-        .into_iter()
-        .partition(|f: &&FragmentStats| f.bytes <= policy.max_source_bytes);
+    // The rewrite of a single one streams, however large it is; and nothing else takes its deleted rows down.
+    let fits = |f: &&FragmentStats| f.bytes <= policy.max_source_bytes || policy.is_thinned(f);
+    let (readable, too_large): (Vec<_>, Vec<_>) = candidates.into_iter().partition(fits);
     let groups_of = |readable: &[&FragmentStats]| {
         let tidied = tiers::as_few_as_possible(readable, policy);
         let groups = if ask.forced {

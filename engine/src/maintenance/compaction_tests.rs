@@ -204,16 +204,33 @@ fn a_lone_small_fragment_is_tidy_and_a_few_are_below_the_threshold() {
 }
 
 #[test]
-fn a_fragment_larger_than_one_operation_may_read_is_left_alone() {
+fn a_fragment_larger_than_one_operation_may_read_is_left_alone_unless_much_of_it_is_deleted() {
     let policy = CompactionPolicy {
         max_source_bytes: MIB,
         ..CompactionPolicy::default()
     };
-    let before = stats(vec![fragment(0, 10, 9, 2 * MIB)]);
+    let whole = stats(vec![fragment(0, 100, 1, 2 * MIB)]);
     assert_eq!(
-        plan(&before, &policy, &Ask::forced()),
+        plan(&whole, &policy, &Ask::forced()),
         Verdict::Skip(Skip::TooLarge)
     );
+    let policy = CompactionPolicy::default();
+    // A bulk load of 1,536 dimensions, and what makes the lowest tiers full.
+    let loaded = fragment(0, 1_048_576, 300_000, 6_400 * MIB);
+    let small = (1..9).map(|id| fragment(id, 100, 20, 300 * KIB));
+    let before = stats([loaded].into_iter().chain(small).collect());
+    for ask in [Ask::default(), Ask::forced()] {
+        let mut table = before.clone();
+        let mut groups = Vec::new();
+        while let Verdict::Compact(next, _) = plan(&table, &policy, &ask) {
+            table = after(&table, &next);
+            groups.extend(next);
+        }
+        let alone = groups.iter().filter(|g| g.fragments.contains(&0));
+        let alone: Vec<_> = alone.map(|g| g.fragments.len()).collect();
+        assert_eq!(alone, [1], "{groups:?}");
+        assert!(table.fragments.iter().all(|f| f.deleted == 0), "{table:?}");
+    }
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub(super) fn fragment(id: u64, rows: u64, deleted: u64, bytes: u64) -> Fragment
         rows,
         deleted,
         bytes,
+        measured: 0,
         unmeasured: false,
         coverage: 0,
         refused: None,

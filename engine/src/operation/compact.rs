@@ -59,6 +59,7 @@ pub(crate) async fn compact(
         Verdict::Compact(groups, reason) => (groups, reason),
         Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
     };
+    let dataset = table.in_batches(dataset, way.params()).await?;
     let work = async {
         let fragments = groups.iter().map(|group| group.fragments.len()).sum();
         progress::begin(Phase::Rewriting, fragments);
@@ -85,6 +86,10 @@ pub(crate) async fn compact(
         }))
     };
     let entered = match way.enter(core, work, stop).await {
+        Err(e @ Error::RowTooLarge { .. }) => {
+            tracing::warn!(table = %table.key, uri = %table.storage.uri, error = %e, "fragments are left alone");
+            return Ok(Compacted::Skipped(Skip::RowTooLarge));
+        }
         // Fragments under that index are left alone from now on.
         Err(e @ Error::Unmapped { .. }) => {
             tracing::warn!(table = %table.key, uri = %table.storage.uri, error = %e, "fragments are left alone");

@@ -13,6 +13,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use lance::{Dataset, dataset::transaction::Transaction};
+use lance_io::object_store::ObjectStoreParams;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -127,6 +128,11 @@ impl Source {
 }
 
 impl Way {
+    /// How Lance opens the store for the work.
+    pub(super) fn params(&self) -> ObjectStoreParams {
+        self.workshop.params()
+    }
+
     /// Does the work, and comes in with it, if there was anything to do. When `stop` is cancelled, or the work fails,
     /// what it wrote is deleted; a commit that has begun is finished.
     ///

@@ -6,18 +6,21 @@ pub(crate) mod commit;
 pub(crate) mod coverage;
 pub(crate) mod drift;
 pub(crate) mod evolve;
+pub(crate) mod file_sizes;
 pub(crate) mod files;
 pub(crate) mod indexing;
 pub(crate) mod kept;
 pub(crate) mod left_over;
 pub(crate) mod listing;
 pub(crate) mod loss;
+mod pieces;
 pub(crate) mod protection;
 pub(crate) mod reading;
 pub(crate) mod refused;
 pub(crate) mod remap;
 pub(crate) mod removal;
 pub(crate) mod rewrite;
+pub(crate) mod row_sizes;
 pub(crate) mod rows;
 pub(crate) mod staged;
 pub(crate) mod stats;
@@ -28,7 +31,11 @@ pub(crate) mod writers;
 
 use std::sync::Arc;
 
-use lance::{Dataset, dataset::builder::DatasetBuilder};
+use lance::{
+    Dataset,
+    dataset::{ReadParams, builder::DatasetBuilder},
+};
+use lance_file::{reader::FileReaderOptions, version::ConcreteFileVersion};
 use lance_io::object_store::ObjectStoreParams;
 use lance_table::io::commit::CommitHandler;
 
@@ -37,6 +44,7 @@ use listing::ByListing;
 
 use crate::{
     error::{Error, Result, plain},
+    memory,
     names::TableKey,
     storage::Storage,
 };
@@ -91,6 +99,40 @@ impl Table {
             .with_commit_handler(handler)
             .load()
             .await
+    }
+
+    /// The same version of a table that is open, to be rewritten: its rows are read in batches that follow what was decoded
+    /// last, in bytes, where they differ in size and the format of its files can do that.
+    ///
+    /// # Errors
+    /// [`Error::Lance`].
+    pub(crate) async fn in_batches(
+        &self,
+        dataset: Dataset,
+        params: ObjectStoreParams,
+    ) -> Result<Dataset> {
+        let format = dataset.manifest().data_storage_format.version;
+        let can = !matches!(format, ConcreteFileVersion::V1 | ConcreteFileVersion::V2_0);
+        if !can || !row_sizes::differ(dataset.schema()) {
+            return Ok(dataset);
+        }
+        let options = FileReaderOptions {
+            batch_size_bytes: Some(memory::limits().largest_batch()),
+            ..FileReaderOptions::default()
+        };
+        let read = ReadParams {
+            file_reader_options: Some(options),
+            ..ReadParams::default()
+        };
+        DatasetBuilder::from_uri(self.storage.table_uri(&self.path))
+            .with_read_params(read)
+            .with_session(self.storage.session())
+            .with_store_params(params)
+            .with_version(dataset.manifest().version)
+            .with_commit_handler(Arc::new(ByListing))
+            .load()
+            .await
+            .map_err(|e| self.failed("opening", e))
     }
 
     /// What a rewrite wrote could not be read back.

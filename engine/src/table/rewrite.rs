@@ -13,7 +13,9 @@ use lance::{
 };
 use lance_table::format::{DataFile, Fragment};
 
-use super::{Table, loss::Loss, refused::RefusedFragments, remap::Remap, verify};
+use super::{
+    Table, loss::Loss, pieces, refused::RefusedFragments, remap::Remap, row_sizes::RowSizes, verify,
+};
 use crate::{
     error::{Error, Result},
     failpoint,
@@ -169,7 +171,7 @@ impl CompactReceipt {
 /// Writes the new fragments, group after group, and reads them back as the policy says; commits nothing.
 ///
 /// # Errors
-/// [`Error::Unreadable`], [`Error::Lance`].
+/// [`Error::Unreadable`], [`Error::RowTooLarge`], [`Error::Lance`].
 pub(crate) async fn rewrite(
     table: &Table,
     dataset: &Dataset,
@@ -182,27 +184,32 @@ pub(crate) async fn rewrite(
     let mut results = Vec::new();
     for group in groups {
         let fragments = group.fragments.iter().filter_map(|id| by_id.get(id));
-        let on_disk = group.bytes / group.rows.max(1);
+        let fragments: Vec<_> = fragments.map(|f| (*f).clone()).collect();
+        let sizes = RowSizes::of(table, dataset, &fragments).boxed().await?;
+        sizes.fit(table, dataset)?;
         let task = CompactionTask {
-            task: TaskData {
-                fragments: fragments.map(|f| (*f).clone()).collect(),
-            },
+            task: TaskData { fragments },
             read_version: dataset.manifest().version,
             options: CompactionOptions {
                 // One fragment per group: the groups are sized by bytes already.
                 target_rows_per_fragment: usize::try_from(group.rows).unwrap_or(usize::MAX).max(1),
                 max_bytes_per_file: usize::try_from(policy.target_bytes.saturating_mul(4)).ok(),
-                batch_size: Some(memory.batch_rows(memory::row_bytes(dataset.schema(), on_disk))),
+                batch_size: Some(sizes.batch()),
                 io_buffer_size: Some(memory.io_buffer()),
                 num_threads: Some(1),
                 ..CompactionOptions::default()
             },
         };
         // Boxed, because Lance's futures are large.
-        let result = verify::caught(task.execute(dataset).boxed()).await;
+        let rewriting = if sizes.in_pieces() {
+            pieces::rewrite(dataset, task.task.fragments.clone(), &sizes, &task.options).boxed()
+        } else {
+            task.execute(dataset).boxed()
+        };
+        let result = verify::caught(rewriting).await;
         let result = result.map_err(|e| table.failed("rewriting", e))?;
         let written = std::slice::from_ref(&result);
-        let verified = verify::rewritten(table, dataset, written, policy.verify).boxed();
+        let verified = verify::rewritten(table, dataset, written, policy.verify, &sizes).boxed();
         let verified = verified.await?;
         verified.map_err(|fault| table.unreadable(fault))?;
         results.push(result);
@@ -229,11 +236,25 @@ pub(crate) async fn each(
         let written = rewrite(table, dataset, std::slice::from_ref(group), policy);
         match written.boxed().await {
             Ok(written) => results.extend(written),
-            Err(e) if refused.note(&table.path, dataset, group, &e) => failed.add(group, e),
+            Err(e) if refused.note(&table.path, dataset, &to_blame(group, &e), &e) => {
+                failed.add(group, e);
+            }
             Err(e) => return Err(e),
         }
     }
     Ok((results, failed))
+}
+
+/// The fragments of a group that an error is about.
+fn to_blame(group: &Group, error: &Error) -> Group {
+    let fragments = match error {
+        Error::RowTooLarge { fragment, .. } => vec![*fragment],
+        _ => group.fragments.clone(),
+    };
+    Group {
+        fragments,
+        ..group.clone()
+    }
 }
 
 /// Whether a file that was written is a part of what these rewrites are, as far as its name tells: whatever is no data is.

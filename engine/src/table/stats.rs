@@ -27,9 +27,12 @@ pub struct FragmentStats {
     pub rows: u64,
     /// Deleted rows.
     pub deleted: u64,
-    /// Bytes of its data files, as far as they are on record.
+    /// Bytes of its data files, and of large values beside them, as far as they are known.
     pub bytes: u64,
-    /// Its writer left no record of its rows, or of the size of a file of it: `rows` and `bytes` are too few.
+    /// Those of them that the store was asked for, as the manifest does not tell them.
+    #[serde(default)]
+    pub measured: u64,
+    /// Its writer left no record of its rows, or the size of a file of it is not known yet: `rows` and `bytes` are too few.
     #[serde(default)]
     pub unmeasured: bool,
     /// Which indexes cover it, as a number that fragments covered alike share. Only those may become one: Lance
@@ -52,6 +55,8 @@ pub enum RewriteRefusal {
     Refused,
     /// They could not be rewritten.
     Failed,
+    /// They have a row that is too large to be rewritten within the memory that there is.
+    RowTooLarge,
 }
 
 /// Why no rewrite may move the rows of fragments under a segment.
@@ -88,6 +93,7 @@ impl FragmentStats {
             rows: fragment.physical_rows.unwrap_or(0) as u64,
             deleted: deleted_rows(fragment),
             bytes: known.sum(),
+            measured: 0,
             unmeasured: fragment.physical_rows.is_none() || sizes.clone().any(|s| s.is_none()),
             coverage,
             refused: None,
@@ -231,7 +237,7 @@ impl TableStats {
         !self.indexes.is_empty() || !self.segments.is_empty() || self.stable_row_ids
     }
 
-    /// Describes an open table. It costs a request only when the table has indexes.
+    /// Describes an open table by its manifest. It costs a request only when the table has indexes.
     ///
     /// # Errors
     /// Lance's, when the list of indexes cannot be read.
@@ -290,7 +296,7 @@ impl TableStats {
         places.filter_map(|place| self.segments.get(usize::try_from(*place).ok()?))
     }
 
-    /// Bytes of data files.
+    /// Bytes of data files, and of large values beside them.
     pub fn bytes(&self) -> u64 {
         self.fragments.iter().map(|f| f.bytes).sum()
     }

@@ -25,11 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::site::{Site, key, start};
 
-const ROWS: i64 = 60;
+pub(super) const ROWS: i64 = 60;
 const MANAGED: [bool; 2] = [false, true];
 
 /// The value of a row: within the data file, together with others in one file, or in a file of its own.
-fn value(id: i64) -> Vec<u8> {
+pub(super) fn value(id: i64) -> Vec<u8> {
     let bytes = [5, 100, 5_000][usize::try_from(id % 3).unwrap()];
     (0..bytes)
         .map(|n: i64| u8::try_from((n * 7 + id) % 251).unwrap())
@@ -59,7 +59,7 @@ fn batch(managed: bool) -> RecordBatch {
 }
 
 /// A table of six fragments.
-async fn table(uri: &str, managed: bool) -> Dataset {
+pub(super) async fn table(uri: &str, managed: bool) -> Dataset {
     let params = WriteParams {
         mode: WriteMode::Create,
         data_storage_version: Some(LanceFileVersion::V2_2),

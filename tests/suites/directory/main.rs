@@ -15,4 +15,5 @@ mod remaps;
 mod searches;
 mod settling;
 mod site;
+mod sizes;
 mod verified;

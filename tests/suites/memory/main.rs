@@ -1,6 +1,8 @@
 //! The real daemon keeps to its memory while it compacts and indexes a table that is larger.
 #![allow(missing_docs)]
 
+mod rows;
+
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -165,15 +167,26 @@ async fn model(uri: &Path) -> FixedSizeListArray {
 
 /// Makes a table with `tests/python/wide.py`.
 async fn wide(dir: &TempDir, name: &str, numbers: &[u64]) -> PathBuf {
+    let numbers = numbers.iter().map(ToString::to_string);
+    made(dir, "wide", name, numbers).await
+}
+
+/// Makes a table with a program of `tests/python/`.
+async fn made(
+    dir: &TempDir,
+    program: &str,
+    name: &str,
+    args: impl IntoIterator<Item = String>,
+) -> PathBuf {
     let root = dir.path().join("database");
     std::fs::create_dir_all(&root).unwrap();
     let uri = root.join(format!("{name}.lance"));
     let python = python::interpreter()
         .await
         .expect("pylance can be installed");
-    let args = numbers.iter().map(ToString::to_string).map(OsString::from);
+    let args = args.into_iter().map(OsString::from);
     let args = std::iter::once(uri.clone().into_os_string()).chain(args);
-    let program = Program::start(&python, "wide", args).unwrap();
+    let program = Program::start(&python, program, args).unwrap();
     program.end().await.unwrap();
     uri
 }

@@ -12,6 +12,7 @@ fn stats(fragments: u64) -> TableStats {
         rows: 10,
         deleted: 1,
         bytes: 100,
+        measured: 0,
         unmeasured: false,
         coverage: 0,
         refused: None,

@@ -66,6 +66,7 @@ fn of(decision: Decision) -> Health {
             | compaction::Skip::Unreadable
             | compaction::Skip::Refused
             | compaction::Skip::Failed
+            | compaction::Skip::RowTooLarge
             | compaction::Skip::Unwritable,
         )
         | Skip::Cleanup(cleanup::Skip::Unwritable) => Health::Blocked,

@@ -269,7 +269,10 @@ impl Kept {
                     .collect()
             }
             Decision::Skip(Skip::Compaction(
-                compaction::Skip::Unreadable | compaction::Skip::Refused | compaction::Skip::Failed,
+                compaction::Skip::Unreadable
+                | compaction::Skip::Refused
+                | compaction::Skip::Failed
+                | compaction::Skip::RowTooLarge,
             )) => self.stats.refusals.clone(),
             Decision::Skip(
                 Skip::Compaction(compaction::Skip::Unwritable)

@@ -21,6 +21,7 @@ fn with_fragments(n: u64) -> TableStats {
         rows: 10,
         deleted: 0,
         bytes: 1000,
+        measured: 0,
         unmeasured: false,
         coverage: 0,
         refused: None,

@@ -36,7 +36,8 @@ impl From<&FragmentStats> for State {
         Self {
             rows: fragment.rows,
             deleted: fragment.deleted,
-            bytes: fragment.bytes,
+            // By its manifest: who notes a failure has nothing else.
+            bytes: fragment.bytes.saturating_sub(fragment.measured),
         }
     }
 }
@@ -65,6 +66,7 @@ struct Refusal {
 fn meaning(error: &Error) -> Option<(RewriteRefusal, Again, u32)> {
     match error {
         Error::Unreadable { .. } => Some((RewriteRefusal::Unreadable, Again::Changed, 0)),
+        Error::RowTooLarge { .. } => Some((RewriteRefusal::RowTooLarge, Again::Changed, 0)),
         Error::CommitRefused { .. } => Some((RewriteRefusal::Refused, Again::Changed, 0)),
         Error::Lance { source, .. } => match Cause::of(&**source) {
             Cause::NoSpace | Cause::NotPermitted => None,
@@ -199,6 +201,7 @@ mod tests {
             rows: 100,
             deleted,
             bytes: 1_000,
+            measured: 0,
             unmeasured: false,
             coverage: 0,
             refused: None,

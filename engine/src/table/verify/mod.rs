@@ -22,7 +22,7 @@ use lance_core::datatypes::{BlobHandling, Field, Schema};
 use lance_table::format::Fragment;
 
 use self::sums::Sums;
-use super::Table;
+use super::{Table, pieces, row_sizes::RowSizes};
 use crate::{
     cause::Cause,
     error::{Result, plain},
@@ -72,7 +72,8 @@ impl From<Fault> for Trouble {
     }
 }
 
-/// Reads back what these rewrites wrote, which is not committed, and tells what is wrong with it.
+/// Reads back what these rewrites wrote, which is not committed, and tells what is wrong with it. `sizes` are those of the
+/// rows that were read.
 ///
 /// # Errors
 /// [`crate::Error::Lance`], when the store failed or the sources cannot be read: that says nothing of the new files.
@@ -81,12 +82,13 @@ pub(crate) async fn rewritten(
     dataset: &Dataset,
     results: &[RewriteResult],
     how: Verify,
+    sizes: &RowSizes,
 ) -> Result<Result<(), Fault>> {
     for result in results {
         let looked = match how {
             Verify::Off => Ok(()),
             // Boxed, because Lance's futures are large.
-            _ => Look::at(dataset, result, how).run().boxed().await,
+            _ => Look::at(dataset, result, how, sizes).run().boxed().await,
         };
         match looked {
             Ok(()) => {}
@@ -104,22 +106,26 @@ struct Look<'a> {
     new: Vec<Fragment>,
     how: Verify,
     batch: usize,
+    /// So many rows at a time, where Lance would read too much at once.
+    piece: Option<u64>,
 }
 
 impl<'a> Look<'a> {
-    fn at(dataset: &Dataset, result: &'a RewriteResult, how: Verify) -> Self {
+    fn at(dataset: &Dataset, result: &'a RewriteResult, how: Verify, sizes: &RowSizes) -> Self {
         // They have no ids yet, and must not be taken for fragments that are there: Lance remembers some things by id.
         let ids = (0..=u64::from(u32::MAX)).rev();
         let new = result.new_fragments.iter().zip(ids);
         let new: Vec<_> = new.map(|(f, id)| Fragment { id, ..f.clone() }).collect();
-        let on_disk = bytes(&new).max(bytes(&result.original_fragments)) / rows(&new).max(1);
-        let row = memory::row_bytes(dataset.schema(), on_disk);
         Self {
             dataset: Arc::new(dataset.clone()),
             sources: &result.original_fragments,
             new,
             how,
-            batch: memory::limits().batch_rows(row),
+            batch: match how {
+                Verify::Full => sizes.batch(),
+                _ => sizes.described_batch(),
+            },
+            piece: sizes.in_pieces().then(|| sizes.piece()),
         }
     }
 
@@ -134,7 +140,7 @@ impl<'a> Look<'a> {
             self.files_agree(fragment).await?;
         }
         match self.how {
-            Verify::Full => self.all().await,
+            Verify::Full => self.all(&lives).await,
             _ => self.ends(&lives).await,
         }
     }
@@ -182,13 +188,28 @@ impl<'a> Look<'a> {
     }
 
     /// Every row. One scan after the other: what is kept of the first is a number for each column.
-    async fn all(&self) -> Result<(), Trouble> {
-        let mut new = Sums::default();
+    async fn all(&self, lives: &[u64]) -> Result<(), Trouble> {
+        let (mut new, mut old) = (Sums::default(), Sums::default());
         for fragment in &self.new {
-            self.add_new(&mut new, fragment, None).await?;
+            for range in self.pieces(fragment.physical_rows.unwrap_or(0) as u64) {
+                self.add_new(&mut new, fragment, range).await?;
+            }
         }
-        let old = self.sums(self.sources, None, None).await?;
-        compare(old?, &new)
+        for (source, live) in self.sources.iter().zip(lives) {
+            let alone = std::slice::from_ref(source);
+            for range in self.pieces(*live) {
+                self.add(&mut old, alone, range, None).await??;
+            }
+        }
+        compare(old, &new)
+    }
+
+    /// All rows of a fragment with so many.
+    fn pieces(&self, rows: u64) -> Vec<Option<Range<u64>>> {
+        match self.piece {
+            None => vec![None],
+            Some(piece) => pieces::ranges(rows, piece).map(Some).collect(),
+        }
     }
 
     async fn sums_of_new(
@@ -253,9 +274,7 @@ impl<'a> Look<'a> {
             .io_buffer_size(memory::limits().io_buffer())
             .blob_handling(self.blobs());
         if let Some(range) = range {
-            let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-            let rows = signed(range.end - range.start);
-            scan.limit(Some(rows), Some(signed(range.start)))?;
+            pieces::limit(&mut scan, &range)?;
         }
         if let Some(columns) = columns {
             scan.project_with_schema(columns)?;
@@ -301,12 +320,6 @@ fn compare(old: Sums, new: &Sums) -> Result<(), Trouble> {
 fn rows(fragments: &[Fragment]) -> u64 {
     let rows = fragments.iter().filter_map(|f| f.physical_rows);
     rows.map(|rows| rows as u64).sum()
-}
-
-fn bytes(fragments: &[Fragment]) -> u64 {
-    let files = fragments.iter().flat_map(|f| &f.files);
-    let sizes = files.filter_map(|file| file.file_size_bytes.get());
-    sizes.map(std::num::NonZero::get).sum()
 }
 
 /// The first and the last rows, as many as a batch has; each row once.
