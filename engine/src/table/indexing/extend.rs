@@ -4,7 +4,7 @@ use futures::FutureExt;
 use lance::{
     Dataset,
     index::{
-        DatasetIndexExt, DatasetIndexInternalExt,
+        DatasetIndexInternalExt,
         optimize::{IndexSegmentResult, OptimizeIndicesPlan, plan_optimize_indices},
     },
 };
