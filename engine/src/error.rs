@@ -8,6 +8,7 @@ use crate::{
     manifest::{Contested, Refusal},
     names::{NameError, OperationId, TableKey},
     schema::{Misfit, PlanError, SchemaError},
+    storage::Wall,
 };
 
 /// The result of an engine call.
@@ -152,6 +153,16 @@ pub enum Error {
         /// The table.
         table: TableKey,
         /// The directory.
+        uri: String,
+    },
+    /// A table leads out of its target, or is not made of files.
+    #[error("{table} of {uri} is left alone: {wall}")]
+    Walled {
+        /// The table.
+        table: TableKey,
+        /// What is in the way, and how to clear it.
+        wall: Wall,
+        /// The root.
         uri: String,
     },
     /// An index cannot be written anew for rows at other places.
@@ -402,6 +413,7 @@ impl Error {
             Self::UnknownTable { .. }
             | Self::TableGone { .. }
             | Self::ForeignCommits { .. }
+            | Self::Walled { .. }
             | Self::BadRequest { .. }
             | Self::RowsForbid { .. }
             | Self::NotAGraph { .. }

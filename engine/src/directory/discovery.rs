@@ -12,7 +12,7 @@ use lance_io::object_store::WrappingObjectStore;
 use crate::{
     error::{Error, Result},
     names::TableKey,
-    storage::Storage,
+    storage::{Beyond, Storage},
 };
 
 /// How the folder of a table ends, unless a catalog named it.
@@ -52,8 +52,12 @@ impl std::fmt::Display for Kind {
 ///
 /// # Errors
 /// [`Error::BadUri`], [`Error::Store`].
-pub async fn detect(uri: &str, wrapper: Option<Arc<dyn WrappingObjectStore>>) -> Result<Kind> {
-    let storage = Storage::connect(uri, wrapper).await?;
+pub async fn detect(
+    uri: &str,
+    wrapper: Option<Arc<dyn WrappingObjectStore>>,
+    beyond: &Beyond,
+) -> Result<Kind> {
+    let storage = Storage::connect(uri, wrapper, beyond).await?;
     let manifests = storage.squire_dir("manifest");
     match storage.store.list(Some(&manifests)).next().await {
         Some(Ok(_)) => Ok(Kind::Graph),

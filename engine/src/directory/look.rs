@@ -16,7 +16,7 @@ use crate::{
     guard::guarded,
     names::TableKey,
     table::{
-        Table, coverage,
+        Table, bases, coverage,
         stats::{TableStats, VersionInfo},
         versions,
         writers::{Seen, Writers},
@@ -35,11 +35,12 @@ pub(super) struct Newest {
     written: DateTime<Utc>,
 }
 
-/// Asks for the newest version: one list.
+/// Asks for the newest version: one list, and on a local disk a look at the table's folder.
 ///
 /// # Errors
-/// [`Error::TableGone`], when there is none; [`Error::ForeignCommits`], [`Error::Store`].
+/// [`Error::TableGone`], when there is none; [`Error::ForeignCommits`], [`Error::Walled`], [`Error::Store`].
 async fn newest(table: &Table) -> Result<Newest> {
+    table.survey().await?;
     let newest = versions::newest(table, 1).await?.pop();
     let newest = newest.map(|VersionInfo { version, written }| Newest { version, written });
     newest.ok_or_else(|| gone(table))
@@ -155,7 +156,11 @@ impl Looks {
         }
         let dataset = open(table, table.storage.params()).await?;
         let reading = async {
-            let stats = TableStats::read(&dataset).await;
+            let mut stats = TableStats::read(&dataset).await;
+            if let Ok(stats) = &mut stats {
+                let marked = bases::mark(table, &dataset, stats).await;
+                marked.map_err(|e| failed(table, "reading the indexes of", e))?;
+            }
             stats.map_err(|e| failed(table, "reading the indexes of", e))
         };
         let mut stats = guarded(table, "reading the indexes of", reading).await?;
@@ -187,6 +192,8 @@ impl Looks {
     pub(super) async fn read(&self, table: &Table, dataset: &Dataset) -> Result<TableStats> {
         let stats = TableStats::read(dataset).await;
         let mut stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
+        let marked = bases::mark(table, dataset, &mut stats).await;
+        marked.map_err(|e| failed(table, "reading the indexes of", e))?;
         if !stats.indexes.is_empty() || !stats.segments.is_empty() {
             self.writers.learn(table).await?;
             stats.oldest_writer = self.writers.oldest(&table.path);

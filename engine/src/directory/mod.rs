@@ -44,7 +44,7 @@ use crate::{
         index::Indexed,
         queue::{TableQueues, Turn},
     },
-    storage::Storage,
+    storage::{Beyond, Storage},
     table::{
         Table, drift::DriftPolicy, indexing::Refused, refused::RefusedFragments,
         rewrite::Compacted, stats::TableStats,
@@ -54,6 +54,8 @@ use crate::{
 /// How a directory is opened.
 #[derive(Clone, Debug, Default)]
 pub struct DirectoryOptions {
+    /// Where it may lead beyond its root.
+    pub beyond: Beyond,
     /// Sees every request to the store, for tests and for counting.
     pub wrapper: Option<Arc<dyn WrappingObjectStore>>,
 }
@@ -78,7 +80,7 @@ impl Directory {
     /// # Errors
     /// [`Error::BadUri`], [`Error::Store`].
     pub async fn open(uri: &str, options: DirectoryOptions) -> Result<Self> {
-        let storage = Storage::connect(uri, options.wrapper).await?;
+        let storage = Storage::connect(uri, options.wrapper, &options.beyond).await?;
         Ok(Self(Arc::new(Inner {
             storage,
             looks: look::Looks::default(),

@@ -17,7 +17,9 @@ use super::{
     compaction::FILE_BYTES,
     remaps::oldest_client,
 };
-use crate::table::stats::{FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats};
+use crate::table::stats::{
+    FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats, Unmovable,
+};
 
 /// A merge pays when the segments after the first hold this share of the table's rows, at least.
 const MERGE_PAYS: f64 = 0.1;
@@ -142,6 +144,8 @@ pub enum Skip {
     ClientTooOld,
     /// What is due is of a format that this build cannot extend: made by a very old Lance, or by a newer one.
     IndexUnreadable,
+    /// What is due would read files outside of the target, where it allows nothing.
+    BaseOutside,
 }
 
 impl Skip {
@@ -155,6 +159,7 @@ impl Skip {
             Self::Refused => "refused",
             Self::ClientTooOld => "client_too_old",
             Self::IndexUnreadable => "index_unreadable",
+            Self::BaseOutside => "base_outside",
         }
     }
 }
@@ -244,7 +249,9 @@ pub fn left_behind<'s>(
 
 /// Why an index may not be extended at all, because of its format and the table's oldest client; nothing when it may.
 fn hindrance(index: &IndexStats, oldest: LanceVersion) -> Option<Skip> {
-    if index.unmovable.is_some() {
+    if index.unmovable == Some(Unmovable::Outside) {
+        Some(Skip::BaseOutside)
+    } else if index.unmovable.is_some() {
         Some(Skip::IndexUnreadable)
     } else if index.needs.is_some_and(|needs| needs > oldest) {
         Some(Skip::ClientTooOld)

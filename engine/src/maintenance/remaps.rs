@@ -27,6 +27,8 @@ pub(super) enum Hindrance {
     CannotFollow,
     /// Nobody here knows what the index is.
     Unreadable,
+    /// Its files lie outside of the target, where it allows nothing.
+    Outside,
 }
 
 /// The oldest client of a table: as somebody says, or else the oldest that was seen to write, or else one that is assumed.
@@ -43,6 +45,7 @@ pub(super) fn hindrance(
     let oldest = oldest_client(stats, said);
     let hindrances = stats.segments_over(coverage).filter_map(|segment| {
         match (&segment.unmovable, segment.needs) {
+            (Some(Unmovable::Outside), _) => Some(Hindrance::Outside),
             (Some(Unmovable::Unreadable), _) => Some(Hindrance::Unreadable),
             (Some(_), _) => Some(Hindrance::CannotFollow),
             (None, Some(needs)) if needs > oldest => Some(Hindrance::ClientTooOld),

@@ -45,6 +45,8 @@ pub struct FragmentStats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RewriteRefusal {
+    /// Files of them lie outside of the target, in a place that it does not allow.
+    Outside,
     /// What was made of them could not be read back.
     Unreadable,
     /// They could not be rewritten.
@@ -55,6 +57,8 @@ pub enum RewriteRefusal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unmovable {
+    /// Files that have to be read for it lie outside of the target, in a place that it does not allow.
+    Outside,
     /// This build does not know its kind, or its version.
     Unreadable,
     /// Lance cannot write it for the rows' new places.
