@@ -114,6 +114,8 @@ impl Sound<'_> {
                         uri,
                         kind: raw.kind.unwrap_or_default(),
                         drift: raw.drift.unwrap_or_default(),
+                        follow_links: raw.follow_links.unwrap_or_default(),
+                        allow_bases: raw.allow_bases.unwrap_or_default(),
                         policies: base.resolve(),
                         rules,
                         base,

@@ -1,6 +1,7 @@
 //! Settings as a file would say them, with the place that each of them comes from.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -107,6 +108,8 @@ impl Listing<'_> {
         values.extend(table(&Nature {
             kind: target.kind,
             drift: target.drift,
+            follow_links: &target.follow_links,
+            allow_bases: &target.allow_bases,
         }));
         self.section(inner.section, &path, &values, false);
         let Some(rules) = inner.section.inner("table") else {
@@ -154,9 +157,11 @@ impl Listing<'_> {
 
 /// What a target is, as it is written.
 #[derive(Serialize)]
-struct Nature {
+struct Nature<'t> {
     kind: Kind,
     drift: Drift,
+    follow_links: &'t [PathBuf],
+    allow_bases: &'t [String],
 }
 
 /// Settings as TOML. There is nothing in them that it cannot say.

@@ -92,6 +92,29 @@ pub(crate) fn path(text: &str, example: &str) -> Result<Option<PathBuf>, Refusal
     Ok(Some(path))
 }
 
+/// The absolute path of a folder, without `..`.
+pub(crate) fn folder(text: &str) -> Result<PathBuf, Refusal> {
+    let path = PathBuf::from(text);
+    let up = path.components().any(|part| part == Component::ParentDir);
+    if !path.is_absolute() || up || text.contains(char::is_control) {
+        return Err(Refusal::new(
+            format!("{text:?} is not an absolute path without `..`"),
+            "write one such as \"/mnt/big/lancedb\"",
+        ));
+    }
+    Ok(path)
+}
+
+/// A place whose files may be read: the absolute path of a folder, or a URI. Never shown in a refusal, as it may hold a
+/// secret.
+pub(crate) fn base(text: &str) -> Result<String, Refusal> {
+    match scheme(text) {
+        Some(scheme) => remote(text, &scheme)?,
+        None => _ = folder(text)?,
+    }
+    Ok(text.to_owned())
+}
+
 /// The name of a target. It becomes a metric label and a part of file names.
 pub(crate) fn name(text: &str) -> Result<String, Refusal> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
@@ -124,6 +147,14 @@ pub(crate) fn absolute(location: &str, base: &Path) -> Result<String, Refusal> {
         match component {
             Component::CurDir => {}
             Component::ParentDir => {
+                // The kernel goes up from where a link leads; as text, it would be another folder.
+                let real = std::fs::canonicalize(&path);
+                if real.is_ok_and(|real| real != path) {
+                    return Err(Refusal::new(
+                        "it goes up (`..`) from a link, or from behind one",
+                        "write the path without `..`",
+                    ));
+                }
                 path.pop();
             }
             other => path.push(other),

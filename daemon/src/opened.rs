@@ -1,9 +1,9 @@
 //! An opened target of either kind: what graphs and directories have alike.
 
-use squire_config::Kind as Wanted;
+use squire_config::{Kind as Wanted, Target};
 use squire_engine::{
-    Cleaned, CleanupPreview, Compacted, Directory, DirectoryOptions, Error, Graph, Indexed, Kind,
-    Options, TableKey, TableStats, VersionInfo, detect,
+    Beyond, Cleaned, CleanupPreview, Compacted, Directory, DirectoryOptions, Error, Graph, Indexed,
+    Kind, Options, TableKey, TableStats, VersionInfo, detect,
     maintenance::{
         Ask, Duty, Policy, cleanup::CleanupPolicy, compaction::CompactionPolicy,
         indexing::IndexPolicy,
@@ -20,6 +20,14 @@ pub(crate) enum Opened {
     Graph(Graph),
     /// Plain Lance tables.
     Directory(Directory),
+}
+
+/// Where a target may lead beyond its own root.
+pub(crate) fn beyond(target: &Target) -> Beyond {
+    Beyond {
+        follow_links: target.follow_links.clone(),
+        allow_bases: target.allow_bases.clone(),
+    }
 }
 
 /// What one run of a duty came to.
@@ -48,7 +56,7 @@ impl Opened {
     /// Opens what is there. Refused are what is not as `wanted`, and a place where there is nothing: it is more often a
     /// slip of the pen than a directory whose tables are yet to come, and that can be said.
     pub(crate) async fn open(uri: &str, wanted: Wanted, options: Options) -> Result<Self, Failure> {
-        let found = detect(uri, options.wrapper.clone()).await?;
+        let found = detect(uri, options.wrapper.clone(), &options.beyond).await?;
         match (wanted, found) {
             // A graph that is not there is the engine's to refuse.
             (Wanted::Graph, _) | (Wanted::Auto, Kind::Graph) => {
@@ -56,8 +64,11 @@ impl Opened {
             }
             (Wanted::Directory, Kind::Graph) => Err(is_a_graph(uri)),
             (Wanted::Directory | Wanted::Auto, Kind::Directory) => {
-                let wrapper = options.wrapper;
-                let directory = Directory::open(uri, DirectoryOptions { wrapper }).await?;
+                let options = DirectoryOptions {
+                    beyond: options.beyond,
+                    wrapper: options.wrapper,
+                };
+                let directory = Directory::open(uri, options).await?;
                 if wanted == Wanted::Auto && directory.tables().await?.is_empty() {
                     return Err(Failure::Usage(format!(
                         "{uri} holds no graph and no Lance table: correct the URI, or create a graph with `squire init`; where the tables of a directory are yet to come, write kind = \"directory\" for the daemon"

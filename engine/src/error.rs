@@ -9,6 +9,7 @@ use crate::{
     manifest::{Contested, Refusal},
     names::{NameError, OperationId, TableKey},
     schema::{Misfit, PlanError, SchemaError},
+    storage::Wall,
 };
 
 /// The result of an engine call.
@@ -153,6 +154,16 @@ pub enum Error {
         /// The table.
         table: TableKey,
         /// The directory.
+        uri: String,
+    },
+    /// A table leads out of its target, or is not made of files.
+    #[error("{table} of {uri} is left alone: {wall}")]
+    Walled {
+        /// The table.
+        table: TableKey,
+        /// What is in the way, and how to clear it.
+        wall: Wall,
+        /// The root.
         uri: String,
     },
     /// An index cannot be written anew for rows at other places.
@@ -445,6 +456,7 @@ impl Error {
             Self::UnknownTable { .. }
             | Self::TableGone { .. }
             | Self::ForeignCommits { .. }
+            | Self::Walled { .. }
             | Self::BadRequest { .. }
             | Self::RowsForbid { .. }
             | Self::NotAGraph { .. }

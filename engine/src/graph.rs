@@ -30,8 +30,9 @@ use crate::{
     },
     repair::{self, DriftLook, Drifted, Finding, Repaired},
     schema::Schema,
-    storage::Storage,
+    storage::{Beyond, Storage},
     table::{
+        bases,
         drift::DriftPolicy,
         removal::{Cleaned, CleanupPreview},
         rewrite::Compacted,
@@ -49,6 +50,8 @@ pub struct Options {
     pub lease: Duration,
     /// What to do about a table whose meaning another program changed.
     pub drift: DriftPolicy,
+    /// Where it may lead beyond its root.
+    pub beyond: Beyond,
     /// Sees every request to the store, for tests and for counting.
     pub wrapper: Option<Arc<dyn WrappingObjectStore>>,
 }
@@ -68,6 +71,7 @@ impl Default for Options {
             actor: format!("{user}@{}", host.to_string_lossy()),
             lease: Duration::from_secs(15),
             drift: DriftPolicy::default(),
+            beyond: Beyond::default(),
             wrapper: None,
         }
     }
@@ -381,7 +385,7 @@ impl Graph {
 }
 
 async fn connect(uri: &str, options: Options) -> Result<Core> {
-    let storage = Storage::connect(uri, options.wrapper).await?;
+    let storage = Storage::connect(uri, options.wrapper, &options.beyond).await?;
     Ok(Core::new(
         storage,
         options.actor,
@@ -432,13 +436,12 @@ impl Snapshot {
             Some(def) => TableStats::read_declared(&dataset, def).await,
             None => TableStats::read(&dataset).await,
         };
-        let mut stats = read.map_err(|e| Error::Lance {
-            action: "reading the indexes of",
-            table: table.clone(),
-            uri: self.core.storage.uri.clone(),
-            source: Box::new(e),
-        })?;
-        let path = &self.core.table_in(&self.manifest, table)?.path;
+        let place = self.core.table_in(&self.manifest, table)?;
+        let failed = |e| place.failed("reading the indexes of", e);
+        let mut stats = read.map_err(failed)?;
+        let marked = bases::mark(&place, &dataset, &mut stats).await;
+        marked.map_err(failed)?;
+        let path = &place.path;
         self.core.refused.mark(path, &mut stats);
         Ok(stats)
     }

@@ -52,11 +52,17 @@ fn message(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{names::TableKey, storage::Storage, table::drift::DriftPolicy};
+    use crate::{
+        names::TableKey,
+        storage::{Beyond, Storage},
+        table::drift::DriftPolicy,
+    };
 
     async fn table() -> Table {
         Table {
-            storage: Storage::connect("memory://guard/db", None).await.unwrap(),
+            storage: Storage::connect("memory://guard/db", None, &Beyond::default())
+                .await
+                .unwrap(),
             key: TableKey::of_directory("t"),
             path: "t.lance".to_owned(),
             drift: DriftPolicy::Error,

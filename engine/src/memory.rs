@@ -77,6 +77,11 @@ impl Limits {
         self.job / 8
     }
 
+    /// The largest manifest that is read: Lance reads it as a whole, and may hold it twice.
+    pub fn manifest(&self) -> u64 {
+        self.budget / 4
+    }
+
     /// Bytes that a scan reads ahead of what is decoded.
     pub fn io_buffer(&self) -> u64 {
         (self.job / 4).min(LARGEST_IO_BUFFER)

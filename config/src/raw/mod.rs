@@ -18,6 +18,7 @@ pub(crate) mod pace;
 pub(crate) mod tls;
 pub(crate) mod windows;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -88,6 +89,10 @@ pub(crate) struct RawTarget {
     pub(crate) kind: Option<Kind>,
     #[serde(deserialize_with = "drift")]
     pub(crate) drift: Option<Drift>,
+    #[serde(deserialize_with = "follow_links")]
+    pub(crate) follow_links: Option<Vec<PathBuf>>,
+    #[serde(deserialize_with = "allow_bases")]
+    pub(crate) allow_bases: Option<Vec<String>>,
     compaction: RawCompaction,
     index: RawIndex,
     cleanup: RawCleanup,
@@ -161,6 +166,17 @@ fn kind<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Kind>, D::Error> {
 
 fn drift<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Drift>, D::Error> {
     units::word(d, "\"error\" or \"adopt\"", &values::DRIFT)
+}
+
+fn follow_links<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<PathBuf>>, D::Error> {
+    let form = "a list of folders such as [\"/mnt/big/lancedb\"]";
+    units::texts(d, form, values::folder)
+}
+
+fn allow_bases<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<String>>, D::Error> {
+    let form =
+        "a list of folders and URIs such as [\"/srv/shared/lancedb\", \"s3://bucket/shared\"]";
+    units::texts(d, form, values::base)
 }
 
 fn pattern<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {

@@ -135,6 +135,10 @@ pub struct Target {
     pub kind: Kind,
     /// What happens to a graph's table whose meaning another program changed.
     pub drift: Drift,
+    /// Folders that symbolic links in the target may lead to; absolute.
+    pub follow_links: Vec<PathBuf>,
+    /// Places beyond the target whose files may be read where a table names them: absolute paths and URIs.
+    pub allow_bases: Vec<String>,
     /// The policies of its tables, where no rule says otherwise.
     pub policies: Policies,
     /// What single tables have besides, in the order of the file; later ones win, key by key.

@@ -13,7 +13,7 @@ use super::omnigraph;
 use crate::{
     error::{Error, Result},
     names::TableKey,
-    storage::Storage,
+    storage::{Beyond, Storage},
 };
 
 /// How the folder of a table ends, unless a catalog named it.
@@ -53,8 +53,12 @@ impl std::fmt::Display for Kind {
 ///
 /// # Errors
 /// [`Error::BadUri`], [`Error::OmniGraph`], [`Error::Store`].
-pub async fn detect(uri: &str, wrapper: Option<Arc<dyn WrappingObjectStore>>) -> Result<Kind> {
-    let storage = Storage::connect(uri, wrapper).await?;
+pub async fn detect(
+    uri: &str,
+    wrapper: Option<Arc<dyn WrappingObjectStore>>,
+    beyond: &Beyond,
+) -> Result<Kind> {
+    let storage = Storage::connect(uri, wrapper, beyond).await?;
     let manifests = storage.squire_dir("manifest");
     match storage.store.list(Some(&manifests)).next().await {
         Some(Ok(_)) => Ok(Kind::Graph),

@@ -16,7 +16,7 @@ use crate::{
     guard::guarded,
     names::TableKey,
     table::{
-        Table,
+        Table, bases,
         file_sizes::FileSizes,
         refused::segments,
         stats::{TableStats, VersionInfo},
@@ -41,11 +41,12 @@ pub(super) struct Newest {
     written: DateTime<Utc>,
 }
 
-/// Asks for the newest version: one list.
+/// Asks for the newest version: one list, and on a local disk a look at the table's folder.
 ///
 /// # Errors
-/// [`Error::TableGone`], when there is none; [`Error::ForeignCommits`], [`Error::Store`].
+/// [`Error::TableGone`], when there is none; [`Error::ForeignCommits`], [`Error::Walled`], [`Error::Store`].
 async fn newest(table: &Table) -> Result<Newest> {
+    table.survey().await?;
     let newest = versions::newest(table, 1).await?.pop();
     let newest = newest.map(|VersionInfo { version, written }| Newest { version, written });
     newest.ok_or_else(|| gone(table))
@@ -172,7 +173,11 @@ impl Looks {
         }
         let dataset = open(table, table.storage.params()).await?;
         let reading = async {
-            let stats = TableStats::read(&dataset).await;
+            let mut stats = TableStats::read(&dataset).await;
+            if let Ok(stats) = &mut stats {
+                let marked = bases::mark(table, &dataset, stats).await;
+                marked.map_err(|e| failed(table, "reading the indexes of", e))?;
+            }
             stats.map_err(|e| failed(table, "reading the indexes of", e))
         };
         let mut stats = guarded(table, "reading the indexes of", reading).await?;
@@ -207,6 +212,8 @@ impl Looks {
     pub(super) async fn read(&self, table: &Table, dataset: &Dataset) -> Result<TableStats> {
         let stats = TableStats::read(dataset).await;
         let mut stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
+        let marked = bases::mark(table, dataset, &mut stats).await;
+        marked.map_err(|e| failed(table, "reading the indexes of", e))?;
         let sizes = self.sizes.add(table, dataset, &mut stats, ASKED_BY_A_JOB);
         sizes.await?;
         refuse_blind_writers(table, dataset, &mut stats).await;

@@ -46,13 +46,15 @@ use crate::{
         index::Indexed,
         queue::{TableQueues, Turn},
     },
-    storage::Storage,
+    storage::{Beyond, Storage},
     table::{Table, drift::DriftPolicy, refused::Refused, rewrite::Compacted, stats::TableStats},
 };
 
 /// How a directory is opened.
 #[derive(Clone, Debug, Default)]
 pub struct DirectoryOptions {
+    /// Where it may lead beyond its root.
+    pub beyond: Beyond,
     /// Sees every request to the store, for tests and for counting.
     pub wrapper: Option<Arc<dyn WrappingObjectStore>>,
 }
@@ -76,7 +78,7 @@ impl Directory {
     /// # Errors
     /// [`Error::BadUri`], [`Error::Store`].
     pub async fn open(uri: &str, options: DirectoryOptions) -> Result<Self> {
-        let storage = Storage::connect(uri, options.wrapper).await?;
+        let storage = Storage::connect(uri, options.wrapper, &options.beyond).await?;
         Ok(Self(Arc::new(Inner {
             storage,
             looks: look::Looks::default(),

@@ -98,6 +98,9 @@ impl Readers {
         protection: &mut Protection,
     ) -> Result<()> {
         let siblings = self.siblings(table).await?;
+        let others = siblings.keys().filter(|key| **key != table.key);
+        let others = others.map(|key| (key.clone(), discovery::folder_of(key)));
+        protection.keep_if_shared(table, others).await?;
         let folders = table.storage.folder_names(&table.path).await;
         for (key, sibling) in siblings.iter().filter(|(key, _)| **key != table.key) {
             let unreadable = |reason: &str| Kept::Unreadable {

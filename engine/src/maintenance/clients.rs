@@ -51,10 +51,10 @@ pub const READS_CODEBOOK_BUFFER: LanceVersion = LanceVersion::new(0, 39);
 pub const READS_TEXT_PARTITIONS: LanceVersion = LanceVersion::new(0, 29);
 /// From here on, a client's own `optimize()` succeeds on an index that this build has extended, and keeps its rows.
 pub const KEEPS_EXTENDED: LanceVersion = LanceVersion::new(0, 38);
-/// From here on, a client follows stable row ids wherever the rows lie. Older ones find rows that were changed by what they
+/// The oldest tested client that follows stable row ids wherever the rows lie. Older ones find rows that were changed by what they
 /// were, others than before once an index was extended; and fail where ids in a fragment are in no order, as they are when
 /// changed rows were merged with others.
-pub const FOLLOWS_ROW_IDS: LanceVersion = LanceVersion::new(8, 0);
+pub const FOLLOWS_ROW_IDS: LanceVersion = LanceVersion::new(13, 0);
 /// From here on, a commit to S3 is a create that fails where there is an object. Older clients write over what is there.
 pub const CREATES_ON_S3: LanceVersion = LanceVersion::new(0, 24);
 /// From here on, a client's own `optimize()` succeeds on a scalar index that this build has written anew for other addresses.

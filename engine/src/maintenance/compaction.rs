@@ -197,6 +197,8 @@ pub enum Skip {
     IndexUnreadable,
     /// It would be due, but the indexes over its fragments are so large that writing them anew is not worth it yet.
     IndexTooLarge,
+    /// It would be due, but for fragments or indexes whose files lie outside of the target, where it allows nothing.
+    BaseOutside,
     /// It would be due, but for fragments whose rewrite could not be read back.
     Unreadable,
     /// It would be due, but for fragments whose rewrite Lance or the store would not take.
@@ -223,6 +225,7 @@ impl Skip {
             Self::IndexCannotFollow => "index_cannot_follow",
             Self::IndexUnreadable => "index_unreadable",
             Self::IndexTooLarge => "index_too_large",
+            Self::BaseOutside => "base_outside",
             Self::Unreadable => "unreadable_rewrite",
             Self::Refused => "rewrite_refused",
             Self::Failed => "rewrite_failed",
@@ -238,6 +241,7 @@ impl From<Hindrance> for Skip {
             Hindrance::ClientTooOld => Self::ClientTooOld,
             Hindrance::CannotFollow => Self::IndexCannotFollow,
             Hindrance::Unreadable => Self::IndexUnreadable,
+            Hindrance::Outside => Self::BaseOutside,
         }
     }
 }
@@ -309,6 +313,7 @@ fn willing(stats: &TableStats) -> TableStats {
 impl From<RewriteRefusal> for Skip {
     fn from(refusal: RewriteRefusal) -> Self {
         match refusal {
+            RewriteRefusal::Outside => Self::BaseOutside,
             RewriteRefusal::Unreadable => Self::Unreadable,
             RewriteRefusal::Refused => Self::Refused,
             RewriteRefusal::Failed => Self::Failed,

@@ -17,7 +17,9 @@ use super::{
     compaction::FILE_BYTES,
     remaps::oldest_client,
 };
-use crate::table::stats::{FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats};
+use crate::table::stats::{
+    FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats, Unmovable,
+};
 
 /// A merge pays when the segments after the first hold this share of the table's rows, at least.
 const MERGE_PAYS: f64 = 0.1;
@@ -144,6 +146,8 @@ pub enum Skip {
     IndexUnreadable,
     /// Lance or the store would refuse every commit of this build: the statistics tell why.
     Unwritable,
+    /// What is due would read files outside of the target, where it allows nothing.
+    BaseOutside,
 }
 
 impl Skip {
@@ -158,6 +162,7 @@ impl Skip {
             Self::ClientTooOld => "client_too_old",
             Self::IndexUnreadable => "index_unreadable",
             Self::Unwritable => "unwritable",
+            Self::BaseOutside => "base_outside",
         }
     }
 }
@@ -284,7 +289,9 @@ impl Clients {
         // One that is assumed changes no rows.
         let loses_rows = index.row_ids && self.known.is_some_and(|known| known < FOLLOWS_ROW_IDS);
         let is_newer = index.needs.is_some_and(|needs| needs > self.oldest);
-        if index.unmovable.is_some() {
+        if index.unmovable == Some(Unmovable::Outside) {
+            Some(Skip::BaseOutside)
+        } else if index.unmovable.is_some() {
             Some(Skip::IndexUnreadable)
         } else if is_newer || loses_rows {
             Some(Skip::ClientTooOld)

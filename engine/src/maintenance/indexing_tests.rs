@@ -264,7 +264,7 @@ fn an_index_of_row_ids_is_left_alone_where_a_client_is_known_that_would_find_cha
         oldest_writer,
         ..table(100_000, 0, 1)
     };
-    let (old, new) = (LanceVersion::new(7, 0), LanceVersion::new(8, 0));
+    let (old, new) = (LanceVersion::new(12, 0), FOLLOWS_ROW_IDS);
     let too_old = Verdict::Skip(Skip::ClientTooOld);
     let due = append(Reason::UnindexedFraction);
     assert_eq!(judged(&of_ids(Some(old))), too_old);

@@ -27,6 +27,8 @@ pub(super) enum Hindrance {
     CannotFollow,
     /// Nobody here knows what the index is.
     Unreadable,
+    /// Its files lie outside of the target, where it allows nothing.
+    Outside,
 }
 
 /// The oldest client of a table: as somebody says, or else the oldest that was seen to write, or else one that is assumed.
@@ -48,6 +50,7 @@ pub(super) fn hindrance(
     let oldest = oldest_client(stats, said);
     let hindrances = stats.segments_over(coverage).filter_map(|segment| {
         match (&segment.unmovable, segment.needs) {
+            (Some(Unmovable::Outside), _) => Some(Hindrance::Outside),
             (Some(Unmovable::Unreadable), _) => Some(Hindrance::Unreadable),
             (Some(_), _) => Some(Hindrance::CannotFollow),
             (None, Some(needs)) if needs > oldest => Some(Hindrance::ClientTooOld),
@@ -180,7 +183,7 @@ mod tests {
             oldest_writer,
             ..table(segment(MIB), 0, 8)
         };
-        let (old, new) = (LanceVersion::new(7, 0), LanceVersion::new(8, 0));
+        let (old, new) = (LanceVersion::new(12, 0), FOLLOWS_ROW_IDS);
         let planned = |oldest| planned(&table(oldest), &Ask::default()).map(|g| g.len());
         assert_eq!(planned(Some(old)), Err(Skip::ClientTooOld));
         assert_eq!(planned(Some(new)), Ok(1));

@@ -161,7 +161,10 @@ impl Look {
             Verdict::Skip(_) => BTreeSet::new(),
         };
         let listed = versions.iter().map(|v| v.version).collect();
-        let own = Protection::of(&table, &cleaner.dataset, &listed, &going).await?;
+        let mut own = Protection::of(&table, &cleaner.dataset, &listed, &going).await?;
+        let others = manifest.tables.iter().filter(|(other, _)| *other != key);
+        let others = others.map(|(key, entry)| (key.clone(), entry.path.clone()));
+        own.keep_if_shared(&table, others).await?;
         Ok(Self {
             protection: by_graph.and(own),
             versions,

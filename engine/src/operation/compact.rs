@@ -24,7 +24,7 @@ use crate::{
     progress::{self, Phase},
     sidecar::LogicalPlan,
     table::{
-        Table,
+        Table, bases,
         carry::Sources,
         remap::{Fits, Moved, Remap, fits},
         rewrite::{
@@ -54,6 +54,8 @@ pub(crate) async fn compact(
     let mut stats = TableStats::read(&dataset)
         .await
         .map_err(|e| table.failed("reading the indexes of", e))?;
+    let marked = bases::mark(&table, &dataset, &mut stats).await;
+    marked.map_err(|e| table.failed("reading the indexes of", e))?;
     core.refused.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
         Verdict::Compact(groups, reason) => (groups, reason),

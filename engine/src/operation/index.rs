@@ -20,7 +20,7 @@ use crate::{
     names::{OperationId, TableKey},
     sidecar::LogicalPlan,
     table::{
-        Table,
+        Table, bases,
         indexing::{self as table_indexing, Built, LeftBehind, Segments},
         loss::Loss,
         stats::TableStats,
@@ -76,6 +76,8 @@ pub(crate) async fn index(
         None => TableStats::read(&dataset).await,
     };
     let mut stats = stats.map_err(|e| table.failed("reading the indexes of", e))?;
+    let marked = bases::mark(&table, &dataset, &mut stats).await;
+    marked.map_err(|e| table.failed("reading the indexes of", e))?;
     core.refused.mark(&table.path, &mut stats);
     let (tasks, reason) = match indexing::plan(&stats, policy, Utc::now(), ask.forced) {
         Verdict::Index(tasks, reason) => (tasks, reason),

@@ -3,14 +3,16 @@
 //! Local disk, memory and object stores take the same code path: local roots go through the store interface,
 //! too (scheme `file-object-store`), so that every write is synced and a wrapper sees every request.
 
+mod beyond;
 mod conditional;
 mod credentials;
 mod handle;
 mod local;
 pub(crate) mod permit;
+mod root;
 
 use std::{
-    path::{Component, PathBuf},
+    path::PathBuf,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,16 +20,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
 use lance::session::Session;
 use lance_io::object_store::{
-    ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor,
-    WrappingObjectStore,
+    ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreRegistry, WrappingObjectStore,
 };
 use object_store::{ObjectStore, path::Path};
 use tokio::sync::OnceCell;
-use url::Url;
 use uuid::Uuid;
 
+pub use beyond::Beyond;
 use handle::Handle;
+pub use local::{Owned, Passed, Wall, passed_over, try_to_own};
 use permit::Permit;
+use root::Root;
 
 use crate::{
     error::{Error, Result},
@@ -45,7 +48,9 @@ const MAX_SKEW: TimeDelta = TimeDelta::minutes(15);
 
 static REGISTRY: LazyLock<Arc<ObjectStoreRegistry>> = LazyLock::new(|| {
     let registry = ObjectStoreRegistry::default();
-    registry.insert(local::SCHEME, Arc::new(local::SyncedLocalProvider));
+    for scheme in local::SCHEMES {
+        registry.insert(scheme, Arc::new(local::LocalProvider));
+    }
     Arc::new(registry)
 });
 
@@ -68,11 +73,13 @@ pub(crate) struct Storage {
     /// The root's path on its store.
     pub(crate) base: Path,
     pub(crate) store: Arc<dyn ObjectStore>,
+    /// Other places that may be read.
+    allowed: Vec<String>,
     params: ObjectStoreParams,
     commit_params: ObjectStoreParams,
     session: Arc<Session>,
-    /// The root's folder, on a local disk.
-    disk: Option<PathBuf>,
+    /// On a local disk, the root's folder, and where else paths may lead.
+    walls: Option<Arc<local::Walls>>,
     /// Whether objects are listed in the order of their names.
     pub(crate) lists_by_name: bool,
     /// Whether a failed write that left no object can no longer land.
@@ -94,18 +101,20 @@ impl Storage {
     /// Connects to a root. Credentials come from the environment (`AWS_*`) or from files that the service manager hands
     /// over, never from the URI.
     ///
-    /// `wrapper` sees every request of Squire's and of Lance's, for tests and for counting.
+    /// `wrapper` sees every request of Squire's and of Lance's, for tests and for counting. A folder on a local disk that is
+    /// a link, or behind one, is resolved here and now.
     ///
     /// # Errors
     /// [`Error::BadUri`] when the URI cannot name a root.
     pub(crate) async fn connect(
         uri: &str,
         wrapper: Option<Arc<dyn WrappingObjectStore>>,
+        beyond: &Beyond,
     ) -> Result<Self> {
-        let root = Root::parse(uri)?;
+        let root = Root::resolve(uri, beyond).await?;
         let params = ObjectStoreParams {
             object_store_wrapper: wrapper,
-            storage_options_accessor: root.credentials()?,
+            storage_options_accessor: root.options()?,
             ..ObjectStoreParams::default()
         };
         let commit_params = ObjectStoreParams {
@@ -119,9 +128,10 @@ impl Storage {
         Ok(Self {
             uri: root.shown,
             lance_root: root.lance,
-            disk: root.disk,
+            walls: root.walls.map(Arc::new),
             base,
             store: store.inner.clone(),
+            allowed: beyond.allow_bases.clone(),
             lists_by_name: store.list_is_lexically_ordered,
             definite: !store.is_cloud() || root.local,
             commit_params,
@@ -168,9 +178,13 @@ impl Storage {
         joined.unwrap_or_else(|_| self.base.clone().join(path))
     }
 
-    /// Deletes the folder of the table at `path` with everything in it. Others may be doing the same.
+    /// Deletes the folder of the table at `path` with everything in it. Others may be doing the same. On a local disk,
+    /// links in it go, and what they lead to stays.
     pub(crate) async fn delete_table(&self, path: &str) -> object_store::Result<()> {
         let folder = self.table_base(path);
+        if let Some(walls) = &self.walls {
+            return walls.remove_folder(&folder).await;
+        }
         let found = self.store.list(Some(&folder)).map_ok(|o| o.location);
         let mut deletions = self.store.delete_stream(found.boxed());
         while let Some(deleted) = deletions.next().await {
@@ -179,9 +193,6 @@ impl Storage {
                 Err(e) => return Err(e),
             }
         }
-        if self.lance_root.starts_with(local::SCHEME) {
-            local::remove_folder(&folder).await?;
-        }
         Ok(())
     }
 
@@ -189,9 +200,51 @@ impl Storage {
     /// after another program dropped the table have made it anew, and a client that lists the root would take it for a
     /// table. Best effort.
     pub(crate) async fn remove_empty_folders(&self, path: &str) {
-        if self.lance_root.starts_with(local::SCHEME) {
-            local::remove_empty_folders(&self.table_base(path)).await;
+        if let Some(walls) = &self.walls {
+            walls.remove_empty_folders(&self.table_base(path)).await;
         }
+    }
+
+    /// Looks whether the folder of the table at `path`, and those in it, are where they seem to be.
+    ///
+    /// # Errors
+    /// [`Wall::Link`], when one is a link that the target does not allow; the disk's.
+    pub(crate) async fn survey(&self, path: &str) -> object_store::Result<()> {
+        match &self.walls {
+            Some(walls) => walls.survey(&self.table_base(path)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The place of the first of the tables at `others` that shares a folder with the one at `path`, by a link or a mount,
+    /// and the folder as the latter calls it.
+    ///
+    /// # Errors
+    /// The disk's; [`Wall`].
+    pub(crate) async fn shared_with(
+        &self,
+        path: &str,
+        others: &[&str],
+    ) -> object_store::Result<Option<(usize, PathBuf)>> {
+        let Some(walls) = &self.walls else {
+            return Ok(None);
+        };
+        let folders = others.iter().map(|other| self.table_base(other));
+        let folders = folders.collect();
+        walls.shared(&self.table_base(path), folders).await
+    }
+
+    /// Whether files may be read that a table names in this place: below the root, and where the target allows it. On a
+    /// local disk it asks where links lead.
+    pub(crate) fn allows(&self, base: &str) -> bool {
+        if let Some(folder) = beyond::folder(base) {
+            let walls = self.walls.as_ref();
+            return walls.is_some_and(|walls| walls.may_read(&folder));
+        }
+        let mut places = [&self.uri, &self.lance_root]
+            .into_iter()
+            .chain(&self.allowed);
+        places.any(|place| beyond::is_below(base, place))
     }
 
     /// A folder of Squire's own.
@@ -201,10 +254,10 @@ impl Storage {
 
     /// The folders with objects of Squire's own, when they are on a local disk.
     pub(crate) fn squire_folders_on_disk(&self) -> Vec<PathBuf> {
-        let folder = |disk: &PathBuf| {
-            ["manifest", "recovery", "alive"].map(|name| disk.join(SQUIRE_DIR).join(name))
+        let folder = |walls: &Arc<local::Walls>| {
+            ["manifest", "recovery", "alive"].map(|name| walls.root.join(SQUIRE_DIR).join(name))
         };
-        self.disk.iter().flat_map(folder).collect()
+        self.walls.iter().flat_map(folder).collect()
     }
 
     /// The session with Lance: the process's one, unless this is [`Self::apart`].
@@ -252,8 +305,8 @@ impl Storage {
     /// The name of the folder of the table at `path`, and that of what it is a link to on a local disk.
     pub(crate) async fn folder_names(&self, path: &str) -> Vec<String> {
         let mut names = vec![path.to_owned()];
-        if let Some(disk) = &self.disk
-            && let Ok(real) = tokio::fs::canonicalize(disk.join(path)).await
+        if let Some(walls) = &self.walls
+            && let Ok(real) = tokio::fs::canonicalize(walls.root.join(path)).await
             && let Some(name) = real.file_name()
         {
             names.push(name.to_string_lossy().into_owned());
@@ -375,147 +428,19 @@ async fn open(
         })
 }
 
-struct Root {
-    shown: String,
-    lance: String,
-    local: bool,
-    disk: Option<PathBuf>,
-}
-
-impl Root {
-    fn parse(uri: &str) -> Result<Self> {
-        let bad = |reason: &str| Error::BadUri {
-            uri: without_secrets(uri),
-            reason: reason.to_owned(),
-        };
-        if uri.trim().is_empty() {
-            return Err(bad(
-                "it is empty; give a path or a URI such as s3://bucket/graph",
-            ));
-        }
-        let Some((scheme, _)) = uri.split_once("://") else {
-            return Self::local(PathBuf::from(uri)).ok_or_else(|| bad("it is no usable path"));
-        };
-        let url = Url::parse(uri).map_err(|e| bad(&e.to_string()))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(bad(
-                "it carries credentials; give them in the environment (AWS_ACCESS_KEY_ID, ...)",
-            ));
-        }
-        let trimmed = uri.trim_end_matches('/');
-        match scheme {
-            "file" => url
-                .to_file_path()
-                .ok()
-                .and_then(Self::local)
-                .ok_or_else(|| bad("a file URI needs an absolute path: file:///var/lib/graph")),
-            "memory" => Ok(Self {
-                shown: trimmed.to_owned(),
-                lance: format!("shared-{trimmed}"),
-                local: true,
-                disk: None,
-            }),
-            // To take this for s3:// would be to commit beside DynamoDB, and to remove what it names.
-            "s3+ddb" => Err(bad(
-                "its commits are made in DynamoDB, which Squire does not know: such tables cannot be maintained; do not give it as s3:// instead, that would destroy them",
-            )),
-            "s3" => Ok(Self {
-                shown: trimmed.to_owned(),
-                lance: trimmed.to_owned(),
-                local: false,
-                disk: None,
-            }),
-            _ => Err(bad(
-                "the scheme is not known; use a path, file://, memory:// or s3://",
-            )),
-        }
-    }
-
-    /// What the service manager hands over for the store's client.
-    fn credentials(&self) -> Result<Option<Arc<StorageOptionsAccessor>>> {
-        if self.local {
-            return Ok(None);
-        }
-        let given = credentials::of_service_manager(&|name| std::env::var_os(name));
-        let given = given.map_err(|reason| Error::BadUri {
-            uri: self.shown.clone(),
-            reason,
-        })?;
-        let accessor = || Arc::new(StorageOptionsAccessor::with_static_options(given.clone()));
-        Ok((!given.is_empty()).then(accessor))
-    }
-
-    fn local(path: PathBuf) -> Option<Self> {
-        let absolute = std::path::absolute(path).ok()?;
-        // Lance's paths know no `.` and `..`.
-        let mut clean = PathBuf::new();
-        for part in absolute.components() {
-            match part {
-                Component::ParentDir => {
-                    clean.pop();
-                }
-                Component::CurDir => {}
-                other => clean.push(other),
-            }
-        }
-        let url = Url::from_file_path(&clean).ok()?;
-        Some(Self {
-            shown: clean.to_string_lossy().into_owned(),
-            lance: format!("{}://{}", local::SCHEME, url.path().trim_end_matches('/')),
-            local: true,
-            disk: Some(clean),
-        })
-    }
-}
-
-fn without_secrets(uri: &str) -> String {
-    match Url::parse(uri) {
-        Ok(mut url) => {
-            let clean = url.set_username("").and_then(|()| url.set_password(None));
-            clean.map_or_else(|()| "<uri>".to_owned(), |()| url.to_string())
-        }
-        Err(_) => uri.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_local_root_goes_through_the_store_interface() {
-        let root = Root::parse("/data/./x/../graph/").unwrap();
-        assert_eq!(root.shown, "/data/graph");
-        assert_eq!(root.lance, "file-object-store:///data/graph");
-    }
-
-    #[test]
-    fn credentials_in_a_uri_are_refused_and_not_repeated() {
-        let error = Root::parse("s3://key:secret@bucket/graph").err().unwrap();
-        assert!(!error.to_string().contains("secret"), "{error}");
-    }
-
-    #[test]
-    fn tables_whose_commits_are_in_dynamodb_are_refused_and_not_sent_to_s3() {
-        let error = Root::parse("s3+ddb://bucket/db?ddbTableName=t").err();
-        let error = error.unwrap().to_string();
-        assert!(error.contains("DynamoDB"), "{error}");
-        assert!(error.contains("do not give it as s3://"), "{error}");
-    }
-
     #[tokio::test]
     async fn a_time_has_surely_passed_on_s3_when_the_clock_could_be_off_and_it_has_all_the_same() {
-        let mut storage = Storage::connect("memory://clock/db", None).await.unwrap();
+        let mut storage = Storage::connect("memory://clock/db", None, &Beyond::default())
+            .await
+            .unwrap();
         let passed = storage.surely_past();
         assert!(Utc::now() - passed < TimeDelta::minutes(1));
         storage.definite = false;
         let passed = storage.surely_past();
         assert!(Utc::now() - passed >= MAX_SKEW);
-    }
-
-    #[test]
-    fn an_unknown_scheme_is_refused_with_the_known_ones() {
-        let error = Root::parse("ftp://host/graph").err().unwrap();
-        assert!(error.to_string().contains("s3://"), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     schema::{Cost, Property},
-    storage::Storage,
+    storage::{Beyond, Storage},
     table::drift::DriftPolicy,
 };
 
@@ -74,7 +74,9 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let uri = format!("memory://{}/graph", Uuid::new_v4().simple());
-        let storage = Storage::connect(&uri, None).await.unwrap();
+        let storage = Storage::connect(&uri, None, &Beyond::default())
+            .await
+            .unwrap();
         let table = Table {
             storage,
             key: "node:A".parse().unwrap(),

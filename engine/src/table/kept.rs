@@ -1,6 +1,6 @@
 //! What keeps versions of a table, as a preview shows it.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use chrono::{DateTime, Utc};
 
@@ -66,6 +66,14 @@ pub enum Kept {
         table: TableKey,
         /// Why.
         reason: String,
+    },
+    /// A folder of the table is one of another table as well, by a link or a mount: nothing goes, as neither knows what the
+    /// other needs.
+    Shared {
+        /// The other table.
+        table: TableKey,
+        /// The folder.
+        folder: PathBuf,
     },
     /// A computed column was filled at a version, and is brought up to date from there.
     Computed {
@@ -141,6 +149,11 @@ impl fmt::Display for Kept {
             Self::Unreadable { table, reason } => write!(
                 f,
                 "all versions: {table} cannot be read and may be a shallow clone ({reason}); repair or drop it"
+            ),
+            Self::Shared { table, folder } => write!(
+                f,
+                "all versions: {} is also a folder of {table}, by a link or a mount, and neither table knows what the other needs; give each its own files",
+                folder.display()
             ),
             Self::Computed { column, from } => write!(
                 f,

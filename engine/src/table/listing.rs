@@ -19,11 +19,30 @@ use lance_table::{
         ManifestNamingScheme, ManifestWriter, VERSIONS_DIR,
     },
 };
-use object_store::{ObjectStore, path::Path};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+
+use crate::{memory, storage::Wall};
 
 /// A commit handler that creates versions if absent, as Lance's own does, and finds them by listing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ByListing;
+
+/// Refuses a manifest that is too large to be read: a few bytes on a disk can look like gigabytes.
+///
+/// # Errors
+/// [`Wall::TooLarge`].
+pub(super) fn bounded(size: Option<u64>, path: &Path) -> object_store::Result<()> {
+    let most = memory::limits().manifest();
+    match size.filter(|size| *size > most) {
+        None => Ok(()),
+        Some(bytes) => Err(Wall::TooLarge {
+            path: path.to_string(),
+            bytes,
+            most,
+        }
+        .into_store()),
+    }
+}
 
 const INNER: ConditionalPutCommitHandler = ConditionalPutCommitHandler;
 
@@ -44,7 +63,9 @@ impl CommitHandler for ByListing {
     ) -> lance_core::Result<ManifestLocation> {
         let mut newest_first = self.list_manifest_locations(base_path, object_store, true);
         let none = || LanceError::not_found(base_path.clone().join(VERSIONS_DIR).to_string());
-        newest_first.try_next().await?.ok_or_else(none)
+        let newest = newest_first.try_next().await?.ok_or_else(none)?;
+        bounded(newest.size, &newest.path)?;
+        Ok(newest)
     }
 
     async fn resolve_version_location(
@@ -53,9 +74,14 @@ impl CommitHandler for ByListing {
         version: u64,
         object_store: &dyn ObjectStore,
     ) -> lance_core::Result<ManifestLocation> {
-        INNER
+        let mut found = INNER
             .resolve_version_location(base_path, version, object_store)
-            .await
+            .await?;
+        if found.size.is_none() {
+            found.size = Some(object_store.head(&found.path).await?.size);
+        }
+        bounded(found.size, &found.path)?;
+        Ok(found)
     }
 
     /// Lance looks for conflicts with the versions that it is given here, and would miss those with one that is gone: so it

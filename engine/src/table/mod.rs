@@ -1,6 +1,7 @@
 //! Lance tables, as the protocol sees them: opened at a version, committed at exactly one version, and described
 //! by their manifests alone.
 
+pub(crate) mod bases;
 pub(crate) mod carry;
 pub(crate) mod commit;
 pub(crate) mod coverage;
@@ -46,7 +47,7 @@ use crate::{
     error::{Error, Result, plain},
     memory,
     names::TableKey,
-    storage::Storage,
+    storage::{Storage, Wall},
 };
 
 /// A table's place: what every call on it needs.
@@ -172,7 +173,34 @@ impl Table {
             .map_err(|e| self.failed("reading the head of", e))
     }
 
+    /// Looks whether the table's folders are where they seem to be: one look at its folder on a local disk, and none
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Walled`], [`Error::Store`].
+    pub(crate) async fn survey(&self) -> Result<()> {
+        let looked = self.storage.survey(&self.path).await;
+        looked.map_err(|e| match Wall::behind(&e) {
+            Some(wall) => self.walled(wall),
+            None => {
+                let of = format!("{} of {}", self.key, self.storage.uri);
+                Error::store("looking at the folders of", of, e)
+            }
+        })
+    }
+
+    fn walled(&self, wall: &Wall) -> Error {
+        Error::Walled {
+            table: self.key.clone(),
+            wall: wall.clone(),
+            uri: self.storage.uri.clone(),
+        }
+    }
+
     pub(crate) fn failed(&self, action: &'static str, source: lance::Error) -> Error {
+        if let Some(wall) = Wall::behind(&source) {
+            return self.walled(wall);
+        }
         Error::Lance {
             action,
             table: self.key.clone(),

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     guard::guarded,
     maintenance::cleanup::Protected,
+    names::TableKey,
     storage::permit::{self, References as Objects},
 };
 
@@ -87,6 +88,33 @@ impl Protection {
     /// Keeps everything.
     pub(crate) fn keep_all(&mut self) {
         self.keep_from(0);
+    }
+
+    /// Keeps everything, where a folder of the table is one of another table under its root as well.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn keep_if_shared(
+        &mut self,
+        table: &Table,
+        others: impl Iterator<Item = (TableKey, String)>,
+    ) -> Result<()> {
+        let others: Vec<_> = others.collect();
+        let paths: Vec<_> = others.iter().map(|(_, path)| path.as_str()).collect();
+        let shared = table.storage.shared_with(&table.path, &paths).await;
+        let shared = shared.map_err(|e| {
+            let of = format!("{} of {}", table.key, table.storage.uri);
+            Error::store("looking at the folders of", of, e)
+        })?;
+        let shared = shared.and_then(|(place, folder)| Some((others.get(place)?, folder)));
+        if let Some(((other, _), folder)) = shared {
+            self.keep_all();
+            self.kept.push(Kept::Shared {
+                table: other.clone(),
+                folder,
+            });
+        }
+        Ok(())
     }
 
     /// Whether nothing may go, not even a file that no version names.

@@ -16,7 +16,7 @@ use lance_table::{
 };
 use object_store::{ObjectMeta, path::Path};
 
-use super::Table;
+use super::{Table, listing::bounded};
 use crate::{
     error::{Error, Result},
     guard::guarded,
@@ -283,6 +283,8 @@ async fn read(
 ) -> Result<Files> {
     const ACTION: &str = "reading a manifest of";
     let reading = async {
+        let bound = bounded(Some(object.size), &object.location);
+        bound.map_err(|e| table.failed(ACTION, e.into()))?;
         let store = table.storage.lance_store();
         let location = ManifestLocation {
             version: version_of(&object),

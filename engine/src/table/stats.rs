@@ -49,6 +49,8 @@ pub struct FragmentStats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RewriteRefusal {
+    /// Files of them lie outside of the target, in a place that it does not allow.
+    Outside,
     /// What was made of them could not be read back.
     Unreadable,
     /// Lance or the store would not have what was made of them.
@@ -63,6 +65,8 @@ pub enum RewriteRefusal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unmovable {
+    /// Files that have to be read for it lie outside of the target, in a place that it does not allow.
+    Outside,
     /// This build does not know its kind, or its version.
     Unreadable,
     /// Lance cannot write it for the rows' new places.

@@ -22,3 +22,4 @@ mod site;
 mod stopping;
 mod tls;
 mod top;
+mod walls;

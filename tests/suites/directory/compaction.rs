@@ -288,6 +288,7 @@ async fn a_lost_rewrite_of_a_table_that_is_there_takes_no_empty_folder_from_unde
     let watch = Watch::new();
     let options = DirectoryOptions {
         wrapper: watch.wrapper(),
+        ..DirectoryOptions::default()
     };
     let directory = Directory::open(dir.path().to_str().unwrap(), options).await;
     let directory = directory.unwrap();

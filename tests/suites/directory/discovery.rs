@@ -8,7 +8,7 @@ use std::sync::{
 use lance_table::io::commit::ManifestNamingScheme;
 use object_store::{ObjectMeta, ObjectStoreExt, path::Path};
 use squire_engine::{
-    Directory, DirectoryOptions, Error, Kind as Target, detect,
+    Beyond, Directory, DirectoryOptions, Error, Kind as Target, detect,
     maintenance::compaction::CompactionPolicy,
 };
 use squire_tests::{
@@ -22,11 +22,24 @@ use crate::site::{Kind, Site, Writer, compact, key, start};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_graph_is_told_from_a_directory_and_an_empty_root_is_a_directory() {
     let (place, _graph) = Place::with_graph().await;
-    assert_eq!(detect(place.uri(), None).await.unwrap(), Target::Graph);
+    assert_eq!(
+        detect(place.uri(), None, &Beyond::default()).await.unwrap(),
+        Target::Graph
+    );
     let site = Site::new();
-    assert_eq!(detect(site.0.uri(), None).await.unwrap(), Target::Directory);
+    assert_eq!(
+        detect(site.0.uri(), None, &Beyond::default())
+            .await
+            .unwrap(),
+        Target::Directory
+    );
     site.table("t", Kind::default(), 1, 1).await;
-    assert_eq!(detect(site.0.uri(), None).await.unwrap(), Target::Directory);
+    assert_eq!(
+        detect(site.0.uri(), None, &Beyond::default())
+            .await
+            .unwrap(),
+        Target::Directory
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,6 +204,7 @@ async fn a_look_at_a_table_of_many_versions_reads_the_beginning_of_the_list_alon
     let shown = Arc::new(Shown::default());
     let options = DirectoryOptions {
         wrapper: wrapped::wrapper(shown.clone()),
+        ..DirectoryOptions::default()
     };
     let directory = Directory::open(site.0.uri(), options).await.unwrap();
     let newest = directory.version(&key("t")).await.unwrap();

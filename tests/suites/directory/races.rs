@@ -132,6 +132,7 @@ async fn worn(site: &Site) -> Writer {
 async fn open(site: &Site, faulty: &Faulty) -> Directory {
     let options = DirectoryOptions {
         wrapper: faulty.wrapper(),
+        ..DirectoryOptions::default()
     };
     Directory::open(site.0.uri(), options).await.unwrap()
 }

@@ -90,6 +90,7 @@ async fn a_commit_whose_version_was_cleaned_up_before_its_answer_came_keeps_its_
     let store = LosesAnAnswer(watch.clone(), AtomicBool::default());
     let options = DirectoryOptions {
         wrapper: wrapped::wrapper(Arc::new(store)),
+        ..DirectoryOptions::default()
     };
     let directory = Directory::open(site.0.uri(), options).await.unwrap();
     let (put, compaction) = committing(Moment::Before, &directory, &watch).await;

@@ -67,7 +67,10 @@ impl Site {
     pub(crate) async fn open(&self) -> (Directory, Watch) {
         let watch = Watch::new();
         let wrapper = watch.wrapper();
-        let options = DirectoryOptions { wrapper };
+        let options = DirectoryOptions {
+            wrapper,
+            ..DirectoryOptions::default()
+        };
         let directory = Directory::open(self.0.uri(), options).await;
         (directory.unwrap(), watch)
     }

@@ -59,6 +59,7 @@ async fn read(place: &Place, version: u64) -> Fingerprint {
 async fn clean(place: Place, faulty: Faulty) -> squire_engine::Result<Cleaned> {
     let options = DirectoryOptions {
         wrapper: faulty.wrapper(),
+        ..DirectoryOptions::default()
     };
     let directory = Directory::open(place.uri(), options).await?;
     let (table, ask, stop) = (

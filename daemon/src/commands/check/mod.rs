@@ -1,14 +1,17 @@
-//! `squire check`: what is wrong with a configuration, with its targets, and with this machine; it changes nothing.
+//! `squire check`: what is wrong with a configuration, with its targets, and with this machine; it changes
+//! nothing.
 //!
 //! | room | what is in it |
 //! |---|---|
 //! | this file | what is asked for, and what is printed |
 //! | [`finding`] | what was found, how bad it is, the exit code: pure |
 //! | [`targets`] | opens the targets, to read only |
+//! | [`readable`] | whether the application could read what the daemon writes |
 //! | [`machine`] | the port, the memory, the state folder |
 
 mod finding;
 mod machine;
+mod readable;
 mod targets;
 
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! Opens the targets as the daemon would, all at once, and reads; nothing is written.
+//! Opens the targets as the daemon would, all at once, and reads. What is written is a file in a table's folder, to see
+//! whose it becomes; it is removed at once.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,8 +13,14 @@ use squire_engine::{Options, manifest::TicketState};
 use tokio::{task::spawn_blocking, time::timeout};
 use url::Url;
 
-use super::finding::{Finding, Seen};
-use crate::{exit::Failure, opened::Opened};
+use super::{
+    finding::{Finding, Seen},
+    readable,
+};
+use crate::{
+    exit::Failure,
+    opened::{Opened, beyond},
+};
 
 /// Asks every target; none takes longer than `patience`.
 pub(super) async fn probe(settings: &Settings, patience: Duration) -> Vec<Seen> {
@@ -49,7 +56,11 @@ async fn ask(target: &Target, patience: Duration) -> Seen {
 }
 
 async fn look(target: &Target, seen: &mut Seen) -> Result<Finding, Failure> {
-    let opened = Opened::open(&target.uri, target.kind, Options::default()).await?;
+    let options = Options {
+        beyond: beyond(target),
+        ..Options::default()
+    };
+    let opened = Opened::open(&target.uri, target.kind, options).await?;
     seen.kind = Some(match &opened {
         Opened::Graph(_) => "graph",
         Opened::Directory(_) => "directory",
@@ -106,7 +117,10 @@ fn writable(name: &str, root: &Path) -> Finding {
         .chain(within);
     let refused: Vec<PathBuf> = all.filter(|folder| !may_write(folder)).collect();
     match refused.first() {
-        None => Finding::good(name, "it can be read and written"),
+        None => match ours.iter().find_map(|table| readable::lost(table)) {
+            Some(lost) => Finding::bad(name, 1, lost),
+            None => Finding::good(name, "it can be read and written"),
+        },
         Some(first) => Finding::bad(
             name,
             1,
@@ -133,7 +147,7 @@ fn folders(parent: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let found = entries.filter(|entry| wanted(&entry.file_name().to_string_lossy()));
     found
         .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
+        .filter(|path| path.symlink_metadata().is_ok_and(|found| found.is_dir()))
         .collect()
 }
 

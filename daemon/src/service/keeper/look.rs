@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     exit::Failure,
-    opened::{Opened, is_a_graph},
+    opened::{Opened, beyond, is_a_graph},
     service::pulse::Pulse,
 };
 
@@ -147,7 +147,9 @@ impl Keeper {
         let there: BTreeSet<_> = directory.tables().await?.into_iter().collect();
         let known = self.tables.keys().eq(there.iter());
         // A graph that is made here has a manifest before it has tables.
-        if (!known || there.is_empty()) && detect(&self.target.uri, None).await? == Kind::Graph {
+        if (!known || there.is_empty())
+            && detect(&self.target.uri, None, &beyond(&self.target)).await? == Kind::Graph
+        {
             return match self.target.kind {
                 Wanted::Directory => Err(is_a_graph(directory.uri())),
                 Wanted::Graph | Wanted::Auto => Ok(Seen::Another),

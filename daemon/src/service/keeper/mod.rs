@@ -46,7 +46,10 @@ use super::{
     schedule::{Call, Forces},
     upkeep::Upkeep,
 };
-use crate::{opened::Opened, policy};
+use crate::{
+    opened::{Opened, beyond},
+    policy,
+};
 
 /// What all keepers of a daemon share.
 #[derive(Clone)]
@@ -165,6 +168,7 @@ impl Keeper {
                 Drift::Error => DriftPolicy::Error,
                 Drift::Adopt => DriftPolicy::Adopt,
             },
+            beyond: beyond(&self.target),
             ..Options::default()
         };
         loop {

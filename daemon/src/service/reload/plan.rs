@@ -87,6 +87,8 @@ fn fate(old: Option<&Target>, new: Option<&Target>, rhythm: &[&'static str]) -> 
         ("uri", old.uri != new.uri),
         ("kind", old.kind != new.kind),
         ("drift", old.drift != new.drift),
+        ("follow_links", old.follow_links != new.follow_links),
+        ("allow_bases", old.allow_bases != new.allow_bases),
     ];
     let other = other.into_iter().filter(|(_, other)| *other);
     let other: Vec<_> = other

@@ -79,6 +79,11 @@ fn meaning(error: &Error) -> Option<(RewriteRefusal, Again, u32)> {
     }
 }
 
+/// Whether a fragment is left alone whatever was tried.
+fn is_outside(fragment: &FragmentStats) -> bool {
+    fragment.refused == Some(RewriteRefusal::Outside)
+}
+
 impl RefusedFragments {
     /// Tells in the statistics of a table which of its fragments are left out, and forgets what has changed.
     pub(crate) fn mark(&self, path: &str, stats: &mut TableStats) {
@@ -97,7 +102,9 @@ impl RefusedFragments {
             .collect();
         let indexes = indexes_of(stats);
         let mut refused: HashMap<u64, RewriteRefusal> = HashMap::new();
-        stats.refusals.clear();
+        // The first says what lies outside of the target.
+        let outside = stats.fragments.iter().any(is_outside);
+        stats.refusals.truncate(usize::from(outside));
         refusals.retain(|refusal| {
             let is_same = |(id, state): (&u64, &State)| there.get(id) == Some(state);
             let same = refusal.fragments.iter().all(is_same)
@@ -113,7 +120,7 @@ impl RefusedFragments {
             }
             true
         });
-        for fragment in &mut stats.fragments {
+        for fragment in stats.fragments.iter_mut().filter(|f| !is_outside(f)) {
             fragment.refused = refused.get(&fragment.id).copied();
         }
         if refusals.is_empty() {

@@ -97,7 +97,11 @@ async fn requests_of_a_look(root: &Path) -> Result<u64> {
     let watch = Watch::new();
     let wrapper = watch.wrapper();
     let uri = root.display().to_string();
-    let directory = Directory::open(&uri, DirectoryOptions { wrapper }).await?;
+    let options = DirectoryOptions {
+        wrapper,
+        ..DirectoryOptions::default()
+    };
+    let directory = Directory::open(&uri, options).await?;
     let tables = directory.tables().await?;
     let table = tables.first().ok_or("there are tables")?;
     directory.stats(table).await?;

@@ -38,6 +38,7 @@ async fn open(place: &Place) -> (Directory, Watch) {
     let watch = Watch::new();
     let options = DirectoryOptions {
         wrapper: watch.wrapper(),
+        ..DirectoryOptions::default()
     };
     (Directory::open(place.uri(), options).await.unwrap(), watch)
 }

@@ -7,6 +7,7 @@ mod graph;
 mod histories;
 mod readers;
 mod scenarios;
+mod walls;
 
 use std::time::Duration;
 

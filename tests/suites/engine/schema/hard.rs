@@ -58,6 +58,23 @@ async fn a_hard_drop_leaves_no_earlier_version_and_no_folder_on_local_disk() {
     assert!(Path::new(&uri).join("Plane.lance").exists());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hard_drop_removes_links_in_a_table_and_not_what_they_lead_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let (uri, outside) = (dir.path().join("graph"), dir.path().join("precious"));
+    let graph = filled(uri.to_str().unwrap()).await;
+    std::fs::create_dir_all(outside.join("deep/er")).unwrap();
+    for file in ["a.txt", "deep/er/b.doc"] {
+        std::fs::write(outside.join(file), file).unwrap();
+    }
+    std::os::unix::fs::symlink(&outside, uri.join("Flight.lance/extra")).unwrap();
+    graph.apply_schema(without_flights().hard()).await.unwrap();
+    assert!(!uri.join("Flight.lance").exists());
+    for file in ["a.txt", "deep/er/b.doc"] {
+        assert_eq!(std::fs::read_to_string(outside.join(file)).unwrap(), file);
+    }
+}
+
 async fn hard_story(uri: &str) {
     let graph = filled(uri).await;
     // What the property was cast from is gone afterwards, too.

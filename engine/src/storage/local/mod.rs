@@ -1,0 +1,232 @@
+//! Local disk as a store: what is below the target's own folder, and nothing else; every write is synced before it is
+//! acknowledged.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | this file | how Lance comes to the store |
+//! | [`walls`] | opening a path beneath the target's folder |
+//! | [`wall`] | why something is not opened |
+//! | [`store`] | the store |
+//! | [`upload`] | writing |
+//! | [`owner`] | whose a new file is |
+//! | [`list`] | listing |
+//! | [`odd`] | what is passed over |
+//! | [`removal`] | removing folders |
+
+mod list;
+mod odd;
+mod owner;
+mod removal;
+mod store;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod wall;
+mod walls;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path as FsPath, PathBuf},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use lance_core::{Error as LanceError, Result};
+use lance_io::object_store::{
+    ObjectStore, ObjectStoreParams, ObjectStoreProvider, StorageOptionsAccessor,
+};
+use object_store::{ObjectMeta, path::Path};
+use rustix::fs::Stat;
+use url::Url;
+
+pub use odd::{Passed, passed_over};
+pub use owner::{Owned, try_to_own};
+pub use wall::Wall;
+use wall::generic;
+pub(crate) use walls::{Walls, real};
+
+/// Lance's name for a local disk that is used through the store interface.
+pub(super) const SCHEME: &str = "file-object-store";
+/// The names by which manifests may call a local disk. All come to the same store: none is opened past it.
+pub(super) const SCHEMES: [&str; 3] = [SCHEME, "file", "file+uring"];
+
+/// The option that tells the store its walls.
+const OPTION: &str = "squire_walls";
+const IO_PARALLELISM: usize = 8;
+const DOWNLOAD_RETRIES: usize = 3;
+/// The last second of the year 9999. Later times, and those of before our era, are no times.
+const LAST: i64 = 253_402_300_799;
+const FIRST: i64 = -62_135_596_800;
+
+impl Walls {
+    /// What Lance is told to open the store with. It hands that on to every other place that a table names.
+    pub(super) fn accessor(&self) -> serde_json::Result<Arc<StorageOptionsAccessor>> {
+        let walls = serde_json::to_string(self)?;
+        let options = HashMap::from([(OPTION.to_owned(), walls)]);
+        Ok(Arc::new(StorageOptionsAccessor::with_static_options(
+            options,
+        )))
+    }
+
+    fn of(options: Option<&HashMap<String, String>>) -> Option<Self> {
+        serde_json::from_str(options?.get(OPTION)?).ok()
+    }
+
+    /// Whether what is in a folder may be read.
+    pub(super) fn may_read(&self, folder: &FsPath) -> bool {
+        self.within(folder, walls::For::Reading).is_ok()
+    }
+
+    /// Removes a folder of a table with everything in it. Others may be doing the same.
+    ///
+    /// # Errors
+    /// The disk's; [`Wall`].
+    pub(super) async fn remove_folder(&self, path: &Path) -> object_store::Result<()> {
+        let (walls, path) = (self.clone(), on_disk(path));
+        blocking(move || removal::tree(&walls, &path).map_err(|fault| fault.about(&path))).await
+    }
+
+    /// Removes a folder and those in it that are empty, and leaves the others.
+    pub(super) async fn remove_empty_folders(&self, path: &Path) {
+        let (walls, path) = (self.clone(), on_disk(path));
+        let _ = blocking(move || {
+            removal::empty_folders(&walls, &path);
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Looks whether a table's folder, and those in it, may be gone into.
+    ///
+    /// # Errors
+    /// [`Wall::Link`]; the disk's.
+    pub(super) async fn survey(&self, path: &Path) -> object_store::Result<()> {
+        let (walls, path) = (self.clone(), on_disk(path));
+        blocking(move || list::survey(&walls, &path).map_err(|fault| fault.about(&path))).await
+    }
+
+    /// The first folder that one table shares with another, of these in order: their place in the list, and the folder.
+    ///
+    /// # Errors
+    /// The disk's; [`Wall`].
+    pub(super) async fn shared(
+        &self,
+        path: &Path,
+        others: Vec<Path>,
+    ) -> object_store::Result<Option<(usize, PathBuf)>> {
+        let (walls, path) = (self.clone(), on_disk(path));
+        blocking(move || {
+            let about = |fault: wall::Fault| fault.about(&path);
+            let own = list::identities(&walls, &path).map_err(about)?;
+            let own: BTreeMap<_, _> = own.into_iter().map(|(path, id)| (id, path)).collect();
+            for (place, other) in others.iter().enumerate() {
+                // What cannot be looked at is told where that table is looked at.
+                let theirs = list::identities(&walls, &on_disk(other)).unwrap_or_default();
+                let shared = theirs.iter().find_map(|(_, id)| own.get(id));
+                if let Some(folder) = shared {
+                    return Ok(Some((place, folder.clone())));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+}
+
+/// The path on the disk of a path on the store.
+fn on_disk(location: &Path) -> PathBuf {
+    FsPath::new("/").join(location.as_ref())
+}
+
+/// A file, as stores describe objects.
+fn meta(walls: &Walls, stat: &Stat, location: Path) -> ObjectMeta {
+    let last_modified = time(stat).unwrap_or_else(|| {
+        odd::pass_over(walls, &on_disk(&location), Passed::Time);
+        DateTime::from_timestamp(LAST, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    });
+    ObjectMeta {
+        location,
+        last_modified,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        e_tag: Some(e_tag(stat)),
+        version: None,
+    }
+}
+
+#[allow(clippy::unnecessary_cast)]
+fn time(stat: &Stat) -> Option<DateTime<Utc>> {
+    let seconds = stat.st_mtime as i64;
+    let nanos = u32::try_from(stat.st_mtime_nsec).ok()?;
+    let known = (FIRST..=LAST).contains(&seconds);
+    DateTime::from_timestamp(seconds, nanos).filter(|_| known)
+}
+
+/// What tells one state of a file from another: its number, its time in microseconds, its size.
+#[allow(clippy::unnecessary_cast)]
+fn e_tag(stat: &Stat) -> String {
+    let (seconds, nanos) = (stat.st_mtime as i128, stat.st_mtime_nsec as i128);
+    let micros = (seconds * 1_000_000 + nanos / 1_000).max(0);
+    let (number, size) = (stat.st_ino, stat.st_size);
+    format!("\"{number:x}-{micros:x}-{size:x}\"")
+}
+
+/// Waits for the disk on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> object_store::Result<T> + Send + 'static,
+) -> object_store::Result<T> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => runtime.spawn_blocking(work).await.map_err(generic)?,
+        Err(_) => work(),
+    }
+}
+
+/// Makes stores of local disks, each within the walls that Lance is told to open it with. Without, there is none: a table
+/// on another store may name a file of this machine.
+#[derive(Debug)]
+pub(super) struct LocalProvider;
+
+#[async_trait::async_trait]
+impl ObjectStoreProvider for LocalProvider {
+    async fn new_store(
+        &self,
+        mut base_path: Url,
+        params: &ObjectStoreParams,
+    ) -> Result<ObjectStore> {
+        let Some(walls) = Walls::of(params.storage_options()) else {
+            return Err(LanceError::invalid_input(format!(
+                "{base_path} is on the local disk, and not of a target: it is left alone"
+            )));
+        };
+        // Under its own name, Lance would open files by itself.
+        if base_path.scheme() != SCHEME {
+            base_path = format!("{SCHEME}://{}", base_path.path())
+                .parse()
+                .map_err(|e| LanceError::invalid_input(format!("{base_path}: {e}")))?;
+        }
+        Ok(ObjectStore::new(
+            Arc::new(store::LocalStore { walls }),
+            base_path,
+            params.block_size,
+            None, // the registry wraps it
+            false,
+            false,
+            IO_PARALLELISM,
+            DOWNLOAD_RETRIES,
+            None,
+        ))
+    }
+
+    fn extract_path(&self, url: &Url) -> Result<Path> {
+        Path::from_url_path(url.path())
+            .map_err(|e| LanceError::invalid_input(format!("{}: {e}", url.path())))
+    }
+
+    /// One store for all paths within the same walls: those are a part of what stores are told apart by.
+    fn calculate_object_store_prefix(
+        &self,
+        _url: &Url,
+        _options: Option<&HashMap<String, String>>,
+    ) -> Result<String> {
+        Ok(SCHEME.to_owned())
+    }
+}
