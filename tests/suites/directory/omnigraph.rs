@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::Schema};
 use lance::dataset::InsertBuilder;
-use squire_engine::{Directory, DirectoryOptions, Error, Kind as Target, detect};
+use squire_engine::{Beyond, Directory, DirectoryOptions, Error, Kind as Target, detect};
 
 use crate::site::{Kind, Writer, batch, key};
 
@@ -27,7 +27,9 @@ async fn manifest(root: &Path, metadata: &[(&str, &str)]) {
 }
 
 async fn is_refused(root: &Path, sign: &str) {
-    let refused = detect(root.to_str().unwrap(), None).await.unwrap_err();
+    let refused = detect(root.to_str().unwrap(), None, &Beyond::default())
+        .await
+        .unwrap_err();
     assert!(matches!(refused, Error::OmniGraph { .. }), "{refused}");
     let told = refused.to_string();
     assert!(
@@ -68,7 +70,9 @@ async fn a_catalog_of_lancedb_is_no_root_of_omnigraph() {
     root_with_a_table(dir.path()).await;
     manifest(dir.path(), &[("lancedb:anything", "6")]).await;
     fs::create_dir(dir.path().join("__cluster")).unwrap();
-    let found = detect(dir.path().to_str().unwrap(), None).await.unwrap();
+    let found = detect(dir.path().to_str().unwrap(), None, &Beyond::default())
+        .await
+        .unwrap();
     assert_eq!(found, Target::Directory);
 }
 

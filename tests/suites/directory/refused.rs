@@ -188,6 +188,7 @@ impl Says {
         });
         let options = DirectoryOptions {
             wrapper: wrapped::wrapper(says.clone()),
+            ..DirectoryOptions::default()
         };
         let directory = Directory::open(site.0.uri(), options).await;
         (says, directory.unwrap())
