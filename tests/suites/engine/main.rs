@@ -14,4 +14,5 @@ mod requests;
 mod restage;
 mod schema;
 mod sidecars;
+mod unwritable;
 mod waiting;
