@@ -27,10 +27,10 @@ async fn lance_9223_haiku_rag_554_rows_that_are_large_once_they_are_decoded_keep
             ],
         )
     } else {
-        let wide = ("wide", 30, 9_000_000);
+        let wide = ("wide", 24, 9_000_000);
         (
             352 * MIB,
-            [("alike", 300, 1_000_000), wide, ("beside", 250, 1_000_000)],
+            [("alike", 200, 1_000_000), wide, ("beside", 150, 1_000_000)],
         )
     };
     let dir = tempfile::tempdir().unwrap();
