@@ -40,13 +40,18 @@ pub(super) fn is_below(uri: &str, place: &str) -> bool {
     let (Ok(uri), Ok(place)) = (Url::parse(uri), Url::parse(place)) else {
         return false;
     };
-    let path = |url: &Url| object_store::path::Path::from_url_path(url.path()).ok();
-    let (Some(inner), Some(outer)) = (path(&uri), path(&place)) else {
+    // Some clients write slashes twice.
+    let parts = |url: &Url| -> Option<Vec<String>> {
+        let parts = url.path().split('/').filter(|part| !part.is_empty());
+        let decoded = parts.map(|part| object_store::path::Path::from_url_path(part).ok());
+        decoded.map(|part| Some(part?.to_string())).collect()
+    };
+    let (Some(inner), Some(outer)) = (parts(&uri), parts(&place)) else {
         return false;
     };
     let plain = uri.query().is_none() && uri.fragment().is_none();
     let same = (uri.scheme(), uri.authority()) == (place.scheme(), place.authority());
-    plain && same && inner.prefix_matches(&outer)
+    plain && same && inner.starts_with(&outer)
 }
 
 #[cfg(test)]

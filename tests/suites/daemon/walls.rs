@@ -121,7 +121,9 @@ fn give(folder: &Path, user: u32, group_of_folders: u32, group_of_files: u32) {
         let (group, mode) = if path.is_dir() {
             (group_of_folders, 0o770)
         } else {
-            (group_of_files, 0o660)
+            // Files of a group of their own can be read by others, or nobody could work on them.
+            let strangers = u32::from(group_of_files != group_of_folders) * 0o004;
+            (group_of_files, 0o660 | strangers)
         };
         chown(&path, Some(user), Some(group)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
