@@ -14,6 +14,7 @@ use crate::{
     healing::Healed,
     manifest::{Call, Manifest, TicketState, transition},
     names::OperationId,
+    storage::deletion,
 };
 
 /// A sidecar that no manifest names is an orphan after this long, by the store's clock.
@@ -265,7 +266,7 @@ fn remove_half_written(folder: &Path, before: SystemTime) -> usize {
     entries
         .flatten()
         .filter(is_left)
-        .filter(|entry| std::fs::remove_file(entry.path()).is_ok())
+        .filter(|entry| deletion::half_written(&entry.path()))
         .count()
 }
 

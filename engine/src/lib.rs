@@ -61,7 +61,7 @@ pub use operation::{
     waiting::Waiting,
 };
 pub use repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
-pub use storage::{Beyond, Owned, Passed, Wall, passed_over, try_to_own};
+pub use storage::{Beyond, DeletionRule, Owned, Passed, Wall, deleted, passed_over, try_to_own};
 pub use table::{
     drift::{DriftPolicy, DriftVersion},
     indexing::LeftBehind,

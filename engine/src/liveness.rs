@@ -21,6 +21,7 @@ use crate::{
     failpoint,
     manifest::Ticket,
     names::{HolderId, OperationId},
+    storage::deletion::{self, DeletionRule},
 };
 
 /// The heartbeats of a graph, as this process writes and watches them.
@@ -135,7 +136,8 @@ impl Liveness {
     pub(crate) async fn leave(&self) {
         if lock(&self.beating).beaten {
             failpoint::hit!(BEFORE_HEARTBEAT_DELETE);
-            let _ = self.store.delete(&self.path(&self.holder)).await;
+            let path = self.path(&self.holder);
+            let _ = deletion::one(&self.store, &path, DeletionRule::Heartbeat).await;
             failpoint::hit!(AFTER_HEARTBEAT_DELETE);
         }
     }
@@ -245,7 +247,7 @@ impl Liveness {
     /// # Errors
     /// [`Error::Store`].
     pub(crate) async fn remove(&self, holder: &HolderId) -> Result<()> {
-        match self.store.delete(&self.path(holder)).await {
+        match deletion::one(&self.store, &self.path(holder), DeletionRule::Heartbeat).await {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(e) => Err(Error::store("removing a heartbeat of", &self.uri, e)),
         }

@@ -21,6 +21,7 @@ use crate::{
     names::{HolderId, OperationId, TableKey, is_folder},
     operation::LoadMode,
     schema::Step,
+    storage::deletion::{self, DeletionRule},
 };
 
 /// The format that this program writes, and the newest that it reads.
@@ -211,7 +212,8 @@ impl Recovery {
     /// Deletes a sidecar whose operation has ended. Best effort: what stays is deleted by a healer.
     pub(crate) async fn delete(&self, operation: OperationId) {
         failpoint::hit!(BEFORE_SIDECAR_DELETE);
-        let deleted = self.store.delete(&self.path(operation)).await;
+        let path = self.path(operation);
+        let deleted = deletion::one(&self.store, &path, DeletionRule::Sidecar).await;
         failpoint::hit!(AFTER_SIDECAR_DELETE);
         match deleted {
             Ok(()) | Err(StoreError::NotFound { .. }) => {}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use lance_table::io::commit::VERSIONS_DIR;
-use object_store::{ObjectStoreExt, path::Path};
+use object_store::path::Path;
 
 use super::written::Written;
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     failpoint,
     names::OperationId,
+    storage::deletion::{self, DeletionRule},
     table::{
         Table,
         commit::{AtHead, Landing},
@@ -346,7 +347,8 @@ fn transaction_file(table: &Table, staged: &Staged) -> Path {
 /// Best effort: what stays is removed by cleanup some days later.
 pub(super) async fn delete_all(table: &Table, paths: &[Path]) {
     let deletions = paths.iter().map(|path| async move {
-        match table.storage.store.delete(path).await {
+        let deleted = deletion::one(&table.storage.store, path, DeletionRule::Uncommitted);
+        match deleted.await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
             Err(e) => {
                 tracing::debug!(table = %table.key, %path, error = %e, "a file of a lost commit stays behind");

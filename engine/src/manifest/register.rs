@@ -28,6 +28,7 @@ use super::{Manifest, codec, voice::Voice};
 use crate::{
     error::{Error, Result},
     failpoint,
+    storage::deletion::{self, DeletionRule},
 };
 
 const SUFFIX: &str = ".json";
@@ -223,7 +224,8 @@ impl Register {
             }
             Ok(()) => {
                 // What stays would pass for a graph.
-                let _ = self.store.delete(&self.path(first.number)).await;
+                let path = self.path(first.number);
+                let _ = deletion::one(&self.store, &path, DeletionRule::Probe).await;
                 Err(self.unfit("a second create of one name succeeded"))
             }
             Err(e) => Err(self.unfit(&format!("a second create of one name failed with: {e}"))),
@@ -273,7 +275,7 @@ impl Register {
             })
             .boxed();
         failpoint::hit!(BEFORE_MANIFESTS_DELETE);
-        let deleted = self.store.delete_stream(old).filter(|deleted| {
+        let deleted = deletion::all(&self.store, old, DeletionRule::Manifest).filter(|deleted| {
             // Another process collects at the same time.
             let by_another = matches!(deleted, Err(StoreError::NotFound { .. }));
             std::future::ready(!by_another)

@@ -1,7 +1,9 @@
 //! Whether a store creates an object once. All commits rest on it: two writers that put the same version must not both
 //! succeed. Some servers that speak S3 take the condition and ignore it.
 
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
+use object_store::{Error, ObjectStore, PutMode, PutOptions, path::Path};
+
+use super::deletion::{self, DeletionRule};
 
 /// Creates an object twice, and deletes it again. Says whether the second create was refused because of the first.
 ///
@@ -22,7 +24,7 @@ pub(super) async fn creates_once(
     create().await?;
     let again = create().await;
     // What cannot be deleted is in nobody's way.
-    let _ = store.delete(probe).await;
+    let _ = deletion::one(store, probe, DeletionRule::Probe).await;
     match again {
         Ok(_) => Ok(false),
         Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(true),
@@ -41,6 +43,8 @@ mod tests {
         CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
         PutMultipartOptions, PutPayload, PutResult, Result, memory::InMemory,
     };
+
+    use object_store::ObjectStoreExt;
 
     use super::*;
 

@@ -23,7 +23,10 @@ use object_store::{
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::permit::Permit;
+use super::{
+    deletion::{self, DeletionRule},
+    permit::Permit,
+};
 use crate::failpoint;
 
 /// So long an abandoned rewrite waits for its writes that are on their way.
@@ -127,7 +130,7 @@ impl Handle {
 async fn delete(store: &Arc<dyn ObjectStore>, created: &BTreeSet<Path>) {
     let paths = futures::stream::iter(created.clone().into_iter().map(Ok)).boxed();
     failpoint::hit!(BEFORE_CREATED_DELETE);
-    let mut deletions = store.delete_stream(paths);
+    let mut deletions = deletion::all(store, paths, DeletionRule::Uncommitted);
     while let Some(deleted) = deletions.next().await {
         if let Err(e) = deleted {
             tracing::debug!(error = %e, "a file of an abandoned rewrite stays behind");
@@ -242,7 +245,9 @@ impl ObjectStore for Habitual {
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
         match &self.habit {
-            Habit::Record => return self.inner.delete_stream(locations),
+            Habit::Record => {
+                return deletion::all(&self.inner, locations, DeletionRule::Uncommitted);
+            }
             Habit::AskForLeave(permit) => {
                 let (permit, inner) = (permit.clone(), self.inner.clone());
                 let allowed = locations.and_then(move |location| {
@@ -252,7 +257,7 @@ impl ObjectStore for Habitual {
                         Ok(location)
                     }
                 });
-                return self.inner.delete_stream(allowed.boxed());
+                return deletion::all(&self.inner, allowed.boxed(), DeletionRule::OldVersion);
             }
             Habit::KeepTransactions => {}
         }
@@ -270,8 +275,7 @@ impl ObjectStore for Habitual {
             })
             .boxed();
         // The kept ones are reported as deleted: the caller wants to hear of each.
-        deleted
-            .delete_stream(others)
+        deletion::all(&deleted, others, DeletionRule::Uncommitted)
             .chain(futures::stream::once(async move { kept }).flat_map(|kept| {
                 let kept =
                     std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));

@@ -6,6 +6,7 @@
 mod beyond;
 mod conditional;
 mod credentials;
+pub(crate) mod deletion;
 mod handle;
 mod local;
 pub(crate) mod permit;
@@ -27,6 +28,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 pub use beyond::Beyond;
+pub use deletion::{DeletionRule, deleted};
 use handle::Handle;
 pub use local::{Owned, Passed, Wall, passed_over, try_to_own};
 use permit::Permit;
@@ -183,10 +185,11 @@ impl Storage {
     pub(crate) async fn delete_table(&self, path: &str) -> object_store::Result<()> {
         let folder = self.table_base(path);
         if let Some(walls) = &self.walls {
-            return walls.remove_folder(&folder).await;
+            return deletion::folder(walls, &folder).await;
         }
         let found = self.store.list(Some(&folder)).map_ok(|o| o.location);
-        let mut deletions = self.store.delete_stream(found.boxed());
+        let rule = DeletionRule::DroppedTable;
+        let mut deletions = deletion::all(&self.store, found.boxed(), rule);
         while let Some(deleted) = deletions.next().await {
             match deleted {
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
@@ -201,7 +204,7 @@ impl Storage {
     /// table. Best effort.
     pub(crate) async fn remove_empty_folders(&self, path: &str) {
         if let Some(walls) = &self.walls {
-            walls.remove_empty_folders(&self.table_base(path)).await;
+            deletion::empty_folders(walls, &self.table_base(path)).await;
         }
     }
 

@@ -9,7 +9,6 @@ use lance_table::{
     format::{Fragment, pb},
     io::deletion::relative_deletion_file_path,
 };
-use object_store::ObjectStoreExt;
 use prost::Message;
 
 use super::Table;
@@ -18,6 +17,7 @@ use crate::{
     failpoint,
     names::OperationId,
     sidecar::{Blob, Effect},
+    storage::deletion::{self, DeletionRule},
 };
 
 /// The largest transaction that a sidecar takes, in bytes.
@@ -163,7 +163,9 @@ impl Staged {
             let path = file
                 .split('/')
                 .fold(base.clone(), |path, part| path.join(part));
-            if let Err(e) = table.storage.store.delete(&path).await {
+            let store = &table.storage.store;
+            let deleted = deletion::one(store, &path, DeletionRule::Uncommitted);
+            if let Err(e) = deleted.await {
                 tracing::debug!(table = %table.key, %path, error = %e, "a staged file stays behind");
             }
         }

@@ -10,6 +10,7 @@
 
 mod commands;
 mod configurations;
+mod deletions;
 mod links;
 mod pages;
 mod scene;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this file | the metrics as a whole |
 //! | [`process`] | the process: its build, its settings, its memory |
+//! | [`deletions`] | what was deleted, by what allowed it |
 //! | [`target`] | targets: looks and pauses |
 //! | [`jobs`] | decisions, jobs, and what they did |
 //! | [`graph`] | graphs: the queue, sidecars, healing, drift |
@@ -15,6 +16,7 @@
 //! series is there from the moment its target is, so that a rate over it misses nothing. A time that has not come yet,
 //! and a number that nobody has read yet, is absent.
 
+mod deletions;
 mod graph;
 mod jobs;
 mod process;
@@ -56,6 +58,7 @@ impl Metrics {
     pub(super) fn new(daemon: &Daemon) -> Result<Self> {
         let mut register = Register::default();
         process::register(&register, daemon)?;
+        deletions::register(&register)?;
         Ok(Self {
             reloads: process::Reloads::new(&register)?,
             target: target::Targets::new(&mut register, daemon.metrics_tables)?,
