@@ -74,6 +74,14 @@ async fn a_table_with_a_link_is_left_alone_by_commands_and_daemon_with_the_reaso
     .await;
     let health = daemon.health().await.to_string();
     assert!(health.contains("is a symbolic link to"), "{health}");
+    for reason in ["link", "name"] {
+        let labels = format!("reason=\"{reason}\",target=\"lake\"");
+        let counted = async || daemon.metric("squire_passed_over_entries").await;
+        until("what is passed over is counted", async || {
+            counted().await.get(&labels).is_some_and(|n| *n >= 1.0)
+        })
+        .await;
+    }
     daemon.stop().await;
     assert_eq!(fragments(&root, "bad").await, 6);
     assert!(file.exists());

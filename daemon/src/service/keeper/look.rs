@@ -55,6 +55,8 @@ impl Keeper {
             Opened::Directory(directory) => self.look_at_directory(directory).await,
         };
         self.within_reach = seen.is_ok();
+        let metrics = &self.shared.metrics;
+        metrics.passed_over(&self.target.name, opened.uri());
         let error = match &seen {
             Ok(_) => self.tables.values().find_map(Kept::complaint),
             Err(e) => Some(e.to_string()),

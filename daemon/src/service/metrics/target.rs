@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use prometheus::{IntCounterVec, IntGaugeVec, Result};
-use squire_engine::Kind;
+use squire_engine::{Kind, passed_over};
 
 use super::{Metrics, register::Register, whole};
 use crate::service::pauses::Noted;
@@ -19,6 +19,7 @@ pub(super) struct Targets {
     looks: IntCounterVec,
     paused_until: IntGaugeVec,
     budget_left: IntGaugeVec,
+    passed_over: IntGaugeVec,
     /// So many single tables are shown as paused.
     tables: usize,
 }
@@ -46,6 +47,10 @@ impl Targets {
             budget_left: register.gauge("squire_budget_left_bytes",
                 "What is left of the target's bytes_per_hour; absent without one.",
                 TARGET,
+            )?,
+            passed_over: register.gauge("squire_passed_over_entries",
+                "Entries below a target on a local disk that were passed over since the daemon began, by reason: link, no_file, name, too_deep or time. Absent while there are none.",
+                &["target", "reason"],
             )?,
             tables,
         })
@@ -86,6 +91,15 @@ impl Targets {
 }
 
 impl Metrics {
+    /// What is passed over below a root on a local disk, as the target's URI has it.
+    pub(in crate::service) fn passed_over(&self, target: &str, root: &str) {
+        for (why, entries) in passed_over(root) {
+            let labels = [target, why.as_str()];
+            let gauge = self.target.passed_over.with_label_values(&labels);
+            gauge.set(whole(entries));
+        }
+    }
+
     /// A target was opened, as what it is.
     pub(in crate::service) fn opened(&self, target: &str, kind: Kind) {
         self.target.opened(target, kind);
