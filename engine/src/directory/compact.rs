@@ -203,7 +203,11 @@ async fn compact_batch(
     };
     if results.is_empty() {
         files.delete().await;
-        return Ok(Ended::Failed(failed));
+        // Of a table that was dropped, no file is there.
+        return match look::tidy_if_gone(table).await {
+            Some(gone) => Err(gone),
+            None => Ok(Ended::Failed(failed)),
+        };
     }
     files.delete_strays(|path| is_part(&results, path)).await;
     progress::enter(Phase::Committing);

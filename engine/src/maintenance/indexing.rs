@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use super::{
     clients::{FOLLOWS_ROW_IDS, LanceVersion, MERGES_VECTOR_SEGMENTS, READS_SEGMENTS},
     compaction::FILE_BYTES,
-    remaps::oldest_client,
+    remaps::{oldest_client, oldest_writer},
 };
 use crate::table::stats::{
     FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats, Unmovable,
@@ -274,6 +274,8 @@ struct Clients {
     oldest: LanceVersion,
     /// The oldest that somebody named, or that was seen to write.
     known: Option<LanceVersion>,
+    /// The oldest of those that change rows; nothing where nobody but Squire was seen to.
+    writes: Option<LanceVersion>,
 }
 
 impl Clients {
@@ -281,13 +283,14 @@ impl Clients {
         Self {
             oldest: oldest_client(stats, policy.oldest_client),
             known: policy.oldest_client.or(stats.oldest_writer),
+            writes: oldest_writer(stats, policy.oldest_client),
         }
     }
 
     /// Why an index may not be extended at all, because of its format and the oldest client; nothing when it may.
     fn hindrance(self, index: &IndexStats) -> Option<Skip> {
-        // One that is assumed changes no rows.
-        let loses_rows = index.row_ids && self.known.is_some_and(|known| known < FOLLOWS_ROW_IDS);
+        let loses_rows =
+            index.row_ids && self.writes.is_some_and(|oldest| oldest < FOLLOWS_ROW_IDS);
         let is_newer = index.needs.is_some_and(|needs| needs > self.oldest);
         if index.unmovable == Some(Unmovable::Outside) {
             Some(Skip::BaseOutside)

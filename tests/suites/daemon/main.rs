@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod anchors;
+mod beside;
 mod check;
 mod commands;
 mod config;

@@ -62,7 +62,7 @@ struct Refusal {
 
 /// What a failure says of the group: why it is left alone, until when, and how often the failure is free. A store that does
 /// not answer once says nothing of a group; one that does not answer for it again and again does: a file may be cut short.
-/// That its disk is full says nothing of any.
+/// That its disk is full says nothing of any. A file that is not there, or is none, is the group's own.
 fn meaning(error: &Error) -> Option<(RewriteRefusal, Again, u32)> {
     match error {
         Error::Unreadable { .. } => Some((RewriteRefusal::Unreadable, Again::Changed, 0)),
@@ -70,11 +70,12 @@ fn meaning(error: &Error) -> Option<(RewriteRefusal, Again, u32)> {
         Error::CommitRefused { .. } => Some((RewriteRefusal::Refused, Again::Changed, 0)),
         Error::Lance { source, .. } => match Cause::of(&**source) {
             Cause::NoSpace | Cause::NotPermitted => None,
-            Cause::Unavailable | Cause::Missing | Cause::Unsupported => {
+            Cause::Unavailable | Cause::Unsupported => {
                 Some((RewriteRefusal::Failed, Again::Later, 1))
             }
-            Cause::Content => Some((RewriteRefusal::Failed, Again::Later, 0)),
+            Cause::Missing | Cause::Content => Some((RewriteRefusal::Failed, Again::Later, 0)),
         },
+        Error::Walled { .. } => Some((RewriteRefusal::Failed, Again::Later, 0)),
         _ => None,
     }
 }
