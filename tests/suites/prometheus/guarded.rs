@@ -1,6 +1,6 @@
 //! A daemon that others can reach is scraped over TLS with its token, as the manual says.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use squire_tests::{certificates::Authority, daemon::Daemon, patience::until, plain};
 
@@ -26,6 +26,8 @@ async fn prometheus_scrapes_over_tls_with_the_token_as_the_manual_says_and_not_w
     write("ca.pem", &authority.pem());
     write("tls.pem", &issued.certificate);
     write("tls.key", &issued.key);
+    let mine = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(dir.path().join("tls.key"), mine).unwrap();
     write("token", TOKEN);
     plain::append(&dir.path().join("lake"), "docs", plain::rows(0, 10))
         .await
