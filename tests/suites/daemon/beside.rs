@@ -3,18 +3,21 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use lance::index::DatasetIndexExt;
 use squire_tests::{
-    newer, plain,
+    daemon, newer, plain,
     show::{say, table},
 };
 
-use crate::site::{QUICK, Ran, Site, squire, text, until};
+use crate::{
+    site::{QUICK, Ran, Site, squire, text, until},
+    walls::{SQUIRE, all_in, as_user, is_root},
+};
 
 /// Every duty is due at once.
 const POLICY: &str = "
@@ -57,9 +60,11 @@ enum Fault {
     Pipe,
     /// The files of its index are not there.
     Index,
+    /// It is another user's, who lets nobody in.
+    Locked,
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
     Fault::None,
     Fault::Cut,
     Fault::Zeros,
@@ -71,6 +76,7 @@ const FAULTS: [Fault; 11] = [
     Fault::MissingOutside,
     Fault::Pipe,
     Fault::Index,
+    Fault::Locked,
 ];
 
 /// What becomes of the table: done, or what the reason says.
@@ -94,6 +100,7 @@ impl Fault {
             ],
             Self::Pipe => [Err("no regular file but a FIFO"), Ok(()), Ok(())],
             Self::Index => [Ok(()), Err("indexing bad of"), Ok(())],
+            Self::Locked => whole("Permission denied"),
         }
     }
 
@@ -174,6 +181,13 @@ async fn spoil(site: &Site, lake: &Path, fault: Fault) {
             assert!(made.unwrap().success());
         }
         Fault::Index => fs::remove_dir_all(table.join("_indices")).unwrap(),
+        Fault::Locked => {
+            for path in all_in(lake) {
+                chown(path, Some(SQUIRE), None).unwrap();
+            }
+            chown(&table, Some(0), None).unwrap();
+            fs::set_permissions(&table, fs::Permissions::from_mode(0o700)).unwrap();
+        }
     }
 }
 
@@ -251,7 +265,12 @@ fn told(ran: &Ran, table: &str) -> String {
 async fn by_command_a_good_table_is_done_beside_any_other_and_that_is_done_or_told_why_not() {
     let mut rows = Vec::new();
     for fault in FAULTS {
+        if matches!(fault, Fault::Locked) && !is_root() {
+            continue;
+        }
         let site = Site::new();
+        // Others have to get to the folder.
+        fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).unwrap();
         let lake = lake(&site, fault).await;
         let uri = text(&lake);
         let commands: [&[&str]; 3] = [
@@ -262,13 +281,24 @@ async fn by_command_a_good_table_is_done_beside_any_other_and_that_is_done_or_to
         let mut row = vec![fault.name()];
         for (command, expected) in commands.into_iter().zip(fault.by_command()) {
             age(&lake);
-            let ran = squire(command).await;
+            let ran = if let Fault::Locked = fault {
+                let program = text(&daemon::squire().unwrap());
+                as_user(SQUIRE, SQUIRE, SQUIRE, &program, command)
+                    .await
+                    .into()
+            } else {
+                squire(command).await
+            };
             let said = told(&ran, "bad");
             let good = told(&ran, "good");
-            assert!(
-                !good.contains("failed") && !good.contains("skipped"),
-                "{fault:?}: {ran:?}"
-            );
+            // What nobody can look into may be a clone of the good one, and read its old versions.
+            let is_protected = matches!(fault, Fault::Locked) && command[0] == "cleanup";
+            if is_protected {
+                assert!(good.contains("protected"), "{fault:?}: {good}");
+            } else {
+                let turned_down = good.contains("failed") || good.contains("skipped");
+                assert!(!turned_down, "{fault:?}: {ran:?}");
+            }
             assert_eq!(ran.code == Some(0), expected.is_ok(), "{fault:?}: {ran:?}");
             match expected {
                 Ok(()) => assert!(
@@ -282,7 +312,8 @@ async fn by_command_a_good_table_is_done_beside_any_other_and_that_is_done_or_to
         rows.push(row);
         assert_eq!(fragments(&lake, "good").await, 2, "{fault:?}");
         assert_eq!(outside(&lake, "good").await, 0, "{fault:?}");
-        assert_eq!(versions(&lake, "good"), 1, "{fault:?}");
+        let is_protected = matches!(fault, Fault::Locked);
+        assert_eq!(versions(&lake, "good") == 1, !is_protected, "{fault:?}");
     }
     say(table(
         &["beside a good table", "compact", "index", "cleanup"],
@@ -296,6 +327,10 @@ async fn by_the_daemon_a_good_table_is_kept_beside_any_other_and_of_that_the_rea
     let mut config = format!("[daemon]\nlisten = \"127.0.0.1:0\"\n{QUICK}{POLICY}");
     let mut lakes = Vec::new();
     for fault in FAULTS {
+        // The daemon is this test's user, to whom nothing is locked.
+        if matches!(fault, Fault::Locked) {
+            continue;
+        }
         let lake = lake(&site, fault).await;
         let (name, uri) = (fault.name(), text(&lake));
         config += &format!("[[target]]\nname = \"{name}\"\nuri = \"{uri}\"\n");

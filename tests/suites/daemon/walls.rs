@@ -16,7 +16,7 @@ use crate::site::{QUICK, Ran, Site, done, squire, until};
 
 /// Users and groups that nobody has.
 const APP: u32 = 712_345;
-const SQUIRE: u32 = 723_456;
+pub(crate) const SQUIRE: u32 = 723_456;
 const DATA: u32 = 754_321;
 
 async fn fragmented(root: &Path, table: &str, times: i64) {
@@ -88,7 +88,7 @@ async fn a_table_with_a_link_is_left_alone_by_commands_and_daemon_with_the_reaso
 }
 
 /// Whether tests may become other users here; says so if not.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = fs::metadata("/proc/self").unwrap().uid() == 0;
     let program = daemon::squire().unwrap();
     let others = program
@@ -100,7 +100,13 @@ fn is_root() -> bool {
     root && others
 }
 
-async fn as_user(user: u32, group: u32, more: u32, program: &str, args: &[&str]) -> Output {
+pub(crate) async fn as_user(
+    user: u32,
+    group: u32,
+    more: u32,
+    program: &str,
+    args: &[&str],
+) -> Output {
     let ran = Command::new("setpriv")
         .args([format!("--reuid={user}"), format!("--regid={group}")])
         .arg(format!("--groups={more}"))
@@ -111,7 +117,7 @@ async fn as_user(user: u32, group: u32, more: u32, program: &str, args: &[&str])
 }
 
 /// Every file and folder below one, with itself.
-fn all_in(folder: &Path) -> BTreeSet<PathBuf> {
+pub(crate) fn all_in(folder: &Path) -> BTreeSet<PathBuf> {
     let mut all = BTreeSet::from([folder.to_owned()]);
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         if entry.path().is_dir() {
