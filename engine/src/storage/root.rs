@@ -54,12 +54,28 @@ impl Root {
             ));
         }
         let Some((scheme, _)) = uri.split_once("://") else {
+            if scheme_of(uri).is_some() {
+                return Err(bad(
+                    "the scheme is not followed by ://; begin a path that holds a colon with ./ or /",
+                ));
+            }
             return Self::local(Path::new(uri), beyond).map_err(|reason| bad(&reason));
         };
         let url = Url::parse(uri).map_err(|e| bad(&e.to_string()))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(bad(
                 "it carries credentials; give them in the environment (AWS_ACCESS_KEY_ID, ...)",
+            ));
+        }
+        let has_more = url.query().is_some() || url.fragment().is_some();
+        if has_more && scheme != "s3+ddb" {
+            return Err(bad(
+                "it has a part after `?` or `#`, which no store reads and which may hold a token: remove that part",
+            ));
+        }
+        if url.host_str().is_some_and(|host| host.contains('%')) {
+            return Err(bad(
+                "its bucket has a `%` in it, and may hold credentials: no bucket is called so",
             ));
         }
         let trimmed = uri.trim_end_matches('/');
@@ -172,14 +188,31 @@ fn has_parent(uri: &str) -> bool {
     decoded.split('/').any(|part| part == "..")
 }
 
+/// A URI that may be shown: without user, password and what follows `?` or `#`; nothing of one that cannot be taken apart.
 fn without_secrets(uri: &str) -> String {
-    match Url::parse(uri) {
-        Ok(mut url) => {
-            let clean = url.set_username("").and_then(|()| url.set_password(None));
-            clean.map_or_else(|()| "<uri>".to_owned(), |()| url.to_string())
-        }
-        Err(_) => uri.to_owned(),
+    let hidden = || "<uri>".to_owned();
+    let Ok(mut url) = Url::parse(uri) else {
+        let may_hide = scheme_of(uri).is_some() || uri.contains(['@', '?']);
+        return if may_hide { hidden() } else { uri.to_owned() };
+    };
+    let in_host = url.host_str().is_some_and(|host| host.contains('%'));
+    if in_host || url.cannot_be_a_base() {
+        return hidden();
     }
+    url.set_query(None);
+    url.set_fragment(None);
+    let clean = url.set_username("").and_then(|()| url.set_password(None));
+    clean.map_or_else(|()| hidden(), |()| url.to_string())
+}
+
+/// What stands before the first colon, when it is a scheme: a path that holds a colon begins with `./` or `/`.
+fn scheme_of(uri: &str) -> Option<&str> {
+    let (scheme, _) = uri.split_once(':')?;
+    let of_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let is_scheme = scheme.len() > 1
+        && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(of_scheme);
+    is_scheme.then_some(scheme)
 }
 
 #[cfg(test)]
@@ -203,6 +236,23 @@ mod tests {
     fn credentials_in_a_uri_are_refused_and_not_repeated() {
         let error = parse("s3://key:secret@bucket/graph").err().unwrap();
         assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn what_may_hold_a_secret_is_refused_and_not_repeated_wherever_it_stands() {
+        for uri in [
+            "s3://bucket/p?x=SECRET",
+            "s3://bucket/p#SECRET",
+            "file:///data/db?token=SECRET",
+            "s3:/key:SECRET@bucket/p",
+            "S3:key:SECRET@bucket/p",
+            "s3://key%3ASECRET%40bucket/p",
+            "s3://key:SECRET@bucket:port/p",
+        ] {
+            let refused = parse(uri).err().unwrap().to_string();
+            assert!(!refused.contains("SECRET"), "{refused}");
+        }
+        assert!(parse("./a:b?c").is_ok(), "a path may have any name");
     }
 
     #[test]
