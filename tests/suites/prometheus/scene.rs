@@ -72,6 +72,8 @@ impl Scene {
                     .await
                     .expect("a table takes rows");
             }
+            // It is passed over.
+            std::os::unix::fs::symlink("itself", folder.join("lake/itself")).expect("it is new");
             let indexed = plain::index_ids(&folder.join("lake"), "docs").await;
             indexed.expect("ids can be indexed");
         }
