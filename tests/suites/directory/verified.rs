@@ -213,7 +213,7 @@ fn nulls(rows: usize, every: usize) -> NullBuffer {
 fn mixture(first: usize, version: LanceFileVersion) -> RecordBatch {
     const ROWS: usize = 60;
     let each = first..first + ROWS;
-    let some = |every: usize| move |n: usize| (n % every != 0).then_some(n);
+    let some = |every: usize| move |n: usize| (!n.is_multiple_of(every)).then_some(n);
     let text = |n: usize| format!("text {n} of many");
     let int = |n: usize| n as i64;
     let item = Arc::new(Field::new("item", DataType::Float32, true));

@@ -72,6 +72,7 @@ impl Drop for Driver {
         }
         let asked = Instant::now();
         while matches!(self.process.try_wait(), Ok(None)) && asked.elapsed() < PATIENCE {
+            #[allow(clippy::disallowed_methods, reason = "who is dropped cannot await")]
             thread::sleep(Duration::from_millis(10));
         }
     }

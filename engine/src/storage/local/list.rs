@@ -277,14 +277,17 @@ pub(super) fn survey(walls: &Walls, folder: &FsPath) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A folder's device and number on it, and those of the folders in it.
+/// A folder's device, and its number on it.
+type Identity = (u64, u64);
+
+/// What a folder is on its disk, and what the folders in it are.
 ///
 /// # Errors
 /// As [`Walls::open`].
 pub(super) fn identities(
     walls: &Walls,
     folder: &FsPath,
-) -> Result<Vec<(PathBuf, (u64, u64))>, Fault> {
+) -> Result<Vec<(PathBuf, Identity)>, Fault> {
     let opened = match walls.open(folder, FOLDER, For::Reading) {
         Err(e) if e.is_not_found() => return Ok(Vec::new()),
         opened => opened?,

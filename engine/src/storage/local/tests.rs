@@ -1,4 +1,5 @@
 //! What the store promises of a disk.
+#![allow(clippy::single_range_in_vec_init, reason = "one range is asked for")]
 
 use std::{
     os::unix::{ffi::OsStrExt, fs::symlink},
@@ -418,6 +419,7 @@ async fn odd_names_links_in_the_root_and_depth_are_passed_over_counted_and_stop_
 }
 
 #[tokio::test]
+#[allow(clippy::print_stderr, reason = "what is skipped is said")]
 async fn a_time_that_is_no_time_is_never_old_and_ends_no_list() {
     let scene = Scene::new();
     let file = scene.at("db/t.lance/data/a.lance");

@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(told("T.lance"), [why(), None, None, None]);
         assert_eq!(told("U.lance"), [None, None, None, None]);
         refused.note("T.lance", 3, &merge, false, "why".to_owned());
-        refused.forget("T.lance", &[append.clone()]);
+        refused.forget("T.lance", std::slice::from_ref(&append));
         assert_eq!(told("T.lance"), [None, None, why(), None]);
         refused.note("T.lance", 3, &append, false, "why".to_owned());
         refused.forget("T.lance", &[merge]);
