@@ -5,9 +5,10 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
+use chrono::{TimeDelta, Utc};
 use lance::index::DatasetIndexExt;
 use squire_tests::{
     daemon, newer, plain,
@@ -211,7 +212,7 @@ async fn lake(site: &Site, fault: Fault) -> PathBuf {
 
 /// Makes everything below a folder forty days old.
 fn age(folder: &Path) {
-    let then = SystemTime::now() - Duration::from_secs(40 * 24 * 3_600);
+    let then = SystemTime::from(Utc::now() - TimeDelta::days(40));
     for path in entries(folder) {
         let meta = fs::symlink_metadata(&path).unwrap();
         if meta.is_dir() {

@@ -6,9 +6,10 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::Output,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
+use chrono::{TimeDelta, Utc};
 use squire_tests::{daemon, plain};
 use tokio::process::Command;
 
@@ -37,7 +38,7 @@ fn precious(site: &Site, lake: &Path, table: &str) -> PathBuf {
     fs::create_dir_all(folder.join("home")).unwrap();
     let file = folder.join("home/thesis.docx");
     fs::write(&file, "years of work").unwrap();
-    let old = SystemTime::now() - Duration::from_secs(40 * 24 * 3600);
+    let old = SystemTime::from(Utc::now() - TimeDelta::days(40));
     let open = fs::File::options().write(true).open(&file).unwrap();
     open.set_modified(old).unwrap();
     symlink(&folder, lake.join(format!("{table}.lance/_indices"))).unwrap();
