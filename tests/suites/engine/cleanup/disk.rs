@@ -401,7 +401,8 @@ async fn abandon(table: &Stranger, days: u64) -> Vec<PathBuf> {
         .filter(|f| !before.contains(f))
         .collect();
     assert_eq!(new.len(), 1);
-    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 24 * 3600);
+    let then = std::time::SystemTime::from(chrono::Utc::now())
+        - std::time::Duration::from_secs(days * 24 * 3600);
     for path in &new {
         let file = std::fs::File::options().write(true).open(path).unwrap();
         file.set_modified(then).unwrap();
@@ -450,7 +451,7 @@ async fn old_files_that_a_clone_reads_stay_although_no_version_names_them() {
     for entry in std::fs::read_dir(lake.folder("t").join("data")).unwrap() {
         let path = entry.unwrap().path();
         let file = std::fs::File::options().write(true).open(path).unwrap();
-        file.set_modified(std::time::SystemTime::now() - month)
+        file.set_modified(std::time::SystemTime::from(chrono::Utc::now()) - month)
             .unwrap();
     }
     main.append(flights(10, 20)).await;

@@ -46,7 +46,7 @@ fn key(table: &str) -> TableKey {
 /// A folder beside the target, with old files of names that Lance would give.
 fn precious(lake: &Lake) -> PathBuf {
     let folder = lake.root().parent().unwrap().join("precious");
-    let then = SystemTime::now() - LONG_AGO;
+    let then = SystemTime::from(chrono::Utc::now()) - LONG_AGO;
     for file in [
         "top.txt",
         "x.lance",
