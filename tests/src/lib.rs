@@ -25,4 +25,5 @@ pub mod repository;
 pub mod show;
 pub mod store;
 pub mod stranger;
+pub mod torn;
 pub mod wrapped;

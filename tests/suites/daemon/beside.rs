@@ -13,6 +13,7 @@ use lance::index::DatasetIndexExt;
 use squire_tests::{
     daemon, newer, plain,
     show::{say, table},
+    torn::{Tear, newest_manifest, tear_newest_manifest},
 };
 
 use crate::{
@@ -128,11 +129,6 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The newest manifest: its name counts down.
-fn newest(table: &Path) -> PathBuf {
-    entries(&table.join("_versions")).swap_remove(0)
-}
-
 /// The data file of a fragment: the index covers the first four.
 async fn data_file(lake: &Path, fragment: usize) -> PathBuf {
     let dataset = plain::open(lake, "bad").await.unwrap();
@@ -144,29 +140,20 @@ async fn spoil(site: &Site, lake: &Path, fault: Fault) {
     let table = lake.join("bad.lance");
     match fault {
         Fault::None => {}
-        Fault::Cut => {
-            let bytes = fs::read(newest(&table)).unwrap();
-            fs::write(newest(&table), &bytes[..20]).unwrap();
-        }
-        Fault::Zeros => {
-            let bytes = fs::read(newest(&table)).unwrap();
-            fs::write(newest(&table), vec![0; bytes.len()]).unwrap();
-        }
-        Fault::Length => {
-            let mut bytes = fs::read(newest(&table)).unwrap();
-            let foot = bytes.len() - 16;
-            let at = u64::from_le_bytes(bytes[foot..foot + 8].try_into().unwrap());
-            let at = usize::try_from(at).unwrap();
-            bytes[at..at + 4].copy_from_slice(&0x7fff_fff0_u32.to_le_bytes());
-            fs::write(newest(&table), bytes).unwrap();
-        }
+        Fault::Cut => tear_newest_manifest(&table, Tear::Cut).unwrap(),
+        Fault::Zeros => tear_newest_manifest(&table, Tear::Zeros).unwrap(),
+        Fault::Length => tear_newest_manifest(&table, Tear::Length).unwrap(),
         Fault::Newer => {
             let dataset = plain::open(lake, "bad").await.unwrap();
             newer::write_with_a_newer_lance(&dataset).await;
         }
         Fault::Foreign => {
             let staged = "99.manifest-6c0a2c83-50b5-4b8f-8d0a-3f3f2b1f0a11";
-            fs::copy(newest(&table), table.join("_versions").join(staged)).unwrap();
+            fs::copy(
+                newest_manifest(&table).unwrap(),
+                table.join("_versions").join(staged),
+            )
+            .unwrap();
         }
         Fault::Link => {
             let elsewhere = site.path("elsewhere");

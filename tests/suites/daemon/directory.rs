@@ -6,7 +6,12 @@ use arrow::{
     array::{ArrayRef, DictionaryArray, Int8Array, RecordBatch, StringArray},
     datatypes::Int8Type,
 };
-use squire_tests::{cold::counted, newer::write_with_a_newer_lance, plain};
+use squire_tests::{
+    cold::counted,
+    newer::write_with_a_newer_lance,
+    plain,
+    torn::{Tear, tear_newest_manifest},
+};
 
 use crate::site::{Keeping, QUICK, Site, done, refused, squire, until};
 
@@ -90,19 +95,6 @@ async fn new_tables_are_found_and_dropped_ones_are_forgotten_without_a_word() {
     assert!(complaints.is_empty(), "{complaints:?}");
 }
 
-/// Makes the newest manifest of a table say that it is two gigabytes long.
-fn lengthen(root: &Path, table: &str) {
-    let versions = std::fs::read_dir(root.join(format!("{table}.lance/_versions"))).unwrap();
-    let newest = versions.map(|entry| entry.unwrap().path()).min().unwrap();
-    let mut bytes = std::fs::read(&newest).unwrap();
-    // The foot says where the message begins, with its length in front.
-    let foot = bytes.len() - 16;
-    let at = u64::from_le_bytes(bytes[foot..foot + 8].try_into().unwrap());
-    let at = usize::try_from(at).unwrap();
-    bytes[at..at + 4].copy_from_slice(&0x7fff_fff0_u32.to_le_bytes());
-    std::fs::write(&newest, bytes).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_of_lance_is_one_line_of_the_log_with_its_place_and_keeps_no_other_table_from_being_kept()
  {
@@ -110,7 +102,7 @@ async fn a_panic_of_lance_is_one_line_of_the_log_with_its_place_and_keeps_no_oth
     let root = site.path("lake");
     fragmented(&root, "good", 6).await;
     fragmented(&root, "bad", 1).await;
-    lengthen(&root, "bad");
+    tear_newest_manifest(&root.join("bad.lance"), Tear::Length).unwrap();
     let targets = [("lake", &*site.uri("lake"), EAGER)];
     let daemon = site.daemon(&site.config(QUICK, &targets), "log").await;
     until("the good table is compacted", async || {

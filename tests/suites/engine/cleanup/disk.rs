@@ -1,10 +1,7 @@
 //! Tables on a real disk, whose clients call them by other names than Squire does: nothing that a branch or a clone reads
 //! may go, whatever path it was made by.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use lance::{
     Dataset,
@@ -17,7 +14,11 @@ use squire_engine::{
         cleanup::{CleanupPolicy, Reason, Skip},
     },
 };
-use squire_tests::{flights::flights, stranger::Stranger};
+use squire_tests::{
+    flights::flights,
+    stranger::Stranger,
+    torn::{Tear, newest_manifest, tear_newest_manifest},
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -293,61 +294,30 @@ async fn a_clone_that_was_made_a_moment_ago_is_seen() {
     assert_eq!(rows(&copy).await.unwrap(), 80);
 }
 
-/// The newest manifest of a table, by its file.
-fn newest(folder: &Path) -> PathBuf {
-    let entries = std::fs::read_dir(folder.join("_versions")).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
-    let manifests = paths.filter(|path| path.extension().is_some_and(|e| e == "manifest"));
-    manifests.min().unwrap()
-}
-
-/// Tears a file as crashes do.
-fn tear(path: &Path, how: &str) {
-    let bytes = std::fs::read(path).unwrap();
-    let torn = match how {
-        "cut" => bytes[..20].to_vec(),
-        "empty" => Vec::new(),
-        "zeros" => vec![0; bytes.len()],
-        // Four bytes before the message say how long it is.
-        "length" => {
-            let foot = bytes.len() - 16;
-            let at = u64::from_le_bytes(bytes[foot..foot + 8].try_into().unwrap());
-            let mut bytes = bytes;
-            let at = usize::try_from(at).unwrap();
-            bytes[at..at + 4].copy_from_slice(&0x7fff_fff0_u32.to_le_bytes());
-            bytes
-        }
-        how => panic!("{how}"),
-    };
-    std::fs::write(path, torn).unwrap();
-}
-
-const TEARS: [&str; 4] = ["cut", "empty", "zeros", "length"];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_table_fails_by_itself_and_every_other_one_is_cleaned() {
-    for how in TEARS {
+    for how in Tear::ALL {
         let lake = Lake::new();
         let alias = lake.aliases()[0].clone();
         for name in ["a", "torn", "z"] {
             lake.table(&alias, name, 6).await;
         }
-        tear(&newest(&lake.folder("torn")), how);
+        tear_newest_manifest(&lake.folder("torn"), how).unwrap();
         for name in ["a", "z"] {
             done(lake.clean(name, &greedy()).await.unwrap());
-            assert_eq!(lake.versions(name).await, [6], "{how}");
+            assert_eq!(lake.versions(name).await, [6], "{how:?}");
         }
         let before = lake.versions("torn").await;
         let failed = lake.clean("torn", &greedy()).await.unwrap_err();
         let told = failed.to_string();
-        assert!(told.contains("torn"), "{how}: {told}");
-        assert_eq!(lake.versions("torn").await, before, "{how}");
+        assert!(told.contains("torn"), "{how:?}: {told}");
+        assert_eq!(lake.versions("torn").await, before, "{how:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_clone_keeps_what_it_is_a_clone_of_and_nothing_else() {
-    for how in TEARS {
+    for how in Tear::ALL {
         let lake = Lake::new();
         let alias = lake.aliases()[0].clone();
         let mut main = lake.table(&alias, "t", 6).await;
@@ -357,23 +327,24 @@ async fn a_torn_clone_keeps_what_it_is_a_clone_of_and_nothing_else() {
         let mut copy = source.shallow_clone(&uri, 3_u64, None).await.unwrap();
         copy.delete("day = 0").await.unwrap();
         main.overwrite(flights(9, 20)).await;
-        tear(&newest(&lake.folder("copy")), how);
+        tear_newest_manifest(&lake.folder("copy"), how).unwrap();
         assert_eq!(
             lake.clean("t", &greedy()).await.unwrap(),
             Cleaned::Skipped(Skip::Protected),
-            "{how}"
+            "{how:?}"
         );
         let kept = lake.preview("t").await.kept;
         let is_named =
             |kept: &Kept| matches!(kept, Kept::Unreadable { table, .. } if table.name() == "copy");
-        assert!(kept.iter().any(is_named), "{how}: {kept:?}");
+        assert!(kept.iter().any(is_named), "{how:?}: {kept:?}");
         done(lake.clean("other", &greedy()).await.unwrap());
         // The version before the torn one can be read as before.
-        std::fs::remove_file(newest(&lake.folder("copy"))).unwrap();
+        let torn = newest_manifest(&lake.folder("copy")).unwrap();
+        std::fs::remove_file(torn).unwrap();
         let copy = Dataset::open(lake.folder("copy").to_str().unwrap())
             .await
             .unwrap();
-        assert_eq!(rows(&copy).await.unwrap(), 60, "{how}");
+        assert_eq!(rows(&copy).await.unwrap(), 60, "{how:?}");
     }
 }
 
