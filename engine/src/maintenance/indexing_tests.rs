@@ -19,13 +19,8 @@ fn index(name: &str, unindexed_rows: u64, segments: usize) -> IndexStats {
         segments,
         unindexed_rows,
         unindexed_fragments: usize::from(unindexed_rows > 0),
-        value_bytes: None,
         vector: true,
-        row_ids: false,
-        unmovable: None,
-        needs: None,
-        refused: None,
-        merge_refused: None,
+        ..IndexStats::default()
     }
 }
 

@@ -108,15 +108,8 @@ impl Table {
             name: name.to_owned(),
             columns: vec![name.to_owned()],
             segments: 1,
-            unindexed_rows: 0,
-            unindexed_fragments: 0,
-            value_bytes: None,
             vector: true,
-            row_ids: false,
-            unmovable: None,
-            needs: None,
-            refused: None,
-            merge_refused: None,
+            ..IndexStats::default()
         });
         self
     }

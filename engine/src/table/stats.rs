@@ -125,7 +125,7 @@ impl FragmentStats {
 }
 
 /// One index: all segments (deltas) under one name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexStats {
     /// Its name.
     pub name: String,

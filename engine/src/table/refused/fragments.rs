@@ -331,7 +331,8 @@ mod tests {
         let with_segments = |segments| TableStats {
             indexes: vec![IndexStats {
                 segments,
-                ..crate::table::refused::indexes::sample("a")
+                name: "a".to_owned(),
+                ..IndexStats::default()
             }],
             ..stats([(1, 0), (2, 0), (3, 0)])
         };

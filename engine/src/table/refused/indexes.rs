@@ -92,35 +92,23 @@ fn subject(task: &Task) -> Subject {
     }
 }
 
-/// An index that covers all rows of its table.
-#[cfg(test)]
-pub(super) fn sample(name: &str) -> super::super::stats::IndexStats {
-    super::super::stats::IndexStats {
-        name: name.to_owned(),
-        columns: Vec::new(),
-        segments: 1,
-        unindexed_rows: 0,
-        unindexed_fragments: 0,
-        value_bytes: None,
-        vector: true,
-        row_ids: false,
-        unmovable: None,
-        needs: None,
-        refused: None,
-        merge_refused: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::stats::MissingIndex;
+    use crate::table::stats::{IndexStats, MissingIndex};
+
+    fn named(name: &str) -> IndexStats {
+        IndexStats {
+            name: name.to_owned(),
+            ..IndexStats::default()
+        }
+    }
 
     /// The reasons of a, of b, of merging a, and of the index that is to be made on the column a.
     fn marked(refused: &RefusedIndexes, path: &str) -> [Option<IndexRefusal>; 4] {
         let mut stats = TableStats {
             version: 3,
-            indexes: vec![sample("a"), sample("b")],
+            indexes: vec![named("a"), named("b")],
             missing: vec![MissingIndex {
                 column: "a".to_owned(),
                 kind: "btree".to_owned(),
