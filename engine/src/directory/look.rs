@@ -112,6 +112,19 @@ pub(super) fn whole(table: &Table, opened: Dataset) -> Result<Dataset> {
     })
 }
 
+/// What is done to a table for [`told_by_manifest`].
+const READING: &str = "reading the indexes of";
+
+/// What the manifest of an open table tells of it, and whether its files lie where they may.
+async fn told_by_manifest(table: &Table, dataset: &Dataset) -> Result<TableStats> {
+    let reading = async {
+        let mut stats = TableStats::read(dataset).await?;
+        bases::mark(table, dataset, &mut stats).await?;
+        Ok(stats)
+    };
+    reading.await.map_err(|e| failed(table, READING, e))
+}
+
 /// Marks a table whose writers commit without a condition, where nothing else keeps their commits from ours.
 async fn refuse_blind_writers(table: &Table, dataset: &Dataset, stats: &mut TableStats) {
     if table.storage.definite || stats.unwritable.is_some() {
@@ -172,15 +185,8 @@ impl Looks {
             return Ok(stats);
         }
         let dataset = open(table, table.storage.params()).await?;
-        let reading = async {
-            let mut stats = TableStats::read(&dataset).await;
-            if let Ok(stats) = &mut stats {
-                let marked = bases::mark(table, &dataset, stats).await;
-                marked.map_err(|e| failed(table, "reading the indexes of", e))?;
-            }
-            stats.map_err(|e| failed(table, "reading the indexes of", e))
-        };
-        let mut stats = guarded(table, "reading the indexes of", reading).await?;
+        let reading = told_by_manifest(table, &dataset);
+        let mut stats = guarded(table, READING, reading).await?;
         let sizes = self.sizes.add(table, &dataset, &mut stats, ASKED_BY_A_LOOK);
         let measured = sizes.await?;
         let at = VersionInfo {
@@ -210,10 +216,7 @@ impl Looks {
     /// # Errors
     /// As [`Self::stats`].
     pub(super) async fn read(&self, table: &Table, dataset: &Dataset) -> Result<TableStats> {
-        let stats = TableStats::read(dataset).await;
-        let mut stats = stats.map_err(|e| failed(table, "reading the indexes of", e))?;
-        let marked = bases::mark(table, dataset, &mut stats).await;
-        marked.map_err(|e| failed(table, "reading the indexes of", e))?;
+        let mut stats = told_by_manifest(table, dataset).await?;
         let sizes = self.sizes.add(table, dataset, &mut stats, ASKED_BY_A_JOB);
         sizes.await?;
         refuse_blind_writers(table, dataset, &mut stats).await;
