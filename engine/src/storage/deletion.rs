@@ -112,15 +112,17 @@ pub(crate) fn all(
 /// # Errors
 /// The disk's.
 pub(super) async fn folder(walls: &Walls, path: &Path) -> Result<()> {
-    walls.remove_folder(path).await?;
-    count(DeletionRule::DroppedTable);
+    if walls.remove_folder(path).await? {
+        count(DeletionRule::DroppedTable);
+    }
     Ok(())
 }
 
 /// Deletes a folder of a local disk, as far as there is no file in it. Best effort.
 pub(super) async fn empty_folders(walls: &Walls, path: &Path) {
-    walls.remove_empty_folders(path).await;
-    count(DeletionRule::EmptyFolder);
+    if walls.remove_empty_folders(path).await {
+        count(DeletionRule::EmptyFolder);
+    }
 }
 
 /// Deletes a file that the local store did not come to rename. Says whether it did.

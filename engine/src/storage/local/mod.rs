@@ -77,23 +77,20 @@ impl Walls {
         self.within(folder, walls::For::Reading).is_ok()
     }
 
-    /// Removes a folder of a table with everything in it. Others may be doing the same.
+    /// Removes a folder of a table with everything in it; says whether it was there. Others may be doing the same.
     ///
     /// # Errors
     /// The disk's; [`Wall`].
-    pub(super) async fn remove_folder(&self, path: &Path) -> object_store::Result<()> {
+    pub(super) async fn remove_folder(&self, path: &Path) -> object_store::Result<bool> {
         let (walls, path) = (self.clone(), on_disk(path));
         blocking(move || removal::tree(&walls, &path).map_err(|fault| fault.about(&path))).await
     }
 
-    /// Removes a folder and those in it that are empty, and leaves the others.
-    pub(super) async fn remove_empty_folders(&self, path: &Path) {
+    /// Removes a folder and those in it that are empty, and leaves the others; says whether the folder itself went.
+    pub(super) async fn remove_empty_folders(&self, path: &Path) -> bool {
         let (walls, path) = (self.clone(), on_disk(path));
-        let _ = blocking(move || {
-            removal::empty_folders(&walls, &path);
-            Ok(())
-        })
-        .await;
+        let removed = blocking(move || Ok(removal::empty_folders(&walls, &path)));
+        removed.await.unwrap_or(false)
     }
 
     /// Looks whether a table's folder, and those in it, may be gone into.

@@ -27,13 +27,13 @@ pub(super) fn file(walls: &Walls, path: &Path) -> Result<(), Fault> {
     Ok(unlinkat(folder, name, AtFlags::empty())?)
 }
 
-/// Removes a folder with everything in it. Others may be doing the same.
+/// Removes a folder with everything in it; says whether it was there. Others may be doing the same.
 ///
 /// # Errors
 /// As [`Walls::open`]; [`Wall::TooDeep`].
-pub(super) fn tree(walls: &Walls, path: &Path) -> Result<(), Fault> {
+pub(super) fn tree(walls: &Walls, path: &Path) -> Result<bool, Fault> {
     match walls.parent(path, For::Changing) {
-        Err(e) if e.is_not_found() => Ok(()),
+        Err(e) if e.is_not_found() => Ok(false),
         parent => {
             let (folder, name) = parent?;
             entry(&folder, name, path, 0)
@@ -41,7 +41,8 @@ pub(super) fn tree(walls: &Walls, path: &Path) -> Result<(), Fault> {
     }
 }
 
-fn entry(folder: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -> Result<(), Fault> {
+/// Removes what has a name in a folder; says whether there was something.
+fn entry(folder: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -> Result<bool, Fault> {
     if depth > MAX_DEPTH {
         return Err(Wall::TooDeep {
             path: path.to_owned(),
@@ -54,7 +55,7 @@ fn entry(folder: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -> Result<()
         Ok(opened) => opened,
         // It is none, or a link.
         Err(Errno::NOTDIR | Errno::LOOP) => return gone(folder, name, AtFlags::empty()),
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(false),
         Err(e) => return Err(e.into()),
     };
     let inside = opened.as_fd().try_clone_to_owned()?;
@@ -68,17 +69,18 @@ fn entry(folder: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -> Result<()
     gone(folder, name, AtFlags::REMOVEDIR)
 }
 
-fn gone(folder: &OwnedFd, name: &OsStr, flags: AtFlags) -> Result<(), Fault> {
+fn gone(folder: &OwnedFd, name: &OsStr, flags: AtFlags) -> Result<bool, Fault> {
     match unlinkat(folder, name, flags) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
         Err(e) => Err(e.into()),
     }
 }
 
-/// Removes a folder and those in it that are empty, and leaves the others. Best effort.
-pub(super) fn empty_folders(walls: &Walls, path: &Path) {
+/// Removes a folder and those in it that are empty, and leaves the others; says whether the folder itself went. Best effort.
+pub(super) fn empty_folders(walls: &Walls, path: &Path) -> bool {
     let Ok((folder, name)) = walls.parent(path, For::Changing) else {
-        return;
+        return false;
     };
     let flags = FOLDER | OFlags::NOFOLLOW;
     if let Ok(inside) = openat(&folder, name, flags, Mode::empty())
@@ -89,5 +91,5 @@ pub(super) fn empty_folders(walls: &Walls, path: &Path) {
             let _ = unlinkat(&handle, child, AtFlags::REMOVEDIR);
         }
     }
-    let _ = unlinkat(&folder, name, AtFlags::REMOVEDIR);
+    unlinkat(&folder, name, AtFlags::REMOVEDIR).is_ok()
 }
