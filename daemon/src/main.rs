@@ -34,6 +34,8 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         // Lance's futures are deep: what is not used of it is no memory.
         .thread_stack_size(8 << 20)
+        // A disk that hangs holds a thread for each read of it that was given up; others need theirs.
+        .max_blocking_threads(4096)
         .enable_all()
         .build()
     {

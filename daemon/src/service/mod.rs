@@ -14,10 +14,12 @@
 //! | [`places`] | how many jobs run at once |
 //! | [`notify`] | what the service manager is told |
 //! | [`pulse`] | whether each keeper gets on |
-//! | [`http`] | `/metrics`, `/healthz`, `/api/v1` and the status page |
+//! | [`health`] | how the daemon is, in one account |
+//! | [`http`] | `/metrics`, `/healthz` and the other probes, `/api/v1` and the status page |
 
 pub(crate) mod board;
 mod crew;
+mod health;
 pub(crate) mod http;
 mod keeper;
 mod metrics;
@@ -43,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{exit::Failure, logging};
 use board::Board;
 use crew::Crew;
+use health::Probe;
 use http::{
     api::{Api, Writable},
     door::Door,
@@ -114,7 +117,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         .map_err(|e| Failure::Machine(e.to_string()))?;
     let stop = CancellationToken::new();
     cancel_on_signal(stop.clone());
-    let pulse = Arc::new(Pulse::new(&settings.daemon));
+    let pulse = Arc::new(Pulse::default());
     let places = Places::new(&settings.daemon);
     metrics.follow(&settings.daemon, places.now());
     let started = Utc::now();
@@ -125,11 +128,16 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         pulse: pulse.clone(),
         pauses: pauses.clone(),
         board: Arc::new(Board::new(started)),
+        memories: Arc::default(),
         started: Instant::now(),
     };
     let record = Arc::new(Record::start());
-    let notifier = Notifier {
+    let probe = Probe {
         pulse: pulse.clone(),
+        board: shared.board.clone(),
+    };
+    let notifier = Notifier {
+        probe: probe.clone(),
         board: shared.board.clone(),
         record: record.clone(),
     };
@@ -157,7 +165,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         listener,
         door.clone(),
         metrics.clone(),
-        pulse,
+        probe,
         api,
         stop.clone(),
     ));

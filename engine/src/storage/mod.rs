@@ -263,6 +263,11 @@ impl Storage {
         self.walls.iter().flat_map(folder).collect()
     }
 
+    /// Whether it is on a local disk.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.walls.is_some()
+    }
+
     /// The session with Lance: the process's one, unless this is [`Self::apart`].
     pub(crate) fn session(&self) -> Arc<Session> {
         self.session.clone()
@@ -356,6 +361,7 @@ impl Storage {
                 }
             }
         };
+        bench.handle.work_begins();
         Ok(Workshop {
             bench: Some(bench),
             idle: self.workshops.clone(),
@@ -406,7 +412,7 @@ impl Workshop {
 impl Drop for Workshop {
     fn drop(&mut self) {
         if let Some(bench) = self.bench.take() {
-            bench.handle.forget_created();
+            bench.handle.work_ended();
             if bench.handle.is_quiet() {
                 lock(&self.idle).push(bench);
             }

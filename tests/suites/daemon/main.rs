@@ -20,6 +20,7 @@ mod schema;
 mod secrets;
 mod service;
 mod site;
+mod stalls;
 mod stopping;
 mod tls;
 mod top;

@@ -25,7 +25,10 @@ mod store;
 mod table;
 mod target;
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 use chrono::{DateTime, Utc};
 use prometheus::{Encoder, IntGaugeVec, Result, TextEncoder};
@@ -34,7 +37,7 @@ use squire_config::Daemon;
 pub(super) use graph::Task;
 use register::Register;
 
-use super::pauses::Noted;
+use super::{board::target::HealthCounts, pauses::Noted};
 
 /// The daemon's metrics.
 #[derive(Debug)]
@@ -76,11 +79,17 @@ impl Metrics {
         &self.register.registry
     }
 
-    /// All metrics in Prometheus's text format, with what is paused now.
-    pub(super) fn scrape(&self, pauses: &[Noted], now: DateTime<Utc>) -> Result<Vec<u8>> {
+    /// All metrics in Prometheus's text format, with what is paused now and how tables are.
+    pub(super) fn scrape(
+        &self,
+        pauses: &[Noted],
+        health: &BTreeMap<String, HealthCounts>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<u8>> {
         // What is paused is written anew each time: another scrape would meet half of it.
         let _scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         self.target.paused(pauses, now);
+        self.target.healths(health);
         self.render()
     }
 

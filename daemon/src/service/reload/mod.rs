@@ -117,7 +117,6 @@ impl Running {
             tracing::warn!(error = %e, "the log goes on as before");
         }
         self.places.change(places);
-        self.notifier.pulse.follow(&settings.daemon);
         self.crew.follow(&settings.daemon);
         self.metrics.follow(&settings.daemon, places);
         for (name, fate) in &fates {
