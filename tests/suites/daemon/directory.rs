@@ -150,7 +150,7 @@ async fn a_table_that_cannot_be_read_keeps_no_other_from_being_kept() {
     let stands = last().await;
     let why = site.explain(&daemon, "lake").await;
     assert!(
-        why.contains("the last look failed") && why.contains("good"),
+        why.contains("failing") && why.contains("opening bad") && why.contains("good"),
         "{why}"
     );
     daemon.until_looked("lake", 25.0).await;
