@@ -126,7 +126,7 @@ impl Drop for Machine {
 
 async fn inside(init: &str, program: &[&str]) -> (bool, String) {
     let ran = Command::new("nsenter")
-        .args(["-t", init, "--all", "--root", "--wd=/"])
+        .args(["-t", init, "--all", "--root", "--wdns=/"])
         .args(program)
         .stdin(Stdio::null())
         .output()

@@ -1,7 +1,9 @@
 //! Where the files of a service are, and what becomes of them there.
 
 use std::{
+    fs::Permissions,
     io::{self, ErrorKind, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -153,14 +155,19 @@ impl Layout {
     }
 }
 
+/// A file as a whole, in folders that are made where they are not there. The service has to read both, whatever the
+/// umask is.
 fn whole(path: &Path, text: &str) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(folder)?;
+    let lacking: Vec<_> = folder.ancestors().take_while(|f| !f.exists()).collect();
+    for folder in lacking.into_iter().rev() {
+        std::fs::create_dir(folder)?;
+        std::fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+    }
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
-    let mode = std::fs::Permissions::from_mode(0o644);
-    file.as_file().set_permissions(mode)?;
+    file.as_file()
+        .set_permissions(Permissions::from_mode(0o644))?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())

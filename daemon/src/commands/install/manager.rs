@@ -40,11 +40,21 @@ impl Manager {
 
     /// Tells it something, which it does before this returns.
     pub(super) fn tell(&self, words: &[&str]) -> Result<(), Failure> {
+        done(self.control().args(words))
+    }
+
+    /// Whether the service runs.
+    pub(super) fn is_active(&self) -> bool {
+        let asked = self.control().args(["is-active", UNIT]).output();
+        asked.is_ok_and(|asked| asked.status.success())
+    }
+
+    fn control(&self) -> Command {
         let mut control = Command::new("systemctl");
         if self.of_user {
             control.arg("--user");
         }
-        done(control.args(words))
+        control
     }
 }
 

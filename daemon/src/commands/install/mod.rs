@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use squire_config::Settings;
+use squire_config::{Kind, Settings};
 use url::Url;
 
 use super::Done;
@@ -94,6 +94,11 @@ fn install(place: &ServiceArg, folders: &[PathBuf], as_user: Option<&str>, dry_r
             }
             for step in steps {
                 manager.tell(step).map_err(|e| started_not(&layout, &e))?;
+            }
+            // A service that is passed over is no failure to systemd.
+            if !manager.is_active() {
+                let passed = Failure::Machine(format!("{UNIT} did not stay up"));
+                return Err(started_not(&layout, &passed));
             }
             output::say(&format!("{UNIT} runs, and starts by itself from now on"));
         }
@@ -220,7 +225,16 @@ fn settings(layout: &Layout, folders: &[String]) -> Result<(Settings, Option<Wri
     let path = layout.config();
     let on_disk = layout.on_disk(path);
     let there = layout.read(path)?;
-    let small = settings::small(folders);
+    // A folder in which there is nothing yet is told by nothing but its kind.
+    let is_empty = |folder: &str| {
+        let entries = std::fs::read_dir(layout.on_disk(Path::new(folder)));
+        entries.is_ok_and(|mut entries| entries.next().is_none())
+    };
+    let kinds = folders.iter().map(|folder| match is_empty(folder) {
+        true => (folder.clone(), Kind::Directory),
+        false => (folder.clone(), Kind::Auto),
+    });
+    let small = settings::small(&kinds.collect::<Vec<_>>());
     if there.is_none() {
         if folders.is_empty() {
             return Err(Failure::Usage(format!(
@@ -434,11 +448,11 @@ fn untouched_config(layout: &Layout) -> Result<Option<PathBuf>, Failure> {
         return Ok(None);
     };
     let loaded = configured::layers_of_file(&layout.on_disk(&path)).load();
-    let uris = loaded.map(|loaded| {
+    let targets = loaded.map(|loaded| {
         let targets = loaded.settings.targets.into_iter();
-        targets.map(|target| target.uri).collect::<Vec<_>>()
+        targets.map(|t| (t.uri, t.kind)).collect::<Vec<_>>()
     });
-    if uris.is_ok_and(|uris| settings::small(&uris) == text) {
+    if targets.is_ok_and(|targets| settings::small(&targets) == text) {
         return Ok(Some(path));
     }
     output::say(&format!("{} stays: it was changed", path.display()));

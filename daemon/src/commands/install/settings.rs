@@ -2,24 +2,28 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use squire_config::Kind;
+
 use super::unit::HEADER;
 
 /// Most letters of a name that is made of a folder's.
 const LONGEST: usize = 40;
 
-/// A configuration with a target for each folder.
-pub(super) fn small<P: AsRef<str>>(folders: &[P]) -> String {
+/// A configuration with a target for each folder, of the kind that goes with it.
+pub(super) fn small(folders: &[(String, Kind)]) -> String {
     let mut text = format!(
         "{HEADER} Yours to change; `squire service remove`\n\
          # takes it away as long as nobody did. `squire check --show` has every key with its value.\n"
     );
     let mut taken = BTreeSet::new();
-    for folder in folders {
-        let folder = folder.as_ref();
+    for (folder, kind) in folders {
         // A basic string of TOML has the escapes of one of JSON.
-        let uri = serde_json::Value::from(folder);
+        let uri = serde_json::Value::from(folder.as_str());
         let name = free_name(folder, &mut taken);
         text.push_str(&format!("\n[[target]]\nname = \"{name}\"\nuri = {uri}\n"));
+        if *kind == Kind::Directory {
+            text.push_str("kind = \"directory\"\n");
+        }
     }
     text
 }
@@ -79,12 +83,19 @@ mod tests {
         ];
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("squire.toml");
-        std::fs::write(&file, small(&folders)).unwrap();
+        let kinds = [Kind::Auto, Kind::Directory].into_iter().cycle();
+        let targets: Vec<_> = folders.iter().map(|f| (*f).to_owned()).zip(kinds).collect();
+        std::fs::write(&file, small(&targets)).unwrap();
         let loaded = Layers::new(&file, []).load().unwrap();
-        let targets = &loaded.settings.targets;
-        let uris: Vec<_> = targets.iter().map(|t| t.uri.as_str()).collect();
-        assert_eq!(uris, folders);
-        let names: Vec<_> = targets.iter().map(|t| t.name.as_str()).collect();
+        let read = loaded.settings.targets.iter();
+        let read: Vec<_> = read.map(|t| (t.uri.clone(), t.kind)).collect();
+        assert_eq!(read, targets);
+        let names: Vec<_> = loaded
+            .settings
+            .targets
+            .iter()
+            .map(|t| t.name.as_str())
+            .collect();
         assert_eq!(
             names,
             [
