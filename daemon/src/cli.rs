@@ -286,7 +286,7 @@ pub(crate) enum ServiceCommand {
     /// Write a hardened systemd unit that reaches the local targets and nothing else, have systemd check it, and start it.
     #[command(
         after_help = "Examples:\n  squire service install /var/lib/lancedb\n  squire service install --dry-run\n  \
-            squire service install --user ~/lancedb\n\nIt runs as the user who owns the local targets, unless that is root; \
+            squire service install --user ~/lancedb\n\nIt runs as the user who owns the targets, when all are local and it is not root; \
             otherwise as `squire`, who is made where there\nis no such user. Run it again after a change of the targets: the unit \
             opens their folders alone."
     )]

@@ -28,7 +28,8 @@ const MAY: [&str; 6] = [
     "daemon/src/service/reload/socket.rs",
 ];
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+/// The Rust files of a folder.
+pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

@@ -159,7 +159,9 @@ fn plan(layout: &Layout, folders: &[PathBuf], as_user: Option<&str>) -> Result<P
         reach.read.push(program.clone());
     }
     let owners = owners(layout, &reach.written);
-    let user = user(as_user, &owners)?;
+    // Who runs as its user can read what it is given, so a service that holds credentials of a store has one of its own.
+    let all_local = settings.targets.iter().all(|t| local(&t.uri).is_some());
+    let user = user(as_user, if all_local { &owners } else { &[] })?;
     let exists = account_exists(layout, &user);
     let makes = packaged.is_none() && !layout.is_of_user() && !exists;
     if makes && user != account::OWN {
