@@ -22,7 +22,7 @@ setup: ## Installs what the build needs from Debian; checks for Rust.
 build: setup ## Builds everything. The first time takes a quarter of an hour on two cores.
 	@.ci/quietly building $(BUILD)
 
-deb: setup ## Builds with optimisation, and makes the Debian package: its path is printed. An hour or more on two cores.
+deb: setup ## Builds with optimisation, and makes the Debian package and its bill of materials: their paths are printed. An hour or more on two cores.
 	@.ci/quietly 'building for speed' $(BUILD) --release --bin squire
 	@.ci/deb release "$(CARGO_TARGET_DIR)/package"
 
@@ -43,7 +43,8 @@ matrix: setup ## Runs the crash matrix alone. ONLY=name runs the kinds of operat
 	@.ci/quietly 'building the tests' $(TEST) --no-run
 	@SQUIRE_MATRIX="$(ONLY)" cargo $(TEST) --quiet --test faults matrix
 
-lint: setup ## Runs clippy. It compiles all dependencies once more, for itself.
+lint: setup ## Judges the dependencies, and runs clippy, which compiles all of them once more, for itself.
+	@.ci/dependencies
 	@.ci/quietly checking clippy --locked --workspace --all-targets -- -D warnings
 	@.ci/quietly 'checking the tests' clippy --locked --workspace $(FAILPOINTS) --all-targets -- -D warnings
 

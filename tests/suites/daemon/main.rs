@@ -13,6 +13,7 @@ mod dead_writer;
 mod directory;
 mod door;
 mod endpoints;
+mod install;
 mod pauses;
 mod refusals;
 mod repair;
