@@ -28,6 +28,8 @@ mod directory;
 mod echo;
 mod error;
 pub mod failpoint;
+#[cfg(feature = "failpoints")]
+pub mod fuzz;
 mod graph;
 mod guard;
 mod healing;

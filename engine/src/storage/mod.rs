@@ -65,6 +65,12 @@ fn new_session(cache: u64) -> Session {
     Session::new(cache, cache, REGISTRY.clone())
 }
 
+/// The root that a URI names, as it is shown.
+#[cfg(feature = "failpoints")]
+pub(crate) fn shown(uri: &str, beyond: &Beyond) -> Result<String> {
+    Root::parse(uri, beyond).map(|root| root.shown)
+}
+
 /// A root: its store, its URIs, and the session and parameters that Lance opens tables with.
 #[derive(Clone)]
 pub(crate) struct Storage {
