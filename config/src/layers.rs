@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{ConfigError, Place, Problem, Refusal};
 use crate::load;
 use crate::origins::Origins;
+use crate::reading::Reading;
 use crate::settings::{Policies, Settings};
 
 /// What only the program can tell of a value that is a text: of its key, without the numbers of lists
@@ -18,6 +19,7 @@ pub struct Layers {
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) flags: Vec<String>,
     pub(crate) judge: Judge,
+    pub(crate) reading: Reading,
 }
 
 impl Layers {
@@ -42,6 +44,7 @@ impl Layers {
             variables: variables.into_iter().collect(),
             flags: Vec::new(),
             judge: |_, _| None,
+            reading: Reading::default(),
         }
     }
 
@@ -56,6 +59,13 @@ impl Layers {
     #[must_use]
     pub fn judged_by(mut self, judge: Judge) -> Self {
         self.judge = judge;
+        self
+    }
+
+    /// The same, with a note of the file that is being read.
+    #[must_use]
+    pub fn noted_in(mut self, reading: Reading) -> Self {
+        self.reading = reading;
         self
     }
 

@@ -15,6 +15,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`layers`] | what settings are loaded from, and what comes of it |
+//! | [`reading`] | a note of what is being read |
 //! | [`files`], [`source`] | reading the files; one file, its keys with their places, what is wrong with it by itself |
 //! | [`environment`], [`flags`], [`assignment`] | single keys that are set from outside of the files |
 //! | [`load`], [`check`] | laying the layers over each other; keys that are wrong together |
@@ -43,6 +44,7 @@ mod load;
 mod misplaced;
 mod origins;
 mod raw;
+mod reading;
 mod reference;
 mod schema;
 mod secret;
@@ -56,6 +58,7 @@ mod written;
 
 pub use error::{ConfigError, Place, Problem, Refusal};
 pub use layers::{Judge, Layers, Loaded};
+pub use reading::Reading;
 pub use schema::json_schema;
 pub use secret::{
     Origin, Secret, SecretError, TLS_KEY_CREDENTIAL, TOKEN_CREDENTIAL, TOKEN_VARIABLE, Unfit,

@@ -10,6 +10,7 @@
 //! | [`board`] | what keepers know and do, for whoever asks |
 //! | [`metrics`] | what Prometheus sees |
 //! | [`crew`] | the keepers at work: begun, given other policies, let go of |
+//! | [`signals`] | SIGTERM, and what comes of a stop that hangs |
 //! | [`reload`] | another configuration comes into force, or is refused |
 //! | [`places`] | how many jobs run at once |
 //! | [`notify`] | what the service manager is told |
@@ -27,16 +28,18 @@ mod places;
 mod pulse;
 pub(crate) mod reload;
 mod schedule;
+pub(crate) mod signals;
 mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use chrono::Utc;
-use squire_config::{Layers, Refusal, Settings};
+use squire_config::{Layers, Reading, Refusal, Settings};
+use squire_engine::failpoint;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -88,11 +91,12 @@ pub(crate) fn cancel_on_signal(stop: CancellationToken) {
 ///
 /// On SIGTERM it takes no more work, abandons rewrites, finishes commits, and returns within the shutdown grace.
 pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
+    failpoint::hit!(BEFORE_START);
+    // One that comes while the configuration is read asks for what is there by then.
+    let hangups = signal(SignalKind::hangup()).map_err(|e| Failure::Machine(e.to_string()))?;
     let config = layers.file();
     let settings = load(layers)?;
     let log = logging::start(&settings.daemon)?;
-    // A reload that comes early must not end the process.
-    let hangups = signal(SignalKind::hangup()).map_err(|e| Failure::Machine(e.to_string()))?;
     let door = Arc::new(Door::open(&settings.daemon)?);
     let metrics = Metrics::new(&settings.daemon).map_err(|e| Failure::Machine(e.to_string()))?;
     metrics.listen_to_lance()?;
@@ -113,7 +117,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         .local_addr()
         .map_err(|e| Failure::Machine(e.to_string()))?;
     let stop = CancellationToken::new();
-    cancel_on_signal(stop.clone());
+    let (grace, told) = watch::channel(settings.daemon.shutdown_grace);
+    signals::stop_on_signal(stop.clone(), told).map_err(|e| Failure::Machine(e.to_string()))?;
     let pulse = Arc::new(Pulse::new(&settings.daemon));
     let places = Places::new(&settings.daemon);
     metrics.follow(&settings.daemon, places.now());
@@ -180,6 +185,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         forces,
         metrics,
         notifier,
+        grace,
     };
     follow(&mut running, hangups, askers, &stop).await;
 
@@ -190,9 +196,16 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         .await
         .is_err()
     {
+        let jobs = running.notifier.board.jobs(None, None).into_iter();
+        let jobs: Vec<_> = jobs
+            .map(|job| format!("{} of {}/{}", job.duty.as_str(), job.target, job.table))
+            .collect();
+        let targets = running.crew.left();
         tracing::warn!(
             ?grace,
-            "the shutdown grace is over; what is left is healed by whoever comes next"
+            targets = targets.join(", "),
+            jobs = jobs.join(", "),
+            "the shutdown grace is over, and the keepers of these targets have not ended; what is left is healed by whoever comes next"
         );
     }
     attended.abort();
@@ -220,7 +233,17 @@ async fn follow(
                 }
             } => Some(asker),
         };
-        let loaded = running.reload().await;
+        let reading = Reading::default();
+        // Whoever asks meanwhile is heard afterwards.
+        let loaded = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                let reading = reading.now();
+                tracing::warn!(reading, "a reload is given up, as the daemon stops; it was not in force");
+                return;
+            }
+            loaded = running.reload(&reading) => loaded,
+        };
         if let Some(asker) = asker {
             // Whoever does not wait for the answer needs none.
             let _ = asker.send(loaded);

@@ -15,12 +15,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::watch::Watchdog;
-use super::{board::Board, pulse::Pulse, reload::record::Record};
+use super::{board::Board, pulse::Pulse, reload::record::Record, signals::MARGIN};
 
 /// How often the pulse is felt, and the status looked at.
 const EVERY: Duration = Duration::from_secs(1);
-/// What is left for the end of the process after the grace.
-const MARGIN: Duration = Duration::from_secs(10);
 
 /// Tells the service manager.
 #[derive(Clone)]
