@@ -6,6 +6,7 @@
 //! | [`keeper`] | one per target: looks, decides, runs jobs |
 //! | [`upkeep`] | beside each keeper: heals, adopts drift |
 //! | [`schedule`] | what forces a duty: cron schedules, and persons |
+//! | [`state`] | what survives a restart |
 //! | [`pauses`] | what a person wants left alone for a while |
 //! | [`board`] | what keepers know and do, for whoever asks |
 //! | [`metrics`] | what Prometheus sees |
@@ -29,6 +30,7 @@ mod pulse;
 pub(crate) mod reload;
 mod schedule;
 pub(crate) mod signals;
+mod state;
 mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
@@ -117,8 +119,9 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         .local_addr()
         .map_err(|e| Failure::Machine(e.to_string()))?;
     let stop = CancellationToken::new();
-    let (grace, told) = watch::channel(settings.daemon.shutdown_grace);
-    signals::stop_on_signal(stop.clone(), told).map_err(|e| Failure::Machine(e.to_string()))?;
+    let (in_force, told) = watch::channel(settings.daemon.clone());
+    signals::stop_on_signal(stop.clone(), told.clone())
+        .map_err(|e| Failure::Machine(e.to_string()))?;
     let pulse = Arc::new(Pulse::new(&settings.daemon));
     let places = Places::new(&settings.daemon);
     metrics.follow(&settings.daemon, places.now());
@@ -137,7 +140,9 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         pulse: pulse.clone(),
         board: shared.board.clone(),
         record: record.clone(),
+        pauses: pauses.clone(),
     };
+    tokio::spawn(pauses.clone().attend(told, stop.clone()));
     let api = Api {
         pauses,
         board: shared.board.clone(),
@@ -185,7 +190,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         forces,
         metrics,
         notifier,
-        grace,
+        in_force,
     };
     follow(&mut running, hangups, askers, &stop).await;
 

@@ -11,6 +11,7 @@ use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
+use squire_config::Daemon;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +34,7 @@ pub(crate) fn survive_hangups() {
 /// When the machine refuses.
 pub(super) fn stop_on_signal(
     stop: CancellationToken,
-    grace: watch::Receiver<Duration>,
+    daemon: watch::Receiver<Daemon>,
 ) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let wait = move || {
@@ -41,7 +42,7 @@ pub(super) fn stop_on_signal(
             return;
         }
         stop.cancel();
-        let most = grace.borrow().saturating_add(MARGIN);
+        let most = daemon.borrow().shutdown_grace.saturating_add(MARGIN);
         // Nobody says anything: the process ends, and this thread with it.
         let (_silent, nothing) = mpsc::channel::<()>();
         let _ = nothing.recv_timeout(most);
@@ -56,8 +57,16 @@ pub(super) fn stop_on_signal(
         if thread::Builder::new().spawn(say).is_ok() {
             let _ = line.recv_timeout(LAST_LINE);
         }
-        std::process::exit(1);
+        end();
     };
     let builder = thread::Builder::new().name("signals".to_owned());
     builder.spawn(wait).map(drop)
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "what would clean up is what hangs"
+)]
+fn end() -> ! {
+    std::process::exit(1)
 }

@@ -23,7 +23,7 @@ const MAY: [&str; 5] = [
     "engine/src/storage/deletion.rs",
     "engine/src/storage/local/",
     "engine/src/manifest/flaky.rs",
-    "daemon/src/service/pauses.rs",
+    "daemon/src/service/state/whole.rs",
     "daemon/src/service/reload/socket.rs",
 ];
 

@@ -29,11 +29,26 @@ use axum::{
     routing::get,
 };
 use chrono::Utc;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::{api::Api, door::Door, guard::Standing, refusals::Refusals};
-use super::{metrics::Metrics, pauses::PauseBook, pulse::Pulse};
+use super::{
+    metrics::Metrics,
+    pauses::PauseBook,
+    pulse::{Health, Pulse},
+};
+
+/// What `/healthz` answers.
+#[derive(Serialize)]
+struct HealthAnswer {
+    #[serde(flatten)]
+    health: Health,
+    /// Why everything is paused, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pauses: Option<String>,
+}
 
 #[derive(Clone)]
 struct Shared {
@@ -76,7 +91,7 @@ pub(super) async fn serve(
 
 async fn show_metrics(State(shared): State<Shared>) -> Response {
     let now = Utc::now();
-    match shared.metrics.scrape(&shared.pauses.active(now), now) {
+    match shared.metrics.scrape(&shared.pauses, now) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     }
@@ -93,8 +108,11 @@ async fn show_health(
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
+    let pauses = shared.pauses.unreadable();
+    let pauses =
+        pauses.map(|why| format!("every target is paused: the pauses cannot be read ({why})"));
     match standing {
-        Standing::Trusted => (code, Json(health)).into_response(),
+        Standing::Trusted => (code, Json(HealthAnswer { health, pauses })).into_response(),
         Standing::Stranger => code.into_response(),
     }
 }

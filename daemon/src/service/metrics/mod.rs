@@ -34,13 +34,14 @@ use squire_config::Daemon;
 pub(super) use graph::Task;
 use register::Register;
 
-use super::pauses::Noted;
+use super::pauses::{Noted, PauseBook};
 
 /// The daemon's metrics.
 #[derive(Debug)]
 pub(super) struct Metrics {
     register: Register,
     reloads: process::Reloads,
+    pauses: process::OnDisk,
     target: target::Targets,
     jobs: jobs::Jobs,
     graph: graph::Graphs,
@@ -61,6 +62,7 @@ impl Metrics {
         deletions::register(&register)?;
         Ok(Self {
             reloads: process::Reloads::new(&register)?,
+            pauses: process::OnDisk::new(&register)?,
             target: target::Targets::new(&mut register, daemon.metrics_tables)?,
             jobs: jobs::Jobs::new(&mut register)?,
             graph: graph::Graphs::new(&mut register)?,
@@ -77,10 +79,12 @@ impl Metrics {
     }
 
     /// All metrics in Prometheus's text format, with what is paused now.
-    pub(super) fn scrape(&self, pauses: &[Noted], now: DateTime<Utc>) -> Result<Vec<u8>> {
+    pub(super) fn scrape(&self, pauses: &PauseBook, now: DateTime<Utc>) -> Result<Vec<u8>> {
         // What is paused is written anew each time: another scrape would meet half of it.
         let _scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
-        self.target.paused(pauses, now);
+        let active: Vec<Noted> = pauses.active(now);
+        self.target.paused(&active, now);
+        self.pauses.follow(pauses);
         self.render()
     }
 

@@ -14,8 +14,10 @@ use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::watch::Watchdog;
-use super::{board::Board, pulse::Pulse, reload::record::Record, signals::MARGIN};
+use self::{watch::Watchdog, words::Amiss};
+use super::{
+    board::Board, pauses::PauseBook, pulse::Pulse, reload::record::Record, signals::MARGIN,
+};
 
 /// How often the pulse is felt, and the status looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -26,6 +28,7 @@ pub(super) struct Notifier {
     pub(super) pulse: Arc<Pulse>,
     pub(super) board: Arc<Board>,
     pub(super) record: Arc<Record>,
+    pub(super) pauses: Arc<PauseBook>,
 }
 
 impl Notifier {
@@ -90,7 +93,12 @@ impl Notifier {
 
     fn running(&self) -> String {
         let refused = self.record.notes().last.error.is_some();
-        words::running(&self.pulse.summary(), self.board.load(), refused)
+        let unreadable = self.pauses.unreadable().is_some();
+        let amiss = Amiss {
+            refused,
+            unreadable,
+        };
+        words::running(&self.pulse.summary(), self.board.load(), amiss)
     }
 }
 

@@ -8,8 +8,17 @@ use crate::{
 /// So many names are said; the rest is counted.
 const NAMED: usize = 3;
 
+/// What is amiss with the daemon itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Amiss {
+    /// Its new configuration was refused.
+    pub(super) refused: bool,
+    /// The pauses cannot be read, and everything is paused.
+    pub(super) unreadable: bool,
+}
+
 /// While it runs.
-pub(super) fn running(summary: &Summary, load: Load, refused: bool) -> String {
+pub(super) fn running(summary: &Summary, load: Load, amiss: Amiss) -> String {
     let mut text = String::new();
     // What needs somebody comes first: the line may be cut off.
     if !summary.stuck.is_empty() {
@@ -18,7 +27,10 @@ pub(super) fn running(summary: &Summary, load: Load, refused: bool) -> String {
     if !summary.failing.is_empty() {
         text.push_str(&format!("failing: {}; ", names(&summary.failing)));
     }
-    if refused {
+    if amiss.unreadable {
+        text.push_str("all paused, as the pauses cannot be read; ");
+    }
+    if amiss.refused {
         text.push_str("the new configuration was refused, the old one holds; ");
     }
     text.push_str(&counted(summary.targets as u64, "target"));
@@ -94,7 +106,7 @@ mod tests {
                 "3 targets, 1,000,000 tables; 1 job waiting",
             ),
         ] {
-            assert_eq!(running(&summary(), of, false), told);
+            assert_eq!(running(&summary(), of, Amiss::default()), told);
         }
     }
 
@@ -107,8 +119,15 @@ mod tests {
             ..summary()
         };
         assert_eq!(
-            running(&of, load(7, 0, 0), true),
-            "STUCK: lake; failing: a, b, c and 2 more; the new configuration was refused, the old one holds; 3 targets, 7 tables; nothing to do"
+            running(
+                &of,
+                load(7, 0, 0),
+                Amiss {
+                    refused: true,
+                    unreadable: true
+                }
+            ),
+            "STUCK: lake; failing: a, b, c and 2 more; all paused, as the pauses cannot be read; the new configuration was refused, the old one holds; 3 targets, 7 tables; nothing to do"
         );
     }
 

@@ -16,7 +16,7 @@ pub(crate) mod socket;
 use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
-use squire_config::{Layers, Reading, Settings};
+use squire_config::{Daemon, Layers, Reading, Settings};
 use squire_engine::failpoint;
 use tokio::{sync::watch, time::timeout};
 use tokio_cron_scheduler::JobScheduler;
@@ -49,8 +49,8 @@ pub(super) struct Running {
     pub(super) forces: Arc<ForceBook>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) notifier: Notifier,
-    /// Where whoever waits for the end of the process learns how long it may take.
-    pub(super) grace: watch::Sender<Duration>,
+    /// Where whoever works beside the keepers learns what is in force.
+    pub(super) in_force: watch::Sender<Daemon>,
 }
 
 impl Running {
@@ -162,7 +162,7 @@ impl Running {
                 Some(Fate::LetGo) | None => {}
             }
         }
-        self.grace.send_replace(settings.daemon.shutdown_grace);
+        self.in_force.send_replace(settings.daemon.clone());
         self.settings = settings;
     }
 }
