@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::apart;
 use crate::error::{ConfigError, Place, Problem, Refusal};
 use crate::load;
 use crate::origins::Origins;
@@ -101,6 +102,27 @@ impl Loaded {
     /// [`Settings::targets`]. `None` when no layer sets it, and it has its default.
     pub fn origin(&self, path: &str) -> Option<&Place> {
         self.origins.get(path)
+    }
+
+    /// Refuses targets of which one is where another is, or in it. It asks the disk for links; one that does not answer is
+    /// waited for two seconds.
+    ///
+    /// # Errors
+    ///
+    /// A problem for each pair.
+    pub fn require_places_apart(&self, path: &Path) -> Result<(), ConfigError> {
+        let clashes = apart::clashes(&self.settings.targets).into_iter();
+        let problems = clashes.map(|(n, refusal)| {
+            let key = format!("target[{n}].uri");
+            let place = self.origin(&key).cloned();
+            let place = place.unwrap_or_else(|| Place::Path(path.to_owned()));
+            Problem::new(place, Some(key), refusal)
+        });
+        let problems: Vec<Problem> = problems.collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::new(problems))
     }
 }
 

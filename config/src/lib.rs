@@ -18,6 +18,7 @@
 //! | [`reading`] | a note of what is being read |
 //! | [`files`], [`source`] | reading the files; one file, its keys with their places, what is wrong with it by itself |
 //! | [`environment`], [`flags`], [`assignment`] | single keys that are set from outside of the files |
+//! | [`apart`] | whether targets are apart |
 //! | [`load`], [`check`] | laying the layers over each other; keys that are wrong together |
 //! | [`secret`], [`misplaced`] | secrets, and secrets in the wrong place |
 //! | [`raw`], [`keys`], [`asking`] | the settings as they are written, and the tree of keys that follows from them |
@@ -30,6 +31,7 @@
 //! its place and the way to put it right ([`Problem`]). `squire.toml` in this crate's directory
 //! describes every key.
 
+mod apart;
 mod asking;
 mod assignment;
 mod check;

@@ -12,6 +12,7 @@
 //! | [`metrics`] | what Prometheus sees |
 //! | [`crew`] | the keepers at work: begun, given other policies, let go of |
 //! | [`signals`] | SIGTERM, and what comes of a stop that hangs |
+//! | [`residents`] | other daemons on the same targets |
 //! | [`reload`] | another configuration comes into force, or is refused |
 //! | [`places`] | how many jobs run at once |
 //! | [`notify`] | what the service manager is told |
@@ -28,6 +29,7 @@ pub(crate) mod pauses;
 mod places;
 mod pulse;
 pub(crate) mod reload;
+mod residents;
 mod schedule;
 pub(crate) mod signals;
 mod state;
@@ -59,12 +61,14 @@ use pauses::PauseBook;
 use places::Places;
 use pulse::Pulse;
 use reload::{Running, record::Record, socket::Asker};
+use residents::Residents;
 
 /// Loads a configuration that a daemon can run with.
 pub(crate) fn load(layers: &Layers) -> Result<Settings, Failure> {
-    let settings = layers.load()?.settings;
-    settings.require_targets(layers.file())?;
-    Ok(settings)
+    let loaded = layers.load()?;
+    loaded.settings.require_targets(layers.file())?;
+    loaded.require_places_apart(layers.file())?;
+    Ok(loaded.settings)
 }
 
 /// What is wrong with a cron schedule, if anything is.
@@ -158,6 +162,9 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         started,
     };
     let forces = api.forces.clone();
+    let mut residents =
+        Residents::new(shared.board.clone(), metrics.clone(), started, stop.clone());
+    residents.follow(&settings);
     let mut crew = Crew::new(shared, forces.clone(), stop.clone());
     let targets = settings.targets.iter();
     let called = targets.map(|target| (target.clone(), forces.open(&target.name)));
@@ -183,6 +190,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         layers: layers.clone(),
         settings,
         crew,
+        residents,
         places,
         schedule,
         log,
@@ -197,10 +205,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     tracing::info!("stopping: no more work is taken, rewrites are abandoned, commits are finished");
     let grace = running.settings.daemon.shutdown_grace;
     running.notifier.stopping(grace);
-    if tokio::time::timeout(grace, running.crew.end())
-        .await
-        .is_err()
-    {
+    let left = async { tokio::join!(running.crew.end(), running.residents.end()) };
+    if tokio::time::timeout(grace, left).await.is_err() {
         let jobs = running.notifier.board.jobs(None, None).into_iter();
         let jobs: Vec<_> = jobs
             .map(|job| format!("{} of {}/{}", job.duty.as_str(), job.target, job.table))

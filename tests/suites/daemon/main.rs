@@ -16,6 +16,7 @@ mod endpoints;
 mod pauses;
 mod refusals;
 mod repair;
+mod residents;
 mod schema;
 mod secrets;
 mod service;

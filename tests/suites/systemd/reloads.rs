@@ -333,3 +333,21 @@ async fn the_log_has_nothing_of_how_schedules_work_inside() {
         assert!(!log.contains(inside), "{log}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_adds_a_place_for_the_second_time_is_refused_with_both_names() {
+    let service = Service::new();
+    let lake = service.target("lake", "");
+    service.configure("", &lake);
+    let daemon = service.start(&[]).await;
+    let again = lake.replace("\"lake\"", "\"again\"");
+    service.configure("", &(lake + &again));
+    let (code, said) = service.reload().await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("\"lake\"") && said.contains("\"again\""),
+        "{said}"
+    );
+    assert!(!get(&daemon, "/api/v1/targets").await.contains("again"));
+    stop(daemon, &service).await;
+}

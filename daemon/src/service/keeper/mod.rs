@@ -376,7 +376,8 @@ impl Keeper {
     }
 }
 
-fn host() -> String {
+/// This machine's name.
+pub(super) fn host() -> String {
     Options::default()
         .actor
         .rsplit_once('@')

@@ -31,6 +31,7 @@ use super::{
     metrics::Metrics,
     notify::Notifier,
     places::Places,
+    residents::Residents,
     schedule::{self, ForceBook},
 };
 use crate::{exit::Failure, logging::LogFilter};
@@ -42,6 +43,7 @@ pub(super) struct Running {
     /// What is in force.
     pub(super) settings: Settings,
     pub(super) crew: Crew,
+    pub(super) residents: Residents,
     pub(super) places: Places,
     pub(super) schedule: Option<JobScheduler>,
     pub(super) log: LogFilter,
@@ -162,6 +164,7 @@ impl Running {
                 Some(Fate::LetGo) | None => {}
             }
         }
+        self.residents.follow(&settings);
         self.in_force.send_replace(settings.daemon.clone());
         self.settings = settings;
     }
