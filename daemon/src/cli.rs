@@ -209,12 +209,12 @@ pub(crate) enum Command {
         reason: Option<String>,
     },
     /// End a pause before its time.
-    #[command(after_help = "Example:\n  squire resume flights")]
+    #[command(after_help = "Examples:\n  squire resume flights\n  squire resume")]
     Resume {
         #[command(flatten)]
         daemon: DaemonArg,
-        /// The target's name in the configuration.
-        target: String,
+        /// The target's name in the configuration; without one, everything that is paused.
+        target: Option<String>,
         /// The table; without one, the pause of the whole target.
         table: Option<String>,
     },

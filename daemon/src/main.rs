@@ -27,6 +27,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // First of all: a hangup would end a daemon that has only begun to start.
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == "run") {
+        service::signals::survive_hangups();
+    }
     let cli = cli::Cli::parse();
     memory::keep_to_limits(&cli.command);
     #[cfg(feature = "failpoints")]

@@ -1,4 +1,4 @@
-//! Failpoints: named moments beside every durable write, at which a test holds a process up or lets it die.
+//! Failpoints: named moments beside every durable write, and some of the daemon's own, at which a test holds a process up or lets it die.
 //!
 //! They are there in builds with the feature `failpoints` alone; elsewhere nothing of them is compiled. What happens
 //! at one is said in the words of the crate `fail`, by the environment variable `FAILPOINTS` or by a test in its own
@@ -11,14 +11,16 @@
 //!
 //! `docs/testing.md` lists them.
 
-/// Hits a failpoint, if there are any in this build.
-macro_rules! hit {
+/// Hits a failpoint, if there are any in this build. The crate around it needs a feature `failpoints`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! hit_failpoint {
     ($name:ident) => {
         #[cfg(feature = "failpoints")]
         $crate::failpoint::reach($crate::failpoint::$name).await;
     };
 }
-pub(crate) use hit;
+pub use crate::hit_failpoint as hit;
 
 macro_rules! failpoints {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
@@ -94,6 +96,10 @@ failpoints! {
     BEFORE_PURGE = "before-purge";
     /// When it is, and the manifest still notes it.
     AFTER_PURGE = "after-purge";
+    /// Before the daemon reads its configuration when it starts.
+    BEFORE_START = "before-start";
+    /// Before a reload reads the configuration, on the thread that reads.
+    BEFORE_RELOAD = "before-reload";
 }
 
 /// Sets the failpoints that `FAILPOINTS` names, until it is dropped.
@@ -107,7 +113,7 @@ pub fn from_environment() -> fail::FailScenario<'static> {
 
 /// Does what is set for a failpoint, on a thread that may be held up for as long as a test wants.
 #[cfg(feature = "failpoints")]
-pub(crate) async fn reach(name: &'static str) {
+pub async fn reach(name: &'static str) {
     use std::io::Write as _;
 
     match fail::list().iter().find(|(set, _)| set == name) {
@@ -186,6 +192,7 @@ mod tests {
     #[test]
     fn every_failpoint_is_hit_in_one_place_of_the_source_and_no_other_is() {
         let mut hit = hit_below(Path::new("src"));
+        hit.extend(hit_below(Path::new("../daemon/src")));
         hit.sort();
         let mut all = ALL.to_vec();
         all.sort_unstable();

@@ -41,6 +41,7 @@ pub mod manifest;
 pub mod memory;
 pub mod names;
 mod operation;
+mod presence;
 pub mod progress;
 mod purge;
 mod repair;
@@ -62,6 +63,7 @@ pub use operation::{
     index::{IndexReceipt, Indexed},
     waiting::Waiting,
 };
+pub use presence::{Other, Presence, Resident};
 pub use repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
 pub use storage::{Beyond, DeletionRule, Owned, Passed, Wall, deleted, passed_over, try_to_own};
 pub use table::{

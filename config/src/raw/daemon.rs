@@ -42,6 +42,8 @@ pub(crate) struct RawDaemon {
     lease: Option<Duration>,
     #[serde(deserialize_with = "shutdown_grace")]
     shutdown_grace: Option<Duration>,
+    #[serde(deserialize_with = "reload_timeout")]
+    reload_timeout: Option<Duration>,
     #[serde(deserialize_with = "metrics_tables")]
     metrics_tables: Option<usize>,
     #[serde(deserialize_with = "state_dir")]
@@ -73,6 +75,7 @@ impl RawDaemon {
             stuck_after: self.stuck_after.unwrap_or(default.stuck_after),
             lease: self.lease.unwrap_or(default.lease),
             shutdown_grace: self.shutdown_grace.unwrap_or(default.shutdown_grace),
+            reload_timeout: self.reload_timeout.unwrap_or(default.reload_timeout),
             metrics_tables: self.metrics_tables.unwrap_or(default.metrics_tables),
             state_dir: self.state_dir.unwrap_or(default.state_dir),
             log: self.log.unwrap_or(default.log),
@@ -177,6 +180,18 @@ fn shutdown_grace<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D
             too_small: "every job would be cut off and its work lost",
             most: HOUR,
             too_large: "a stop would seem to hang",
+        },
+    )
+}
+
+fn reload_timeout<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    units::duration(
+        d,
+        &Bounds {
+            least: MOMENT,
+            too_small: "no reload would ever be taken",
+            most: HOUR,
+            too_large: "a reload would seem to hang",
         },
     )
 }

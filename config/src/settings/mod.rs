@@ -64,6 +64,9 @@ pub struct Daemon {
     /// Time running jobs get to finish when the daemon is told to stop.
     #[serde(serialize_with = "written::duration")]
     pub shutdown_grace: Duration,
+    /// Time that reading another configuration may take; a reload that takes longer is refused.
+    #[serde(serialize_with = "written::duration")]
+    pub reload_timeout: Duration,
     /// For so many tables of each target the metrics have series of their own; the sums of a target count all.
     pub metrics_tables: usize,
     /// Where pauses are kept over a restart; absolute. Nothing is kept without.
@@ -93,6 +96,7 @@ impl Default for Daemon {
             stuck_after: Duration::from_secs(30 * 60),
             lease: Duration::from_secs(15),
             shutdown_grace: Duration::from_secs(10),
+            reload_timeout: Duration::from_secs(30),
             metrics_tables: 200,
             state_dir: None,
             log: "info".to_owned(),

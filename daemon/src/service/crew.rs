@@ -116,6 +116,12 @@ impl Crew {
         }
     }
 
+    /// The targets whose keepers have not ended.
+    pub(super) fn left(&self) -> Vec<String> {
+        let left = self.ended.iter().filter(|(_, ended)| !ended.is_cancelled());
+        left.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Waits until all keepers have ended.
     pub(super) async fn end(&mut self) {
         while self.tasks.join_next().await.is_some() {}

@@ -214,6 +214,14 @@ impl Storage {
         }
     }
 
+    /// Whether the root is there: on a local disk, whether its folder is.
+    pub(crate) async fn is_there(&self) -> bool {
+        match &self.walls {
+            Some(walls) => tokio::fs::try_exists(&walls.root).await.unwrap_or(false),
+            None => true,
+        }
+    }
+
     /// Looks whether the folder of the table at `path`, and those in it, are where they seem to be.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod install;
 mod pauses;
 mod refusals;
 mod repair;
+mod residents;
 mod schema;
 mod secrets;
 mod service;

@@ -319,6 +319,11 @@ impl Keeping {
         self.daemon.get(path).await.expect("the daemon answers")
     }
 
+    /// Kills it: it has no time for anything.
+    pub(crate) async fn kill(self) {
+        self.daemon.kill().await.expect("it can be killed");
+    }
+
     /// Stops it by SIGTERM, in order; all lines of its log.
     pub(crate) async fn stop(self) -> Vec<Value> {
         let ended = self.daemon.stop(PATIENCE).await.expect("it stops in time");

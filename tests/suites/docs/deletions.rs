@@ -24,7 +24,7 @@ const MAY: [&str; 6] = [
     "engine/src/storage/local/",
     "engine/src/manifest/flaky.rs",
     "daemon/src/commands/install/layout.rs",
-    "daemon/src/service/pauses.rs",
+    "daemon/src/service/state/whole.rs",
     "daemon/src/service/reload/socket.rs",
 ];
 

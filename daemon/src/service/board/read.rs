@@ -82,6 +82,13 @@ impl Board {
         notes.collect()
     }
 
+    /// One target, if there is such a one.
+    pub(crate) fn target(&self, name: &str) -> Option<TargetNotes> {
+        let board = self.lock();
+        let state = board.targets.get(name)?;
+        Some(state.notes(name))
+    }
+
     /// Whether there is such a target.
     pub(crate) fn has(&self, target: &str) -> bool {
         self.lock().targets.contains_key(target)

@@ -29,11 +29,26 @@ use axum::{
     routing::get,
 };
 use chrono::Utc;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::{api::Api, door::Door, guard::Standing, refusals::Refusals};
-use super::{health::Probe, metrics::Metrics, pauses::PauseBook};
+use super::{
+    health::{Health, Probe},
+    metrics::Metrics,
+    pauses::PauseBook,
+};
+
+/// What `/healthz` answers.
+#[derive(Serialize)]
+struct HealthAnswer {
+    #[serde(flatten)]
+    health: Health,
+    /// Why everything is paused, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pauses: Option<String>,
+}
 
 #[derive(Clone)]
 struct Shared {
@@ -78,11 +93,8 @@ pub(super) async fn serve(
 
 async fn show_metrics(State(shared): State<Shared>) -> Response {
     let now = Utc::now();
-    match shared.metrics.scrape(
-        &shared.pauses.active(now),
-        &shared.probe.board.health(),
-        now,
-    ) {
+    let health = shared.probe.board.health();
+    match shared.metrics.scrape(&shared.pauses, &health, now) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     }
@@ -94,8 +106,12 @@ async fn show_health(
     Extension(standing): Extension<Standing>,
 ) -> Response {
     let code = code(shared.probe.is_live());
+    let health = shared.probe.health();
+    let pauses = shared.pauses.unreadable();
+    let pauses =
+        pauses.map(|why| format!("every target is paused: the pauses cannot be read ({why})"));
     match standing {
-        Standing::Trusted => (code, Json(shared.probe.health())).into_response(),
+        Standing::Trusted => (code, Json(HealthAnswer { health, pauses })).into_response(),
         Standing::Stranger => code.into_response(),
     }
 }

@@ -557,7 +557,8 @@ fn beats() -> Interval {
     beats
 }
 
-fn host() -> String {
+/// This machine's name.
+pub(super) fn host() -> String {
     Options::default()
         .actor
         .rsplit_once('@')

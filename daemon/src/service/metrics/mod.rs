@@ -37,13 +37,17 @@ use squire_config::Daemon;
 pub(super) use graph::Task;
 use register::Register;
 
-use super::{board::target::HealthCounts, pauses::Noted};
+use super::{
+    board::target::HealthCounts,
+    pauses::{Noted, PauseBook},
+};
 
 /// The daemon's metrics.
 #[derive(Debug)]
 pub(super) struct Metrics {
     register: Register,
     reloads: process::Reloads,
+    pauses: process::OnDisk,
     target: target::Targets,
     jobs: jobs::Jobs,
     graph: graph::Graphs,
@@ -64,6 +68,7 @@ impl Metrics {
         deletions::register(&register)?;
         Ok(Self {
             reloads: process::Reloads::new(&register)?,
+            pauses: process::OnDisk::new(&register)?,
             target: target::Targets::new(&mut register, daemon.metrics_tables)?,
             jobs: jobs::Jobs::new(&mut register)?,
             graph: graph::Graphs::new(&mut register)?,
@@ -82,14 +87,16 @@ impl Metrics {
     /// All metrics in Prometheus's text format, with what is paused now and how tables are.
     pub(super) fn scrape(
         &self,
-        pauses: &[Noted],
+        pauses: &PauseBook,
         health: &BTreeMap<String, HealthCounts>,
         now: DateTime<Utc>,
     ) -> Result<Vec<u8>> {
         // What is paused is written anew each time: another scrape would meet half of it.
         let _scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
-        self.target.paused(pauses, now);
+        let active: Vec<Noted> = pauses.active(now);
+        self.target.paused(&active, now);
         self.target.healths(health);
+        self.pauses.follow(pauses);
         self.render()
     }
 

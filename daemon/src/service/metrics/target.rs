@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use prometheus::{IntCounterVec, IntGaugeVec, Result};
 use squire_engine::{Kind, passed_over};
 
-use super::{Metrics, register::Register, whole};
+use super::{Metrics, count, register::Register, whole};
 use crate::service::{board::target::HealthCounts, pauses::Noted};
 
 const TARGET: &[&str] = &["target"];
@@ -24,6 +24,7 @@ pub(super) struct Targets {
     paused_until: IntGaugeVec,
     budget_left: IntGaugeVec,
     passed_over: IntGaugeVec,
+    other_daemons: IntGaugeVec,
     /// So many single tables are shown as paused.
     tables: usize,
 }
@@ -64,6 +65,10 @@ impl Targets {
                 "Entries below a target on a local disk that were passed over since the daemon began, by reason: link, no_file, name, too_deep or time. Absent while there are none.",
                 &["target", "reason"],
             )?,
+            other_daemons: register.gauge("squire_target_other_daemons",
+                "Other daemons that were seen to keep the same place. 0 as long as none was.",
+                TARGET,
+            )?,
             tables,
         })
     }
@@ -71,6 +76,7 @@ impl Targets {
     pub(super) fn begins(&self, target: &str) {
         self.ticks.with_label_values(&[target]);
         self.restarts.with_label_values(&[target]);
+        self.other_daemons.with_label_values(&[target]);
         // A keeper that comes in place of one that panicked has not looked yet.
         let last_look = self.last_look.with_label_values(&[target]);
         if last_look.get() == 0 {
@@ -121,6 +127,12 @@ impl Metrics {
             let gauge = self.target.passed_over.with_label_values(&labels);
             gauge.set(whole(entries));
         }
+    }
+
+    /// So many other daemons keep a target.
+    pub(in crate::service) fn other_daemons(&self, target: &str, others: usize) {
+        let gauge = &self.target.other_daemons;
+        gauge.with_label_values(&[target]).set(count(others));
     }
 
     /// A target was opened, as what it is.

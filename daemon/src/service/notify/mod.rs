@@ -14,13 +14,13 @@ use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::watch::Watchdog;
-use super::{board::Board, health::Probe, reload::record::Record};
+use self::{watch::Watchdog, words::Amiss};
+use super::{
+    board::Board, health::Probe, pauses::PauseBook, reload::record::Record, signals::MARGIN,
+};
 
 /// How often the pulse is felt, and the status looked at.
 const EVERY: Duration = Duration::from_secs(1);
-/// What is left for the end of the process after the grace.
-const MARGIN: Duration = Duration::from_secs(10);
 
 /// Tells the service manager.
 #[derive(Clone)]
@@ -28,6 +28,7 @@ pub(super) struct Notifier {
     pub(super) probe: Probe,
     pub(super) board: Arc<Board>,
     pub(super) record: Arc<Record>,
+    pub(super) pauses: Arc<PauseBook>,
 }
 
 impl Notifier {
@@ -92,7 +93,12 @@ impl Notifier {
 
     fn running(&self) -> String {
         let refused = self.record.notes().last.error.is_some();
-        words::running(&self.probe.health(), self.board.load(), refused)
+        let unreadable = self.pauses.unreadable().is_some();
+        let amiss = Amiss {
+            refused,
+            unreadable,
+        };
+        words::running(&self.probe.health(), self.board.load(), amiss)
     }
 }
 

@@ -8,8 +8,17 @@ use crate::{
 /// So many names are said; the rest is counted.
 const NAMED: usize = 3;
 
+/// What is amiss with the daemon itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Amiss {
+    /// Its new configuration was refused.
+    pub(super) refused: bool,
+    /// The pauses cannot be read, and everything is paused.
+    pub(super) unreadable: bool,
+}
+
 /// While it runs.
-pub(super) fn running(health: &Health, load: Load, refused: bool) -> String {
+pub(super) fn running(health: &Health, load: Load, amiss: Amiss) -> String {
     let mut text = String::new();
     // What needs somebody comes first: the line may be cut off.
     for (status, word) in [(Status::Stuck, "STUCK"), (Status::Failing, "failing")] {
@@ -18,7 +27,10 @@ pub(super) fn running(health: &Health, load: Load, refused: bool) -> String {
             text.push_str(&format!("{word}: {}; ", names(&names_of)));
         }
     }
-    if refused {
+    if amiss.unreadable {
+        text.push_str("all paused, as the pauses cannot be read; ");
+    }
+    if amiss.refused {
         text.push_str("the new configuration was refused, the old one holds; ");
     }
     text.push_str(&counted(health.targets.len() as u64, "target"));
@@ -131,7 +143,7 @@ mod tests {
             ),
         ] {
             let well = health(&THREE, HealthCounts::default());
-            assert_eq!(running(&well, of, false), told);
+            assert_eq!(running(&well, of, Amiss::default()), told);
         }
     }
 
@@ -148,14 +160,21 @@ mod tests {
         ];
         let of = health(&targets, HealthCounts::default());
         assert_eq!(
-            running(&of, load(7, 0, 0), true),
-            "STUCK: lake; failing: a, b, c and 2 more; the new configuration was refused, the old one holds; 6 targets, 7 tables; no job at work"
+            running(
+                &of,
+                load(7, 0, 0),
+                Amiss {
+                    refused: true,
+                    unreadable: true
+                }
+            ),
+            "STUCK: lake; failing: a, b, c and 2 more; all paused, as the pauses cannot be read; the new configuration was refused, the old one holds; 6 targets, 7 tables; no job at work"
         );
     }
 
     #[test]
     fn nothing_to_do_is_said_only_when_nothing_is_wrong() {
-        let of = |tables| running(&health(&THREE, tables), load(9, 0, 0), false);
+        let of = |tables| running(&health(&THREE, tables), load(9, 0, 0), Amiss::default());
         let base = "3 targets, 9 tables";
         let all = HealthCounts {
             ok: 9,

@@ -128,6 +128,7 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
         stuck_after,
         lease,
         shutdown_grace,
+        reload_timeout,
         metrics_tables,
         state_dir,
         log,
@@ -172,6 +173,10 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
         (
             "daemon.shutdown_grace",
             *shutdown_grace != old.shutdown_grace,
+        ),
+        (
+            "daemon.reload_timeout",
+            *reload_timeout != old.reload_timeout,
         ),
         ("daemon.log", *log != old.log),
         ("daemon.tls", *tls != old.tls && !switched),
