@@ -6,6 +6,7 @@
 //! | [`keeper`] | one per target: looks, decides, runs jobs |
 //! | [`upkeep`] | beside each keeper: heals, adopts drift |
 //! | [`schedule`] | what forces a duty: cron schedules, and persons |
+//! | [`timetable`] | when each cron schedule comes next |
 //! | [`pauses`] | what a person wants left alone for a while |
 //! | [`board`] | what keepers know and do, for whoever asks |
 //! | [`metrics`] | what Prometheus sees |
@@ -27,12 +28,13 @@ mod places;
 mod pulse;
 pub(crate) mod reload;
 mod schedule;
+mod timetable;
 mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use chrono::Utc;
-use squire_config::{Layers, Refusal, Settings};
+use squire_config::{Layers, Settings};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -60,11 +62,6 @@ pub(crate) fn load(layers: &Layers) -> Result<Settings, Failure> {
     let settings = layers.load()?.settings;
     settings.require_targets(layers.file())?;
     Ok(settings)
-}
-
-/// What is wrong with a cron schedule, if anything is.
-pub(crate) fn schedule_fault(cron: &str) -> Option<Refusal> {
-    schedule::fault(cron)
 }
 
 /// Cancels `stop` on SIGTERM or SIGINT.
@@ -137,6 +134,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         pauses,
         board: shared.board.clone(),
         forces: Arc::default(),
+        timetable: Arc::default(),
         pulse: pulse.clone(),
         places: places.count(),
         record,
@@ -147,11 +145,13 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         },
         started,
     };
-    let forces = api.forces.clone();
+    let (forces, timetable) = (api.forces.clone(), api.timetable.clone());
     let mut crew = Crew::new(shared, forces.clone(), stop.clone());
     let targets = settings.targets.iter();
     let called = targets.map(|target| (target.clone(), forces.open(&target.name)));
-    let schedule = schedule::start(called.collect()).await?;
+    let entries = timetable::entries(called, started)?;
+    timetable.follow(entries, started);
+    let rings = tokio::spawn(timetable.clone().ring(stop.clone()));
     settings.targets.iter().for_each(|t| crew.begin(t));
     let server = tokio::spawn(http::serve(
         listener,
@@ -174,7 +174,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         settings,
         crew,
         places,
-        schedule,
+        timetable,
         log,
         door,
         forces,
@@ -196,6 +196,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         );
     }
     attended.abort();
+    rings.abort();
     server.abort();
     tracing::info!("stopped");
     Ok(())

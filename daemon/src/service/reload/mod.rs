@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use squire_config::{Layers, Settings};
-use tokio_cron_scheduler::JobScheduler;
 
 use self::{
     plan::{Fate, Plan},
@@ -29,7 +28,8 @@ use super::{
     metrics::Metrics,
     notify::Notifier,
     places::Places,
-    schedule::{self, ForceBook},
+    schedule::ForceBook,
+    timetable::{self, Timetable},
 };
 use crate::{exit::Failure, logging::LogFilter};
 
@@ -41,7 +41,7 @@ pub(super) struct Running {
     pub(super) settings: Settings,
     pub(super) crew: Crew,
     pub(super) places: Places,
-    pub(super) schedule: Option<JobScheduler>,
+    pub(super) timetable: Arc<Timetable>,
     pub(super) log: LogFilter,
     pub(super) door: Arc<Door>,
     pub(super) forces: Arc<ForceBook>,
@@ -86,21 +86,16 @@ impl Running {
         .await;
         let new = read.map_err(|e| Failure::Machine(format!("it could not be read: {e}")))??;
         let plan = plan::plan(&self.settings, &new, self.places.most());
-        let fresh = if plan.schedules {
-            let targets = plan.settings.targets.iter();
-            let forces = targets.map(|t| (t.clone(), self.forces.open(&t.name)));
-            Some(schedule::start(forces.collect()).await?)
-        } else {
-            None
-        };
+        let targets = plan.settings.targets.iter().filter(|_| plan.schedules);
+        let called = targets.map(|t| (t.clone(), self.forces.open(&t.name)));
+        let now = Utc::now();
+        let fresh = timetable::entries(called, now)?;
         // The certificate comes last: once it is taken, nothing is refused any more.
         if let Err(e) = self.door.reload(&plan.settings.daemon) {
-            end(fresh.flatten()).await;
             return Err(DoorError::from(e).into());
         }
-        if let Some(fresh) = fresh {
-            // For a moment both call: a call that comes twice is one, and one that is lost does not come back.
-            end(std::mem::replace(&mut self.schedule, fresh)).await;
+        if plan.schedules {
+            self.timetable.follow(fresh, now);
         }
         Ok(plan)
     }
@@ -138,15 +133,6 @@ impl Running {
             }
         }
         self.settings = settings;
-    }
-}
-
-/// Ends schedules, if there are any.
-async fn end(schedule: Option<JobScheduler>) {
-    if let Some(mut schedule) = schedule
-        && let Err(e) = schedule.shutdown().await
-    {
-        tracing::warn!(error = %e, "schedules could not be ended");
     }
 }
 

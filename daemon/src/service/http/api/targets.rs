@@ -14,7 +14,7 @@ use crate::service::board::{
 };
 
 impl Api {
-    /// All targets; those whose keepers do not get on are stuck.
+    /// All targets, with their schedules; those whose keepers do not get on are stuck.
     pub(super) fn targets(&self) -> Vec<TargetNotes> {
         let stuck = self.pulse.summary().stuck;
         let mut targets = self.board.targets();
@@ -22,6 +22,7 @@ impl Api {
             if stuck.contains(&target.name) {
                 target.status = Status::Stuck;
             }
+            target.schedules = self.timetable.of(&target.name);
         }
         targets
     }
