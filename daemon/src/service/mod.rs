@@ -6,6 +6,7 @@
 //! | [`keeper`] | one per target: looks, decides, runs jobs |
 //! | [`upkeep`] | beside each keeper: heals, adopts drift |
 //! | [`schedule`] | what forces a duty: cron schedules, and persons |
+//! | [`clock`] | whether the wall clock can be trusted with removals |
 //! | [`timetable`] | when each cron schedule comes next |
 //! | [`pauses`] | what a person wants left alone for a while |
 //! | [`board`] | what keepers know and do, for whoever asks |
@@ -18,6 +19,7 @@
 //! | [`http`] | `/metrics`, `/healthz`, `/api/v1` and the status page |
 
 pub(crate) mod board;
+mod clock;
 mod crew;
 pub(crate) mod http;
 mod keeper;
@@ -151,7 +153,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     let called = targets.map(|target| (target.clone(), forces.open(&target.name)));
     let entries = timetable::entries(called, started)?;
     timetable.follow(entries, started);
-    let rings = tokio::spawn(timetable.clone().ring(stop.clone()));
+    let clock = clock::keep(timetable.clone(), metrics.clone(), stop.clone());
+    let clock = tokio::spawn(clock);
     settings.targets.iter().for_each(|t| crew.begin(t));
     let server = tokio::spawn(http::serve(
         listener,
@@ -196,7 +199,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         );
     }
     attended.abort();
-    rings.abort();
+    clock.abort();
     server.abort();
     tracing::info!("stopped");
     Ok(())

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use squire_engine::maintenance::pause::{Pause, Pauses};
 use utoipa::ToSchema;
 
+use super::clock;
 use crate::exit::Failure;
 
 /// The file in the state folder.
@@ -105,7 +106,7 @@ impl PauseBook {
     pub(super) fn resume(&self, target: &str, table: Option<&str>) -> (bool, io::Result<()>) {
         let was = {
             let mut pages = self.lock();
-            pages.pauses.expire(Utc::now());
+            pages.pauses.expire(clock::not_ahead());
             let about = (target.to_owned(), table.map(str::to_owned));
             pages.reasons.remove(&about);
             pages.pauses.resume(target, table)
@@ -144,7 +145,7 @@ impl PauseBook {
         };
         // Whoever writes last writes what holds by then.
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let active = self.lock().active(Utc::now());
+        let active = self.lock().active(clock::not_ahead());
         let fresh = file.with_extension("json.new");
         // What a crash left goes; what somebody puts there instead is neither followed nor written to.
         match std::fs::remove_file(&fresh) {

@@ -3,17 +3,12 @@
 //! The next times are reckoned from now on, never caught up with: of those that passed while the process was suspended,
 //! one call is made.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, FixedOffset, Local, Utc};
 use serde::{Deserialize, Serialize};
 use squire_config::Target;
 use squire_engine::maintenance::Duty;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::{
@@ -24,9 +19,6 @@ use crate::{
     cron::{self, Schedule},
     exit::Failure,
 };
-
-/// So often it is looked whether a time has come.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A cron schedule of a target, and when it comes next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -117,15 +109,10 @@ impl Timetable {
         }
     }
 
-    /// Makes calls until `stop`.
-    pub(super) async fn ring(self: Arc<Self>, stop: CancellationToken) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = looks.tick() => self.call(Utc::now()),
-            }
+    /// The clock says another time than it would have: all times are reckoned again.
+    pub(super) fn plan_anew(&self, now: DateTime<Utc>) {
+        for entry in self.lock().iter_mut() {
+            entry.next = entry.schedule.next_after(now);
         }
     }
 
@@ -183,6 +170,16 @@ mod tests {
         timetable.call(at("2026-12-09T12:00:00Z"));
         assert_eq!(forces.take(true).len(), 1);
         assert_eq!(next(&timetable), Some(at("2026-12-10T03:00:00Z")));
+    }
+
+    #[test]
+    fn after_a_jump_of_the_clock_schedules_are_planned_anew_forward_and_back() {
+        let (timetable, forces) = timetable("0 0 3 * * *", at("2026-11-30T12:00:00Z"));
+        timetable.plan_anew(at("2027-01-30T12:00:00Z"));
+        timetable.call(at("2027-01-30T12:00:00Z"));
+        assert!(forces.take(true).is_empty(), "two months have not passed");
+        timetable.plan_anew(at("2026-11-30T12:00:10Z"));
+        assert_eq!(next(&timetable), Some(at("2026-12-01T03:00:00Z")));
     }
 
     #[test]

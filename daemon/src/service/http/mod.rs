@@ -28,12 +28,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use chrono::Utc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::{api::Api, door::Door, guard::Standing, refusals::Refusals};
-use super::{metrics::Metrics, pauses::PauseBook, pulse::Pulse};
+use super::{clock, metrics::Metrics, pauses::PauseBook, pulse::Pulse};
 
 #[derive(Clone)]
 struct Shared {
@@ -75,7 +74,7 @@ pub(super) async fn serve(
 }
 
 async fn show_metrics(State(shared): State<Shared>) -> Response {
-    let now = Utc::now();
+    let now = clock::not_ahead();
     match shared.metrics.scrape(&shared.pauses.active(now), now) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),

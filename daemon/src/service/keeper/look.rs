@@ -28,7 +28,7 @@ use super::{
 use crate::{
     exit::Failure,
     opened::{Opened, beyond, is_a_graph},
-    service::pulse::Pulse,
+    service::{clock, pulse::Pulse},
 };
 
 const READ_AT_ONCE: usize = 8;
@@ -278,7 +278,7 @@ impl Keeper {
 
     /// Lists the versions of tables that a cleanup could be due for.
     pub(super) async fn list_versions(&mut self, opened: &Opened) {
-        let (now, monotonic) = (Utc::now(), self.now());
+        let (now, monotonic) = (clock::now(), self.now());
         let due = self.tables.iter().filter(|(_, kept)| {
             let (listing, policy) = (kept.listing.as_ref(), &kept.policy.cleanup);
             let forced = kept.forced.contains(&Duty::Cleanup);

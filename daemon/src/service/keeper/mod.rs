@@ -23,7 +23,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Utc;
 use squire_config::{Daemon, Drift, Target};
 use squire_engine::{
     DriftPolicy, Options, TableKey,
@@ -39,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use self::{kept::Kept, look::Seen, work::Ended, writes::Writes};
 use super::{
     board::Board,
+    clock,
     crew::Until,
     metrics::Metrics,
     pauses::PauseBook,
@@ -102,6 +102,8 @@ pub(super) struct Keeper {
     backlog: usize,
     /// A place that this keeper stood in line for.
     place: Option<OwnedSemaphorePermit>,
+    /// How often the wall clock had jumped when this keeper acted last.
+    clock_jumps: u64,
 }
 
 impl Keeper {
@@ -135,6 +137,7 @@ impl Keeper {
             behind: false,
             backlog: 0,
             place: None,
+            clock_jumps: clock::jumps(),
         }
     }
 
@@ -323,7 +326,7 @@ impl Keeper {
     /// are known waits for them. A schedule's call waits for the end of a pause, too; a person's does not: he means now.
     fn force(&mut self) {
         let name = &self.target.name;
-        let now = Utc::now();
+        let now = clock::not_ahead();
         for call in self.forces.take(!self.tables.is_empty()) {
             let duty = match &call {
                 Call::Schedule(duty, cron) => {

@@ -2,7 +2,6 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use chrono::Utc;
 use futures::FutureExt;
 use squire_engine::{
     Cleaned, Compacted, Error, Indexed, Loss,
@@ -15,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Keeper, kept::Unneeded};
 use crate::{
     opened::{Opened, Outcome},
-    service::board::{runs::Begun, words::Ending},
+    service::{
+        board::{runs::Begun, words::Ending},
+        clock,
+    },
 };
 
 /// A duty that found nothing to do is asked again after this, though its table has not changed: what protects versions
@@ -66,7 +68,8 @@ impl Keeper {
             progress: progress.clone(),
         };
         self.shared.board.began(name, &table, begun);
-        if self.shared.pauses.until(name, &table, Utc::now()).is_some() {
+        let unpaused = clock::not_ahead();
+        if self.shared.pauses.until(name, &table, unpaused).is_some() {
             self.shared.board.withdrawn(name, &table);
             return;
         }
@@ -75,8 +78,17 @@ impl Keeper {
         kept.forced.remove(&job.duty);
         tracing::info!(target_name = %self.target.name, table = %job.table, duty = %job.duty, reason = %job.reason, fragments = kept.stats.fragments.len(), bytes = kept.stats.bytes(), deleted_rows = kept.stats.deleted_rows(), "job started");
         let (opened, policy, stop) = (opened.clone(), kept.policy.clone(), stop.clone());
+        let steady_until = clock::steady_until();
         self.at_work.spawn(async move {
             let work = opened.run(&job.table, job.duty, &policy, &job.ask, &stop);
+            let work = async {
+                tokio::select! {
+                    biased;
+                    // What is removed is judged by its age.
+                    () = steady_until.cancelled(), if job.duty == Duty::Cleanup => Err(Error::Cancelled),
+                    ended = work => ended,
+                }
+            };
             // A table whose job panicked must not count as at work for ever.
             let work = AssertUnwindSafe(progress.watch(work));
             let result = work.catch_unwind().await.ok();
@@ -201,7 +213,7 @@ impl Keeper {
                 means("lost", true, None)
             }
             Some(Err(Error::Cancelled)) => {
-                tracing::info!(target_name = %name, %table, %duty, "job abandoned: the daemon stops");
+                tracing::info!(target_name = %name, %table, %duty, "job abandoned: the daemon stops, or the clock jumped");
                 means("cancelled", false, None)
             }
             Some(Err(Error::TableGone { .. } | Error::UnknownTable { .. })) => {

@@ -41,6 +41,7 @@ use super::pauses::Noted;
 pub(super) struct Metrics {
     register: Register,
     reloads: process::Reloads,
+    clock: process::Clock,
     target: target::Targets,
     jobs: jobs::Jobs,
     graph: graph::Graphs,
@@ -61,6 +62,7 @@ impl Metrics {
         deletions::register(&register)?;
         Ok(Self {
             reloads: process::Reloads::new(&register)?,
+            clock: process::Clock::new(&register)?,
             target: target::Targets::new(&mut register, daemon.metrics_tables)?,
             jobs: jobs::Jobs::new(&mut register)?,
             graph: graph::Graphs::new(&mut register)?,

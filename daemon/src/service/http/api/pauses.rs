@@ -11,7 +11,7 @@ use super::{
     Api,
     answers::{Answer, Refusal, Refused, Said},
 };
-use crate::service::{board::runs::JobNotes, pauses::Noted};
+use crate::service::{board::runs::JobNotes, clock, pauses::Noted};
 
 /// Everybody who looks reads all of them.
 const LONGEST_REASON: usize = 200;
@@ -65,7 +65,7 @@ pub(crate) struct Paused {
 /// What is paused
 #[utoipa::path(get, path = "/pauses", responses((status = 200, body = Paused)))]
 pub(super) async fn list(State(api): State<Api>) -> Json<Paused> {
-    Json(api.holding(Utc::now()))
+    Json(api.holding(clock::not_ahead()))
 }
 
 /// Pauses a target, or a table of it
@@ -99,7 +99,7 @@ pub(super) async fn pause(
         let error = format!("a reason has {LONGEST_REASON} characters at most");
         return Err(Refusal(StatusCode::BAD_REQUEST, error));
     }
-    let now = Utc::now();
+    let now = clock::now();
     let pause = Noted {
         target: asked.target.clone(),
         table: table.clone(),
@@ -111,7 +111,7 @@ pub(super) async fn pause(
     let running = api.board.jobs(Some(&asked.target), table.as_deref());
     Ok(Json(Paused {
         running,
-        ..api.holding(now).or_not_kept(kept)
+        ..api.holding(clock::not_ahead()).or_not_kept(kept)
     }))
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn resume(
     State(api): State<Api>,
     Said(asked): Said<ResumeRequest>,
 ) -> Answer<Paused> {
-    let now = Utc::now();
+    let now = clock::not_ahead();
     // A target that is gone may be paused still, and a table by its whole key.
     let mut paused = api.pauses.active(now);
     paused.retain(|pause| pause.target == asked.target);
