@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use chrono::Utc;
 use squire_config::{Layers, Refusal};
 
 use crate::{
     cli::{ConfigArg, LayersArg},
-    logging, service,
+    cron, logging,
 };
 
 /// What a command reads that is given a file.
@@ -30,7 +31,7 @@ fn fault(key: &str, text: &str) -> Option<Refusal> {
     if key == "daemon.log" {
         logging::fault(text)
     } else if key.ends_with(".cron") && text != "off" {
-        service::schedule_fault(text)
+        cron::fault(text, Utc::now())
     } else {
         None
     }

@@ -6,6 +6,7 @@
 //! | [`commands`] | the commands that a person runs |
 //! | [`service`] | the daemon: keepers, schedule, pauses, metrics, HTTP |
 //! | [`configured`] | the configuration as every command reads it |
+//! | [`cron`] | cron schedules, and when they come next |
 //! | [`memory`] | keeps the process to its memory |
 //! | [`opened`] | an opened target of either kind: graph or directory |
 //! | [`policy`] | from the config's policies to the planner's |
@@ -14,6 +15,7 @@
 mod cli;
 mod commands;
 mod configured;
+mod cron;
 mod exit;
 mod logging;
 mod memory;

@@ -3,6 +3,7 @@
 use super::{Done, client::Client};
 use crate::{
     cli::DaemonArg,
+    cron,
     exit::Failure,
     output,
     service::board::{Tables, table::TableNotes, target::TargetNotes, words::Health},
@@ -60,5 +61,12 @@ pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -
         return Ok(());
     }
     output::say(&output::table(&["table", "duty", "is", "because"], rows));
+    for schedule in &notes.schedules {
+        let next = schedule.next.map_or("never again".to_owned(), cron::shown);
+        let (duty, cron) = (schedule.duty.as_str(), &schedule.cron);
+        output::say(&format!(
+            "the schedule \"{cron}\" calls for {duty}, next at {next}"
+        ));
+    }
     Ok(())
 }

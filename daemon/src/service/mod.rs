@@ -7,6 +7,8 @@
 //! | [`upkeep`] | beside each keeper: heals, adopts drift |
 //! | [`schedule`] | what forces a duty: cron schedules, and persons |
 //! | [`state`] | what survives a restart |
+//! | [`clock`] | whether the wall clock can be trusted with removals |
+//! | [`timetable`] | when each cron schedule comes next |
 //! | [`pauses`] | what a person wants left alone for a while |
 //! | [`board`] | what keepers know and do, for whoever asks |
 //! | [`metrics`] | what Prometheus sees |
@@ -21,6 +23,7 @@
 //! | [`http`] | `/metrics`, `/healthz` and the other probes, `/api/v1` and the status page |
 
 pub(crate) mod board;
+mod clock;
 mod crew;
 mod health;
 pub(crate) mod http;
@@ -35,12 +38,13 @@ mod residents;
 mod schedule;
 pub(crate) mod signals;
 mod state;
+mod timetable;
 mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use chrono::Utc;
-use squire_config::{Layers, Reading, Refusal, Settings};
+use squire_config::{Layers, Reading, Settings};
 use squire_engine::failpoint;
 use tokio::{
     net::TcpListener,
@@ -65,6 +69,7 @@ use places::Places;
 use pulse::Pulse;
 use reload::{Running, record::Record, socket::Asker};
 use residents::Residents;
+use timetable::Started;
 
 /// Loads a configuration that a daemon can run with.
 pub(crate) fn load(layers: &Layers) -> Result<Settings, Failure> {
@@ -72,11 +77,6 @@ pub(crate) fn load(layers: &Layers) -> Result<Settings, Failure> {
     loaded.settings.require_targets(layers.file())?;
     loaded.require_places_apart(layers.file())?;
     Ok(loaded.settings)
-}
-
-/// What is wrong with a cron schedule, if anything is.
-pub(crate) fn schedule_fault(cron: &str) -> Option<Refusal> {
-    schedule::fault(cron)
 }
 
 /// Cancels `stop` on SIGTERM or SIGINT.
@@ -159,6 +159,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         pauses,
         board: shared.board.clone(),
         forces: Arc::default(),
+        timetable: Arc::default(),
         pulse: pulse.clone(),
         places: places.count(),
         record,
@@ -169,14 +170,16 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         },
         started,
     };
-    let forces = api.forces.clone();
+    let (forces, timetable) = (api.forces.clone(), api.timetable.clone());
     let mut residents =
         Residents::new(shared.board.clone(), metrics.clone(), started, stop.clone());
     residents.follow(&settings);
     let mut crew = Crew::new(shared, forces.clone(), stop.clone());
     let targets = settings.targets.iter();
     let called = targets.map(|target| (target.clone(), forces.open(&target.name)));
-    let schedule = schedule::start(called.collect()).await?;
+    timetable.follow(Started::new(called).await?).await;
+    let clock = clock::keep(timetable.clone(), metrics.clone(), stop.clone());
+    let clock = tokio::spawn(clock);
     settings.targets.iter().for_each(|t| crew.begin(t));
     let server = tokio::spawn(http::serve(
         listener,
@@ -200,7 +203,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         crew,
         residents,
         places,
-        schedule,
+        timetable,
         log,
         door,
         forces,
@@ -228,6 +231,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         );
     }
     attended.abort();
+    clock.abort();
     server.abort();
     tracing::info!("stopped");
     Ok(())

@@ -10,6 +10,7 @@ use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    clock,
     keeper::Orders,
     metrics::{Metrics, Task},
 };
@@ -57,12 +58,20 @@ impl Upkeep {
             keep_manifests: self.orders.borrow().target.policies.cleanup.keep_manifests,
             ..ManifestRetention::default()
         };
-        let collected = self.graph.collect(&retention).await;
-        self.metrics.upkept(name, Task::Collect, collected.is_ok());
-        if let Err(e) = collected {
-            tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
+        let aged = self.may_remove().await;
+        if aged {
+            let collected = self.graph.collect(&retention).await;
+            self.metrics.upkept(name, Task::Collect, collected.is_ok());
+            if let Err(e) = collected {
+                tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
+            }
         }
-        match self.graph.heal().await {
+        let healed = if aged {
+            self.graph.heal().await
+        } else {
+            self.graph.heal_tickets().await
+        };
+        match healed {
             Ok(healed) => {
                 self.metrics.healed(name, &healed);
                 self.metrics
@@ -80,6 +89,23 @@ impl Upkeep {
                 daemon.heal_interval
             }
         }
+    }
+
+    /// Whether what is old may go: not after a jump of this machine's clock, but where the store has one of its own that
+    /// agrees.
+    async fn may_remove(&self) -> bool {
+        let name = &self.name;
+        if clock::distrust(name).is_none() {
+            return true;
+        }
+        match self.graph.own_clock().await {
+            Ok(Some(store)) => clock::compare(name, store),
+            Ok(None) => {}
+            Err(e) => {
+                tracing::debug!(target_name = %name, error = %e, "the store could not be asked what time it is");
+            }
+        }
+        clock::distrust(name).is_none()
     }
 
     /// Looks at sidecars again and again.

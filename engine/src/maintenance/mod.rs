@@ -156,6 +156,8 @@ pub struct TableView<'a> {
     pub forced: &'a BTreeSet<Duty>,
     /// Whether a person wants it left alone, see [`pause::Pauses::until`].
     pub paused: bool,
+    /// Whether nothing may be removed now: the clock jumped a while ago, and ages are told by it.
+    pub clock_jumped: bool,
 }
 
 /// What is to be done for a target's tables.
@@ -235,6 +237,8 @@ pub enum Skip {
     Running,
     /// A person wants it left alone for a while.
     Paused,
+    /// Nothing is removed by a clock that jumped, or that is behind the table's newest version.
+    Clock,
     /// It is none of the times at which the table may be maintained.
     OutsideWindow,
     /// It is a time at which the table must not be maintained.
@@ -264,6 +268,7 @@ impl Skip {
             Self::Disabled => "disabled",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Clock => "clock",
             Self::OutsideWindow => "outside_window",
             Self::Blackout => "blackout",
             Self::Budget => "budget",
@@ -284,6 +289,7 @@ impl Skip {
         match self {
             Self::Running
             | Self::Paused
+            | Self::Clock
             | Self::OutsideWindow
             | Self::Blackout
             | Self::Budget

@@ -5,6 +5,8 @@
 
 use std::cmp::Reverse;
 
+use chrono::TimeDelta;
+
 use super::{
     Ask, Decided, Decision, Duty, Job, Now, Plan, Reason, Skip, TableView, cleanup,
     compaction::{self, FILE_BYTES, Group},
@@ -23,6 +25,8 @@ const EMERGENCY_SECONDS: u64 = 24 * 3600;
 /// What is due because a few versions wait is done once in a day at most: others come with every version that others
 /// stop protecting.
 const OVERDUE: Reason = Reason::Cleanup(cleanup::Reason::Overdue);
+/// So far apart the clocks of a store and of this machine may be; S3 refuses requests that are further off.
+const MAX_SKEW: TimeDelta = TimeDelta::minutes(15);
 /// What one version fewer is worth.
 const VERSION_BYTES: u64 = 64 << 10;
 
@@ -89,6 +93,9 @@ fn judge(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<
     if view.paused {
         return Err(Skip::Paused);
     }
+    if duty == Duty::Cleanup && (view.clock_jumped || is_behind(now, view.versions)) {
+        return Err(Skip::Clock);
+    }
     if !due.emergency
         && let Some(shut) = policy.windows.skip(now.local)
     {
@@ -110,6 +117,12 @@ fn judge(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<
         return Err(Skip::Intensity);
     }
     Ok(due)
+}
+
+/// Whether the clock says less than the newest version was written by.
+fn is_behind(now: &Now, versions: Option<&[VersionInfo]>) -> bool {
+    let newest = versions.and_then(|versions| versions.iter().map(|v| v.written).max());
+    newest.is_some_and(|newest| newest - now.wall > MAX_SKEW)
 }
 
 /// Whether the state of the table makes the duty due.

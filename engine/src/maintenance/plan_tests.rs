@@ -107,6 +107,45 @@ fn a_disabled_duty_is_not_done_though_it_is_forced() {
 }
 
 #[test]
+fn nothing_is_removed_by_a_clock_that_jumped_and_other_duties_go_on() {
+    let mut table = neglected("table");
+    table.clock_jumped = true;
+    table.forced.insert(Duty::Cleanup);
+    let mut done = BTreeSet::new();
+    for round in 1..=3 {
+        let now = at(round * 1_000);
+        let plan = plan_of(&table, &now);
+        let cleanup = decision(&plan, Duty::Cleanup);
+        assert_eq!(cleanup, Decision::Skip(Skip::Clock));
+        for job in &plan.jobs {
+            table.history.begin(job, now.monotonic);
+            let bytes = table.execute(job, &now);
+            table.history.end(job.duty, now.monotonic, false, bytes);
+            done.insert(job.duty);
+        }
+    }
+    assert_eq!(done, [Duty::Compaction, Duty::Index].into());
+    assert!(Skip::Clock.passes(), "what was forced is still to be done");
+    table.clock_jumped = false;
+    assert_eq!(plan_of(&table, &at(9_000)).jobs[0].duty, Duty::Cleanup);
+}
+
+#[test]
+fn nothing_is_removed_by_a_clock_that_is_behind_the_newest_version_by_more_than_clocks_differ() {
+    let mut table = neglected("table");
+    table.policy.compaction.enabled = false;
+    table.policy.index.enabled = false;
+    let of = |ahead: u64| {
+        let mut table = table.clone();
+        let newest = table.versions.len() - 1;
+        table.versions[newest].written = at(1_000 + ahead).wall;
+        decision(&plan_of(&table, &at(1_000)), Duty::Cleanup)
+    };
+    assert_eq!(of(15 * 60 + 1), Decision::Skip(Skip::Clock));
+    assert!(matches!(of(15 * 60), Decision::Act(_)));
+}
+
+#[test]
 fn one_table_never_has_two_jobs() {
     let mut table = neglected("table");
     table.forced.extend(Duty::ALL);

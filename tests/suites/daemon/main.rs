@@ -5,6 +5,7 @@
 mod anchors;
 mod beside;
 mod check;
+mod clock;
 mod commands;
 mod config;
 mod crash;

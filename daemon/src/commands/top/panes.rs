@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     model::{Pane, Sort, View},
-    told::{Job, Run, Table, Target, Text, Ticket, Told},
+    told::{Job, Run, Schedule, Table, Target, Text, Ticket, Told},
 };
 use crate::output;
 
@@ -136,10 +136,21 @@ fn of_target(target: &Target, told: &Told, now: DateTime<Utc>) -> Row {
             output::count(target.tickets),
             spark(&target.trend.fragments, 16),
             age(target.looked, now),
+            comes(&target.schedules),
             is,
         ],
         tone,
     }
+}
+
+/// The schedule that comes next: its duty, and the time in UTC.
+fn comes(schedules: &[Schedule]) -> String {
+    let next = schedules
+        .iter()
+        .filter_map(|schedule| Some((schedule.next?, &schedule.duty)));
+    next.min().map_or_else(String::new, |(at, duty)| {
+        format!("{duty} {}", at.format("%m-%d %H:%M UTC"))
+    })
 }
 
 fn of_table(table: &Table) -> Row {
@@ -345,6 +356,22 @@ mod tests {
             };
             assert_eq!(of_run(&run, Utc::now()).cells.len(), 9);
         }
+    }
+
+    #[test]
+    fn of_the_schedules_of_a_target_the_one_that_comes_next_is_shown_in_utc() {
+        let schedule = |duty: &str, next: &str| Schedule {
+            duty: duty.into(),
+            next: next.parse().ok(),
+        };
+        assert_eq!(comes(&[]), "");
+        assert_eq!(comes(&[schedule("index", "never")]), "");
+        let all = [
+            schedule("index", "never"),
+            schedule("cleanup", "2026-12-01T04:00:00Z"),
+            schedule("compaction", "2026-12-01T03:00:00Z"),
+        ];
+        assert_eq!(comes(&all), "compaction 12-01 03:00 UTC");
     }
 
     #[test]

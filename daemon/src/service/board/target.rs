@@ -13,6 +13,7 @@ use super::{
     table::TableState,
     words::Health,
 };
+use crate::service::timetable::ScheduleNotes;
 
 /// A target, as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -45,6 +46,9 @@ pub(crate) struct TargetNotes {
     pub(crate) backlog: u64,
     /// Tickets in the queue of a graph.
     pub(crate) tickets: u64,
+    /// Its cron schedules, with when they come next.
+    #[serde(default)]
+    pub(crate) schedules: Vec<ScheduleNotes>,
 }
 
 /// Whether a target can be kept.
@@ -176,6 +180,8 @@ impl TargetState {
             running: self.running.len() as u64,
             backlog: self.backlog,
             tickets: self.queue.len() as u64,
+            // The timetable has them.
+            schedules: Vec::new(),
         }
     }
 }

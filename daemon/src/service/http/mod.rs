@@ -28,13 +28,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use chrono::Utc;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::{api::Api, door::Door, guard::Standing, refusals::Refusals};
 use super::{
+    clock,
     health::{Health, Probe},
     metrics::Metrics,
     pauses::PauseBook,
@@ -92,7 +92,7 @@ pub(super) async fn serve(
 }
 
 async fn show_metrics(State(shared): State<Shared>) -> Response {
-    let now = Utc::now();
+    let now = clock::not_ahead();
     let health = shared.probe.board.health();
     match shared.metrics.scrape(&shared.pauses, &health, now) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),

@@ -33,6 +33,7 @@ use super::{
 use crate::{
     exit::Failure,
     opened::{Opened, beyond, is_a_graph},
+    service::clock,
 };
 
 /// What cannot be read is tried again after so many ticks at the latest.
@@ -603,7 +604,7 @@ impl Keeper {
         if !self.within_reach {
             return;
         }
-        let (now, monotonic) = (Utc::now(), self.now());
+        let (now, monotonic) = (clock::now(), self.now());
         self.due.retain(|due| matches!(due.read, Read::Table(_)));
         for (table, kept) in &self.tables {
             if kept.history.running.is_some() {
@@ -623,7 +624,7 @@ impl Keeper {
     }
 
     fn take_in_versions(&mut self, table: &TableKey, versions: Result<Vec<VersionInfo>, Error>) {
-        let now = Utc::now();
+        let now = clock::now();
         let Some(kept) = self.tables.get_mut(table) else {
             return;
         };

@@ -34,7 +34,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Utc;
 use squire_config::{Daemon, Drift, Target};
 use squire_engine::{
     DriftPolicy, Options, TableKey,
@@ -58,6 +57,7 @@ use self::{
 };
 use super::{
     board::{Board, words::Ending},
+    clock,
     crew::Until,
     metrics::Metrics,
     pauses::PauseBook,
@@ -154,6 +154,8 @@ pub(super) struct Keeper {
     backlog: usize,
     /// A place that this keeper stood in line for.
     place: Option<OwnedSemaphorePermit>,
+    /// How often the wall clock had jumped when this keeper acted last.
+    clock_jumps: u64,
 }
 
 impl Keeper {
@@ -194,6 +196,7 @@ impl Keeper {
             decided: Duration::ZERO,
             backlog: 0,
             place: None,
+            clock_jumps: clock::jumps(),
         }
     }
 
@@ -458,7 +461,7 @@ impl Keeper {
     /// are known waits for them. A schedule's call waits for the end of a pause, too; a person's does not: he means now.
     fn force(&mut self) {
         let name = &self.target.name;
-        let now = Utc::now();
+        let now = clock::not_ahead();
         for call in self.forces.take(!self.tables.is_empty()) {
             let duty = match &call {
                 Call::Schedule(duty, cron) => {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use squire_engine::{
     Cleaned, Compacted, Error, Indexed, Loss,
     maintenance::{Duty, Job, Skip},
@@ -18,7 +17,10 @@ use super::{
 };
 use crate::{
     opened::{Opened, Outcome},
-    service::board::{runs::Begun, words::Ending},
+    service::{
+        board::{runs::Begun, words::Ending},
+        clock,
+    },
 };
 
 /// A duty that found nothing to do is asked again after this, though its table has not changed: what protects versions
@@ -60,7 +62,8 @@ impl Keeper {
             progress: progress.clone(),
         };
         self.shared.board.began(name, &table, begun);
-        if self.shared.pauses.until(name, &table, Utc::now()).is_some() {
+        let unpaused = clock::not_ahead();
+        if self.shared.pauses.until(name, &table, unpaused).is_some() {
             self.shared.board.withdrawn(name, &table);
             return;
         }
@@ -68,7 +71,7 @@ impl Keeper {
         self.shared.metrics.began(name, job.duty.as_str());
         kept.forced.remove(&job.duty);
         tracing::info!(target_name = %self.target.name, table = %job.table, duty = %job.duty, reason = %job.reason, fragments = kept.stats.fragments.len(), bytes = kept.stats.bytes(), deleted_rows = kept.stats.deleted_rows(), "job started");
-        let stop = stop.child_token();
+        let (stop, steady_until) = (stop.child_token(), clock::steady_until());
         let (opened, policy, asked, work_stop) = (
             opened.clone(),
             kept.policy.clone(),
@@ -79,7 +82,12 @@ impl Keeper {
             let Job {
                 table, duty, ask, ..
             } = &asked;
-            opened.run(table, *duty, &policy, ask, &work_stop).await
+            tokio::select! {
+                biased;
+                // What is removed is judged by its age.
+                () = steady_until.cancelled(), if *duty == Duty::Cleanup => Err(Error::Cancelled),
+                ended = opened.run(table, *duty, &policy, ask, &work_stop) => ended,
+            }
         };
         self.jobs.begin(job, progress, stop, place, work);
     }
@@ -206,7 +214,7 @@ impl Keeper {
                 means("lost", true, None)
             }
             How::Ended(Err(Error::Cancelled)) => {
-                tracing::info!(target_name = %name, %table, %duty, "job abandoned: the daemon stops");
+                tracing::info!(target_name = %name, %table, %duty, "job abandoned: the daemon stops, or the clock jumped");
                 means("cancelled", false, None)
             }
             How::Ended(Err(Error::TableGone { .. } | Error::UnknownTable { .. })) => {

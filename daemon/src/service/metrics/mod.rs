@@ -48,6 +48,7 @@ pub(super) struct Metrics {
     register: Register,
     reloads: process::Reloads,
     pauses: process::OnDisk,
+    clock: process::Clock,
     target: target::Targets,
     jobs: jobs::Jobs,
     graph: graph::Graphs,
@@ -69,6 +70,7 @@ impl Metrics {
         Ok(Self {
             reloads: process::Reloads::new(&register)?,
             pauses: process::OnDisk::new(&register)?,
+            clock: process::Clock::new(&register)?,
             target: target::Targets::new(&mut register, daemon.metrics_tables)?,
             jobs: jobs::Jobs::new(&mut register)?,
             graph: graph::Graphs::new(&mut register)?,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use squire_config::{Daemon, Settings, Target};
 use squire_engine::{maintenance::Duty, memory::Limits};
 
-use crate::service::schedule;
+use crate::cron;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -72,7 +72,7 @@ fn schedules<'a>(
 ) -> BTreeMap<&'a str, BTreeSet<(Duty, String)>> {
     let all = targets
         .iter()
-        .map(|(name, target)| (*name, schedule::of(target)));
+        .map(|(name, target)| (*name, cron::of_target(target)));
     all.filter(|(_, of_target)| !of_target.is_empty()).collect()
 }
 

@@ -211,6 +211,7 @@ pub(super) mod tests {
             pauses: Arc::new(PauseBook::open(None).expect("nothing is kept")),
             board: Arc::new(board),
             forces: Arc::new(forces),
+            timetable: Arc::default(),
             pulse: Arc::new(Pulse::default()),
             places: Arc::new(AtomicUsize::new(2)),
             record: Arc::new(Record::start()),

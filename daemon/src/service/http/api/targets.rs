@@ -13,11 +13,11 @@ use crate::service::{
         table::TableNotes,
         target::{Status, TargetNotes},
     },
-    pulse,
+    clock, pulse,
 };
 
 impl Api {
-    /// All targets; those whose keepers do not get on are stuck.
+    /// All targets, with their schedules; those whose keepers do not get on are stuck.
     pub(super) fn targets(&self) -> Vec<TargetNotes> {
         let beats = self.pulse.all();
         let mut targets = self.board.targets();
@@ -26,6 +26,7 @@ impl Api {
             if let Some(beat) = beat.filter(|beat| beat.status == pulse::Status::Stuck) {
                 (target.status, target.since) = (Status::Stuck, Some(beat.since));
             }
+            target.schedules = self.timetable.of(&target.name, clock::now());
         }
         targets
     }
