@@ -214,7 +214,12 @@ impl Keeper {
                 means("lost", true, None)
             }
             How::Ended(Err(Error::Cancelled)) => {
-                tracing::info!(target_name = %name, %table, %duty, "job abandoned: the daemon stops, or the clock jumped");
+                let why = if clock::distrust(name).is_some() {
+                    "the clock jumped"
+                } else {
+                    "the daemon stops"
+                };
+                tracing::info!(target_name = %name, %table, %duty, "job abandoned: {why}");
                 means("cancelled", false, None)
             }
             How::Ended(Err(Error::TableGone { .. } | Error::UnknownTable { .. })) => {
