@@ -13,6 +13,7 @@ mod dead_writer;
 mod directory;
 mod door;
 mod endpoints;
+mod full_disk;
 mod pauses;
 mod refusals;
 mod repair;
