@@ -29,7 +29,11 @@ impl Report {
     }
 
     pub(crate) fn noticed(&mut self, fault: Fault, took: Duration) {
-        self.faults.entry(fault.name()).or_default().noticed.push(took);
+        self.faults
+            .entry(fault.name())
+            .or_default()
+            .noticed
+            .push(took);
     }
 
     pub(crate) fn recovered(&mut self, fault: Fault, took: Duration) {
@@ -55,8 +59,20 @@ impl Report {
             .iter()
             .map(|(name, times)| row(name, times.noticed.len(), &times.noticed, &times.recovered))
             .collect();
-        rows.push(row("a table of others is due", self.kept.len(), &[], &self.kept));
-        let head = ["what happens", "times", "noticed p50", "p99", "kept again p50", "p99"];
+        rows.push(row(
+            "a table of others is due",
+            self.kept.len(),
+            &[],
+            &self.kept,
+        ));
+        let head = [
+            "what happens",
+            "times",
+            "noticed p50",
+            "p99",
+            "kept again p50",
+            "p99",
+        ];
         show::say(show::table(&head, rows));
         let seeds = self.seeds;
         show::say(format!("{seeds} seeds; before: {before}; after: {after}"));

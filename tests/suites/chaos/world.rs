@@ -60,7 +60,10 @@ pub(crate) fn others(faults: &[Fault]) -> Vec<usize> {
     let hit: Vec<_> = faults.iter().filter_map(Fault::target).collect();
     let shift = hit.iter().sum::<usize>();
     let others = (0..TARGETS).map(|n| (n + shift) % TARGETS);
-    others.filter(|target| !hit.contains(target)).take(2).collect()
+    others
+        .filter(|target| !hit.contains(target))
+        .take(2)
+        .collect()
 }
 
 pub(crate) struct World {
@@ -382,9 +385,15 @@ fn left_open(lines: &[Value]) -> usize {
         let text = line["message"].as_str().unwrap_or_default();
         if text == "job started" {
             *open.entry(job).or_default() += 1;
-        } else if ["job done", "job lost", "job failed", "job abandoned", "job cut off"]
-            .iter()
-            .any(|end| text.starts_with(end))
+        } else if [
+            "job done",
+            "job lost",
+            "job failed",
+            "job abandoned",
+            "job cut off",
+        ]
+        .iter()
+        .any(|end| text.starts_with(end))
         {
             open.remove(&job);
         }
@@ -437,7 +446,10 @@ impl Footprint {
     /// Nothing has grown beyond what comes and goes.
     pub(crate) fn is_no_larger_than(&self, before: &Self) {
         assert!(self.files <= before.files + SLACK, "{before}, then {self}");
-        assert!(self.threads <= before.threads + SLACK, "{before}, then {self}");
+        assert!(
+            self.threads <= before.threads + SLACK,
+            "{before}, then {self}"
+        );
         assert!(
             self.resident_kib <= 2 * before.resident_kib + (128 << 10),
             "{before}, then {self}"

@@ -14,6 +14,7 @@ mod dead_writer;
 mod directory;
 mod door;
 mod endpoints;
+mod full_disk;
 mod install;
 mod pauses;
 mod refusals;
