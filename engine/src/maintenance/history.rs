@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Duty, Job,
-    pace::{Charge, Ledger},
+    pace::{Charge, Ledger, Pace},
 };
 
 /// The first pause after a lost rewrite, doubled by every further one.
@@ -31,6 +31,8 @@ pub struct Running {
     pub bytes: u64,
     /// When it began.
     pub since: Duration,
+    /// It did not wait for the budget.
+    pub emergency: bool,
 }
 
 /// What became of one duty on one table.
@@ -58,6 +60,7 @@ impl History {
             duty: job.duty,
             bytes: job.bytes,
             since: now,
+            emergency: job.reason.is_emergency(),
         });
         for duty in Duty::ALL {
             let history = self.duties.entry(duty).or_default();
@@ -70,9 +73,17 @@ impl History {
     }
 
     /// A job ends; `lost` when it failed or its work came too late. `bytes` is what it rewrote, or what it was expected
-    /// to when nobody knows; the caller charges its target with what is returned.
-    pub fn end(&mut self, duty: Duty, now: Duration, lost: bool, bytes: u64) -> Charge {
-        let began = self.running.take().map_or(now, |running| running.since);
+    /// to when nobody knows, and `pace` that of the table; the caller charges its target with what is returned.
+    pub fn end(
+        &mut self,
+        duty: Duty,
+        now: Duration,
+        lost: bool,
+        bytes: u64,
+        pace: &Pace,
+    ) -> Charge {
+        let running = self.running.take();
+        let began = running.map_or(now, |running| running.since);
         let history = self.duties.entry(duty).or_default();
         history.last_end = Some(now);
         history.last_ran = now.saturating_sub(began);
@@ -85,8 +96,9 @@ impl History {
             ended: now,
             ran: history.last_ran,
             bytes,
+            emergency: running.is_some_and(|running| running.emergency),
         };
-        self.ledger.charge(charge);
+        self.ledger.charge(charge, pace);
         charge
     }
 }

@@ -148,8 +148,9 @@ impl Keeper {
         }
         let expected = kept.history.running.map_or(0, |running| running.bytes);
         let bytes = meaning.bytes.unwrap_or(expected);
-        let charge = kept.history.end(*duty, now, meaning.lost, bytes);
-        self.spent.ledger.charge(charge);
+        let pace = &kept.policy.pace;
+        let charge = kept.history.end(*duty, now, meaning.lost, bytes, pace);
+        self.spent.ledger.charge(charge, &self.spent.pace);
     }
 
     /// Tells how a job ended, in the log and in the metrics of its duty.
