@@ -104,7 +104,7 @@ fn judge(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<
     let since = history
         .last_end
         .map(|end| now.monotonic.saturating_sub(end));
-    if since.is_some_and(|since| since < history.back_off()) {
+    if since.is_some_and(|since| since < history.back_off(view.stats.version)) {
         return Err(Skip::BackOff);
     }
     if since.is_some_and(|since| since < floor) {

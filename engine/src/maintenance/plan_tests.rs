@@ -192,6 +192,47 @@ fn after_a_compaction_its_writers_have_the_table_for_as_long_as_that_took() {
 }
 
 #[test]
+fn what_failed_for_a_reason_that_lasts_waits_for_hours_unless_the_table_changes_or_a_person_calls()
+{
+    let hour = 3_600;
+    let mut table = ended(0, 12);
+    let held = |table: &Table, seconds| {
+        let decision = compaction_of(table, &at(seconds));
+        decision == Decision::Skip(Skip::BackOff)
+    };
+    assert!(
+        held(&table, 599) && !held(&table, 600),
+        "it may pass by itself"
+    );
+    table.history.lasts(Duty::Compaction, table.stats.version);
+    assert!(held(&table, 5 * hour));
+    table
+        .history
+        .duties
+        .entry(Duty::Compaction)
+        .or_default()
+        .losses = 1_000;
+    assert!(
+        held(&table, 6 * hour - 1) && !held(&table, 6 * hour),
+        "never longer"
+    );
+    let mut changed = table.clone();
+    changed.stats.version += 1;
+    assert!(held(&changed, 599) && !held(&changed, 600));
+    let mut called = table.clone();
+    called.history.forgive(Duty::Compaction);
+    assert!(!held(&called, 599));
+    // The first failures are tried again soon, whatever they are.
+    table
+        .history
+        .duties
+        .entry(Duty::Compaction)
+        .or_default()
+        .losses = 2;
+    assert!(held(&table, 9) && !held(&table, 10));
+}
+
+#[test]
 fn lost_rewrites_back_off_further_and_further() {
     let decide = |losses, now| {
         let mut table = ended(0, losses);

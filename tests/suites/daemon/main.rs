@@ -15,6 +15,7 @@ mod directory;
 mod door;
 mod endpoints;
 mod pauses;
+mod quiet;
 mod refusals;
 mod repair;
 mod schema;

@@ -155,7 +155,9 @@ impl Keeper {
                 details: &refused,
                 not_before: decided.not_before.map(|at| at.saturating_sub(now)),
                 ended_ago: history.last_end.map(|end| now.saturating_sub(end)),
-                wait: history.back_off().max(policy::floor(&kept.policy, duty)),
+                wait: history
+                    .back_off(kept.stats.version)
+                    .max(policy::floor(&kept.policy, duty)),
             };
             shared
                 .board
