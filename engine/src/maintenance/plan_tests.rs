@@ -195,7 +195,7 @@ fn after_a_compaction_its_writers_have_the_table_for_as_long_as_that_took() {
 fn what_failed_for_a_reason_that_lasts_waits_for_hours_unless_the_table_changes_or_a_person_calls()
 {
     let hour = 3_600;
-    let mut table = ended(0, 12);
+    let mut table = ended(0, 20);
     let held = |table: &Table, seconds| {
         let decision = compaction_of(table, &at(seconds));
         decision == Decision::Skip(Skip::BackOff)
