@@ -6,22 +6,25 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Place, Problem, Refusal};
+use crate::reading::Reading;
 use crate::source;
 
 /// The right of those who are neither the owner of a file nor in its group to write it.
 const WRITTEN_BY_OTHERS: u32 = 0o002;
 
 /// All files in the order of their layers.
-pub(crate) fn read(path: &Path) -> (Vec<(PathBuf, String)>, Vec<Problem>) {
+pub(crate) fn read(path: &Path, reading: &Reading) -> (Vec<(PathBuf, String)>, Vec<Problem>) {
     let mut paths = vec![path.to_owned()];
     let mut problems = Vec::new();
     let fragments = path.parent().unwrap_or(Path::new("")).join("conf.d");
+    reading.begin(&fragments.display());
     match fragments_in(&fragments) {
         Ok(found) => paths.extend(found),
         Err(problem) => problems.push(problem),
     }
     let mut files = Vec::new();
     for path in paths {
+        reading.begin(&path.display());
         match read_one(&path) {
             Ok(text) => files.push((path, text)),
             Err(problem) => problems.push(problem),

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::apart;
 use crate::error::{ConfigError, Place, Problem, Refusal};
 use crate::load;
 use crate::origins::Origins;
+use crate::reading::Reading;
 use crate::settings::{Policies, Settings};
 
 /// What only the program can tell of a value that is a text: of its key, without the numbers of lists
@@ -18,6 +20,7 @@ pub struct Layers {
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) flags: Vec<String>,
     pub(crate) judge: Judge,
+    pub(crate) reading: Reading,
 }
 
 impl Layers {
@@ -42,6 +45,7 @@ impl Layers {
             variables: variables.into_iter().collect(),
             flags: Vec::new(),
             judge: |_, _| None,
+            reading: Reading::default(),
         }
     }
 
@@ -56,6 +60,13 @@ impl Layers {
     #[must_use]
     pub fn judged_by(mut self, judge: Judge) -> Self {
         self.judge = judge;
+        self
+    }
+
+    /// The same, with a note of the file that is being read.
+    #[must_use]
+    pub fn noted_in(mut self, reading: Reading) -> Self {
+        self.reading = reading;
         self
     }
 
@@ -91,6 +102,27 @@ impl Loaded {
     /// [`Settings::targets`]. `None` when no layer sets it, and it has its default.
     pub fn origin(&self, path: &str) -> Option<&Place> {
         self.origins.get(path)
+    }
+
+    /// Refuses targets of which one is where another is, or in it. It asks the disk for links; one that does not answer is
+    /// waited for two seconds.
+    ///
+    /// # Errors
+    ///
+    /// A problem for each pair.
+    pub fn require_places_apart(&self, path: &Path) -> Result<(), ConfigError> {
+        let clashes = apart::clashes(&self.settings.targets).into_iter();
+        let problems = clashes.map(|(n, refusal)| {
+            let key = format!("target[{n}].uri");
+            let place = self.origin(&key).cloned();
+            let place = place.unwrap_or_else(|| Place::Path(path.to_owned()));
+            Problem::new(place, Some(key), refusal)
+        });
+        let problems: Vec<Problem> = problems.collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::new(problems))
     }
 }
 

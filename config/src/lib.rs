@@ -15,8 +15,10 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`layers`] | what settings are loaded from, and what comes of it |
+//! | [`reading`] | a note of what is being read |
 //! | [`files`], [`source`] | reading the files; one file, its keys with their places, what is wrong with it by itself |
 //! | [`environment`], [`flags`], [`assignment`] | single keys that are set from outside of the files |
+//! | [`apart`] | whether targets are apart |
 //! | [`load`], [`check`] | laying the layers over each other; keys that are wrong together |
 //! | [`secret`], [`misplaced`] | secrets, and secrets in the wrong place |
 //! | [`raw`], [`keys`], [`asking`] | the settings as they are written, and the tree of keys that follows from them |
@@ -29,6 +31,7 @@
 //! its place and the way to put it right ([`Problem`]). `squire.toml` in this crate's directory
 //! describes every key.
 
+mod apart;
 mod asking;
 mod assignment;
 mod check;
@@ -43,6 +46,7 @@ mod load;
 mod misplaced;
 mod origins;
 mod raw;
+mod reading;
 mod reference;
 mod schema;
 mod secret;
@@ -56,6 +60,7 @@ mod written;
 
 pub use error::{ConfigError, Place, Problem, Refusal};
 pub use layers::{Judge, Layers, Loaded};
+pub use reading::Reading;
 pub use schema::json_schema;
 pub use secret::{
     Origin, Secret, SecretError, TLS_KEY_CREDENTIAL, TOKEN_CREDENTIAL, TOKEN_VARIABLE, Unfit,

@@ -21,7 +21,7 @@ use crate::values;
 
 /// Reads the layers and lays them over each other.
 pub(crate) fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
-    let (files, mut problems) = files::read(layers.file());
+    let (files, mut problems) = files::read(layers.file(), &layers.reading);
     let mut sources = Vec::new();
     for (path, text) in &files {
         match Source::parse(path, text) {
@@ -263,6 +263,7 @@ fn rules_of(raw: &RawTarget) -> Vec<Rule> {
     let rules = raw.table.iter().filter_map(|table| {
         Some(Rule {
             pattern: table.pattern.clone()?,
+            ignore: table.ignore,
             policies: table.policies(),
         })
     });

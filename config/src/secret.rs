@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
@@ -98,11 +99,19 @@ impl Secret {
         let Some(path) = credential_from(TOKEN_CREDENTIAL, variable) else {
             return Ok(None);
         };
-        match fs::read(&path) {
+        match read_regular(&path) {
             Ok(bytes) => usable(str::from_utf8(&bytes).ok(), Origin::File(path)).map(Some),
             Err(fault) => Err(SecretError::Unreadable { path, fault }),
         }
     }
+}
+
+/// A pipe would never end.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    fs::read(path)
 }
 
 fn usable(text: Option<&str>, origin: Origin) -> Result<Secret, SecretError> {

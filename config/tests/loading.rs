@@ -116,7 +116,7 @@ fn a_target_that_says_nothing_has_the_built_in_policy() {
 fn every_key_of_the_daemon_arrives() {
     let settings = load(
         "[daemon]\nlisten = '[::1]:0'\ntls = { certificate = '/etc/squire/tls.pem', key = '/etc/squire/tls.key' }\nconcurrency = 4\nmemory = '2GiB'\ntick = '1s'\nhot_tick = '200ms'\ncold_tick = '1m'\nmetrics_tables = 50\nstate_dir = '/var/lib/squire'\nheal_interval = '2s'\ndrift_interval = '1h'\n\
-         lease = '1m 30s'\nshutdown_grace = '500ms'\nlog = 'info,squire=debug'\n\
+         lease = '1m 30s'\nshutdown_grace = '500ms'\nreload_timeout = '5s'\nlog = 'info,squire=debug'\n\
          log_format = 'json'",
     );
     assert_eq!(
@@ -139,6 +139,7 @@ fn every_key_of_the_daemon_arrives() {
             drift_interval: Duration::from_secs(3600),
             lease: Duration::from_secs(90),
             shutdown_grace: Duration::from_millis(500),
+            reload_timeout: Duration::from_secs(5),
             log: "info,squire=debug".to_owned(),
             log_format: LogFormat::Json,
         }

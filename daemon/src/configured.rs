@@ -1,5 +1,7 @@
 //! The configuration as every command reads it: with what only this program can tell to be wrong with it.
 
+use std::path::Path;
+
 use chrono::Utc;
 use squire_config::{Layers, Refusal};
 
@@ -11,6 +13,11 @@ use crate::{
 /// What a command reads that is given a file.
 pub(crate) fn layers(config: &ConfigArg) -> Layers {
     Layers::of_process(&config.config).judged_by(fault)
+}
+
+/// What a service reads that is given a file, and nothing of this process's environment.
+pub(crate) fn layers_of_file(file: &Path) -> Layers {
+    Layers::new(file, []).judged_by(fault)
 }
 
 /// What a command reads that is given a file and flags over it.

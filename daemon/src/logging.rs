@@ -50,7 +50,7 @@ impl LogFilter {
 fn filter(daemon: &Daemon) -> Result<EnvFilter, Failure> {
     // What libraries say at `info` is for their own developers.
     let directives = format!(
-        "lance=warn,datafusion=warn,object_store=warn,{}",
+        "lance=warn,datafusion=warn,object_store=warn,tokio_cron_scheduler=warn,{}",
         daemon.log
     );
     EnvFilter::try_new(&directives)

@@ -29,6 +29,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // First of all: a hangup would end a daemon that has only begun to start.
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == "run") {
+        service::signals::survive_hangups();
+    }
     let cli = cli::Cli::parse();
     memory::keep_to_limits(&cli.command);
     #[cfg(feature = "failpoints")]
@@ -36,6 +40,8 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         // Lance's futures are deep: what is not used of it is no memory.
         .thread_stack_size(8 << 20)
+        // A disk that hangs holds a thread for each read of it that was given up; others need theirs.
+        .max_blocking_threads(4096)
         .enable_all()
         .build()
     {

@@ -1,4 +1,4 @@
-//! Failpoints: named moments beside every durable write, at which a test holds a process up or lets it die.
+//! Failpoints: named moments beside every durable write, and some of the daemon's own, at which a test holds a process up or lets it die.
 //!
 //! They are there in builds with the feature `failpoints` alone; elsewhere nothing of them is compiled. What happens
 //! at one is said in the words of the crate `fail`, by the environment variable `FAILPOINTS` or by a test in its own
@@ -6,16 +6,21 @@
 //! spot, as a kill would, and `return(FILE)` waits until the file is there. One that is set says on standard error
 //! that it was reached, so that another process can tell where this one stands.
 //!
+//! A local disk can hang, too, as a network mount does whose server is gone: as long as there is a file `ROOT.hang` beside a
+//! root, whatever is opened below the paths in it, a line each, waits on its thread.
+//!
 //! `docs/testing.md` lists them.
 
-/// Hits a failpoint, if there are any in this build.
-macro_rules! hit {
+/// Hits a failpoint, if there are any in this build. The crate around it needs a feature `failpoints`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! hit_failpoint {
     ($name:ident) => {
         #[cfg(feature = "failpoints")]
         $crate::failpoint::reach($crate::failpoint::$name).await;
     };
 }
-pub(crate) use hit;
+pub use crate::hit_failpoint as hit;
 
 macro_rules! failpoints {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
@@ -91,6 +96,10 @@ failpoints! {
     BEFORE_PURGE = "before-purge";
     /// When it is, and the manifest still notes it.
     AFTER_PURGE = "after-purge";
+    /// Before the daemon reads its configuration when it starts.
+    BEFORE_START = "before-start";
+    /// Before a reload reads the configuration, on the thread that reads.
+    BEFORE_RELOAD = "before-reload";
 }
 
 /// Sets the failpoints that `FAILPOINTS` names, until it is dropped.
@@ -104,7 +113,7 @@ pub fn from_environment() -> fail::FailScenario<'static> {
 
 /// Does what is set for a failpoint, on a thread that may be held up for as long as a test wants.
 #[cfg(feature = "failpoints")]
-pub(crate) async fn reach(name: &'static str) {
+pub async fn reach(name: &'static str) {
     use std::io::Write as _;
 
     match fail::list().iter().find(|(set, _)| set == name) {
@@ -126,6 +135,27 @@ pub(crate) async fn reach(name: &'static str) {
         Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
         // The runtime goes down, and the caller with it.
         Err(_) => std::future::pending().await,
+    }
+}
+
+/// Hangs, as long as a test says that the disk does below this path.
+#[cfg(feature = "failpoints")]
+pub(crate) fn hang(root: &std::path::Path, path: &std::path::Path) {
+    let mut said = root.as_os_str().to_owned();
+    said.push(".hang");
+    let hangs = || {
+        let below = std::fs::read_to_string(&said).ok()?;
+        below
+            .lines()
+            .find(|below| path.starts_with(below))
+            .map(drop)
+    };
+    while hangs().is_some() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it stands for a thread that a disk holds"
+        )]
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
 
@@ -162,6 +192,7 @@ mod tests {
     #[test]
     fn every_failpoint_is_hit_in_one_place_of_the_source_and_no_other_is() {
         let mut hit = hit_below(Path::new("src"));
+        hit.extend(hit_below(Path::new("../daemon/src")));
         hit.sort();
         let mut all = ALL.to_vec();
         all.sort_unstable();

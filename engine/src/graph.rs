@@ -159,6 +159,11 @@ impl Graph {
         &self.0.storage.uri
     }
 
+    /// Whether it is on a local disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.0.storage.is_on_disk()
+    }
+
     /// The newest state: one list, and one read when it changed since this process last looked.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ mod directory;
 mod echo;
 mod error;
 pub mod failpoint;
+#[cfg(feature = "failpoints")]
+pub mod fuzz;
 mod graph;
 mod guard;
 mod healing;
@@ -39,6 +41,7 @@ pub mod manifest;
 pub mod memory;
 pub mod names;
 mod operation;
+mod presence;
 pub mod progress;
 mod purge;
 mod repair;
@@ -50,7 +53,7 @@ mod table;
 pub use collection::ManifestRetention;
 pub use directory::{Directory, DirectoryOptions, Kind, detect};
 pub use echo::without_echo;
-pub use error::{Advice, Error, Obstacle, Result};
+pub use error::{Advice, Error, ErrorKind, Obstacle, Result};
 pub use graph::{Graph, LogEntry, Options, Snapshot};
 pub use healing::{Healed, Left};
 pub use leftovers::{Orphan, SidecarLook, SidecarState};
@@ -60,6 +63,7 @@ pub use operation::{
     index::{IndexReceipt, Indexed},
     waiting::Waiting,
 };
+pub use presence::{Other, Presence, Resident};
 pub use repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
 pub use storage::{Beyond, DeletionRule, Owned, Passed, Wall, deleted, passed_over, try_to_own};
 pub use table::{

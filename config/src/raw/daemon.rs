@@ -34,10 +34,16 @@ pub(crate) struct RawDaemon {
     heal_interval: Option<Duration>,
     #[serde(deserialize_with = "drift_interval")]
     drift_interval: Option<Duration>,
+    #[serde(deserialize_with = "look_timeout")]
+    look_timeout: Option<Duration>,
+    #[serde(deserialize_with = "stuck_after")]
+    stuck_after: Option<Duration>,
     #[serde(deserialize_with = "lease")]
     lease: Option<Duration>,
     #[serde(deserialize_with = "shutdown_grace")]
     shutdown_grace: Option<Duration>,
+    #[serde(deserialize_with = "reload_timeout")]
+    reload_timeout: Option<Duration>,
     #[serde(deserialize_with = "metrics_tables")]
     metrics_tables: Option<usize>,
     #[serde(deserialize_with = "state_dir")]
@@ -65,8 +71,11 @@ impl RawDaemon {
             cold_tick: self.cold_tick.unwrap_or(default.cold_tick.max(tick)),
             heal_interval: self.heal_interval.unwrap_or(default.heal_interval),
             drift_interval: self.drift_interval.unwrap_or(default.drift_interval),
+            look_timeout: self.look_timeout.unwrap_or(default.look_timeout),
+            stuck_after: self.stuck_after.unwrap_or(default.stuck_after),
             lease: self.lease.unwrap_or(default.lease),
             shutdown_grace: self.shutdown_grace.unwrap_or(default.shutdown_grace),
+            reload_timeout: self.reload_timeout.unwrap_or(default.reload_timeout),
             metrics_tables: self.metrics_tables.unwrap_or(default.metrics_tables),
             state_dir: self.state_dir.unwrap_or(default.state_dir),
             log: self.log.unwrap_or(default.log),
@@ -127,6 +136,30 @@ fn drift_interval<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D
     )
 }
 
+fn look_timeout<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    units::duration(
+        d,
+        &Bounds {
+            least: SECOND,
+            too_small: "a store that is only slow would be taken for one that hangs",
+            most: HOUR,
+            too_large: "a store that hangs would go unseen that long",
+        },
+    )
+}
+
+fn stuck_after<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    units::duration(
+        d,
+        &Bounds {
+            least: SECOND,
+            too_small: "jobs that only take their time would be cancelled",
+            most: DAY,
+            too_large: "a job that hangs would hold its place that long",
+        },
+    )
+}
+
 fn lease<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
     units::duration(
         d,
@@ -147,6 +180,18 @@ fn shutdown_grace<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D
             too_small: "every job would be cut off and its work lost",
             most: HOUR,
             too_large: "a stop would seem to hang",
+        },
+    )
+}
+
+fn reload_timeout<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    units::duration(
+        d,
+        &Bounds {
+            least: MOMENT,
+            too_small: "no reload would ever be taken",
+            most: HOUR,
+            too_large: "a reload would seem to hang",
         },
     )
 }

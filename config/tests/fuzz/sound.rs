@@ -177,6 +177,7 @@ fn assert_settings(settings: &Settings) {
     within(daemon.drift_interval, 100, 86_400);
     within(daemon.lease, 1_000, 600);
     within(daemon.shutdown_grace, 100, 3_600);
+    within(daemon.reload_timeout, 100, 3_600);
     assert!(daemon.hot_tick <= daemon.tick && daemon.tick <= daemon.cold_tick);
     assert!(
         daemon

@@ -143,6 +143,11 @@ fn durations_and_sizes_that_make_no_sense_are_refused_with_the_reason() {
         ("daemon", "lease = '10ms'", "a live holder would look dead"),
         ("daemon", "lease = '1day'", "above the most, 10m"),
         ("daemon", "shutdown_grace = '0s'", "below the least"),
+        (
+            "daemon",
+            "reload_timeout = '0s'",
+            "no reload would ever be taken",
+        ),
         ("daemon", "concurrency = 0", "no job would ever run"),
         ("daemon", "concurrency = -1", "negative"),
         ("daemon", "concurrency = 100000", "above the most, 256"),

@@ -8,7 +8,7 @@ use crate::{
     cron,
     exit::Failure,
     output,
-    service::board::{Tables, table::TableNotes, target::TargetNotes},
+    service::board::{Tables, table::TableNotes, target::TargetNotes, words::Health},
 };
 
 pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -> Done {
@@ -21,7 +21,7 @@ pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -
     };
     if let Some(error) = &notes.failing {
         output::say(&format!(
-            "the last look failed, and what is said of tables may be out of date: {error}\n"
+            "the last look at the target failed, and what is said of tables may be out of date: {error}\n"
         ));
     }
     let path = format!("/api/v1/tables?target={target}");
@@ -33,6 +33,12 @@ pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -
     };
     let (mut rows, now) = (Vec::new(), Utc::now());
     for notes in there.tables.iter().filter(wanted) {
+        // What is decided about duties says nothing of why nothing is decided.
+        if matches!(notes.health, Health::Stuck | Health::Failing) {
+            let health = format!("{:?}", notes.health).to_lowercase();
+            let why = notes.reason.clone().unwrap_or_default();
+            rows.push(vec![notes.table.clone(), "any".to_owned(), health, why]);
+        }
         for duty in &notes.duties {
             let what = if notes.running == Some(duty.duty) {
                 "at work"

@@ -45,7 +45,12 @@ pub(super) async fn pause(
     Ok(())
 }
 
-pub(super) async fn resume(daemon: &DaemonArg, target: String, table: Option<String>) -> Done {
+/// Without a target, all that is paused goes on.
+pub(super) async fn resume(
+    daemon: &DaemonArg,
+    target: Option<String>,
+    table: Option<String>,
+) -> Done {
     let request = ResumeRequest { target, table };
     let paused: Paused = Client::find(daemon)?
         .send(Method::DELETE, PATH, &request)
@@ -60,6 +65,9 @@ pub(super) async fn resume(daemon: &DaemonArg, target: String, table: Option<Str
 pub(super) async fn list(daemon: &DaemonArg) -> Done {
     let paused: Paused = Client::find(daemon)?.get(PATH).await?;
     say(&paused);
+    if paused.not_kept.is_some() {
+        say_whether_kept(&paused);
+    }
     Ok(())
 }
 
@@ -72,7 +80,15 @@ fn say_whether_kept(paused: &Paused) {
 }
 
 fn say(paused: &Paused) {
+    if let Some(why) = &paused.unreadable {
+        output::say(&format!(
+            "every target is paused: the pauses cannot be read ({why}).\nMend the file and restart the daemon, or let everything go on with `squire resume`."
+        ));
+    }
     if paused.pauses.is_empty() {
+        if paused.unreadable.is_some() {
+            return;
+        }
         output::say("nothing is paused");
         return;
     }

@@ -81,16 +81,15 @@ pub(super) async fn keep(
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let (jumps, steady, now) = {
+        let (jumps, steady) = {
             let (watch, reading) = looked();
-            (watch.jumps(), watch.is_steady(reading), reading.wall)
+            (watch.jumps(), watch.is_steady(reading))
         };
         metrics.clock(jumps - known, steady);
         if jumps != known {
-            timetable.plan_anew(now);
+            timetable.plan_anew().await;
             known = jumps;
         }
-        timetable.call(now);
     }
 }
 

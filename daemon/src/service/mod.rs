@@ -6,21 +6,26 @@
 //! | [`keeper`] | one per target: looks, decides, runs jobs |
 //! | [`upkeep`] | beside each keeper: heals, adopts drift |
 //! | [`schedule`] | what forces a duty: cron schedules, and persons |
+//! | [`state`] | what survives a restart |
 //! | [`clock`] | whether the wall clock can be trusted with removals |
 //! | [`timetable`] | when each cron schedule comes next |
 //! | [`pauses`] | what a person wants left alone for a while |
 //! | [`board`] | what keepers know and do, for whoever asks |
 //! | [`metrics`] | what Prometheus sees |
 //! | [`crew`] | the keepers at work: begun, given other policies, let go of |
+//! | [`signals`] | SIGTERM, and what comes of a stop that hangs |
+//! | [`residents`] | other daemons on the same targets |
 //! | [`reload`] | another configuration comes into force, or is refused |
 //! | [`places`] | how many jobs run at once |
 //! | [`notify`] | what the service manager is told |
 //! | [`pulse`] | whether each keeper gets on |
-//! | [`http`] | `/metrics`, `/healthz`, `/api/v1` and the status page |
+//! | [`health`] | how the daemon is, in one account |
+//! | [`http`] | `/metrics`, `/healthz` and the other probes, `/api/v1` and the status page |
 
 pub(crate) mod board;
 mod clock;
 mod crew;
+mod health;
 pub(crate) mod http;
 mod keeper;
 mod metrics;
@@ -29,24 +34,29 @@ pub(crate) mod pauses;
 mod places;
 mod pulse;
 pub(crate) mod reload;
+mod residents;
 mod schedule;
+pub(crate) mod signals;
+mod state;
 mod timetable;
 mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use chrono::Utc;
-use squire_config::{Layers, Settings};
+use squire_config::{Layers, Reading, Settings};
+use squire_engine::failpoint;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{exit::Failure, logging};
 use board::Board;
 use crew::Crew;
+use health::Probe;
 use http::{
     api::{Api, Writable},
     door::Door,
@@ -58,12 +68,15 @@ use pauses::PauseBook;
 use places::Places;
 use pulse::Pulse;
 use reload::{Running, record::Record, socket::Asker};
+use residents::Residents;
+use timetable::Started;
 
 /// Loads a configuration that a daemon can run with.
 pub(crate) fn load(layers: &Layers) -> Result<Settings, Failure> {
-    let settings = layers.load()?.settings;
-    settings.require_targets(layers.file())?;
-    Ok(settings)
+    let loaded = layers.load()?;
+    loaded.settings.require_targets(layers.file())?;
+    loaded.require_places_apart(layers.file())?;
+    Ok(loaded.settings)
 }
 
 /// Cancels `stop` on SIGTERM or SIGINT.
@@ -87,11 +100,12 @@ pub(crate) fn cancel_on_signal(stop: CancellationToken) {
 ///
 /// On SIGTERM it takes no more work, abandons rewrites, finishes commits, and returns within the shutdown grace.
 pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
+    failpoint::hit!(BEFORE_START);
+    // One that comes while the configuration is read asks for what is there by then.
+    let hangups = signal(SignalKind::hangup()).map_err(|e| Failure::Machine(e.to_string()))?;
     let config = layers.file();
     let settings = load(layers)?;
     let log = logging::start(&settings.daemon)?;
-    // A reload that comes early must not end the process.
-    let hangups = signal(SignalKind::hangup()).map_err(|e| Failure::Machine(e.to_string()))?;
     let door = Arc::new(Door::open(&settings.daemon)?);
     let metrics = Metrics::new(&settings.daemon).map_err(|e| Failure::Machine(e.to_string()))?;
     metrics.listen_to_lance()?;
@@ -112,8 +126,10 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         .local_addr()
         .map_err(|e| Failure::Machine(e.to_string()))?;
     let stop = CancellationToken::new();
-    cancel_on_signal(stop.clone());
-    let pulse = Arc::new(Pulse::new(&settings.daemon));
+    let (in_force, told) = watch::channel(settings.daemon.clone());
+    signals::stop_on_signal(stop.clone(), told.clone())
+        .map_err(|e| Failure::Machine(e.to_string()))?;
+    let pulse = Arc::new(Pulse::default());
     let places = Places::new(&settings.daemon);
     metrics.follow(&settings.daemon, places.now());
     let started = Utc::now();
@@ -124,14 +140,21 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         pulse: pulse.clone(),
         pauses: pauses.clone(),
         board: Arc::new(Board::new(started)),
+        memories: Arc::default(),
         started: Instant::now(),
     };
     let record = Arc::new(Record::start());
-    let notifier = Notifier {
+    let probe = Probe {
         pulse: pulse.clone(),
         board: shared.board.clone(),
-        record: record.clone(),
     };
+    let notifier = Notifier {
+        probe: probe.clone(),
+        board: shared.board.clone(),
+        record: record.clone(),
+        pauses: pauses.clone(),
+    };
+    tokio::spawn(pauses.clone().attend(told, stop.clone()));
     let api = Api {
         pauses,
         board: shared.board.clone(),
@@ -148,11 +171,13 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         started,
     };
     let (forces, timetable) = (api.forces.clone(), api.timetable.clone());
+    let mut residents =
+        Residents::new(shared.board.clone(), metrics.clone(), started, stop.clone());
+    residents.follow(&settings);
     let mut crew = Crew::new(shared, forces.clone(), stop.clone());
     let targets = settings.targets.iter();
     let called = targets.map(|target| (target.clone(), forces.open(&target.name)));
-    let entries = timetable::entries(called, started)?;
-    timetable.follow(entries, started);
+    timetable.follow(Started::new(called).await?).await;
     let clock = clock::keep(timetable.clone(), metrics.clone(), stop.clone());
     let clock = tokio::spawn(clock);
     settings.targets.iter().for_each(|t| crew.begin(t));
@@ -160,7 +185,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         listener,
         door.clone(),
         metrics.clone(),
-        pulse,
+        probe,
         api,
         stop.clone(),
     ));
@@ -176,6 +201,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         layers: layers.clone(),
         settings,
         crew,
+        residents,
         places,
         timetable,
         log,
@@ -183,19 +209,25 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         forces,
         metrics,
         notifier,
+        in_force,
     };
     follow(&mut running, hangups, askers, &stop).await;
 
     tracing::info!("stopping: no more work is taken, rewrites are abandoned, commits are finished");
     let grace = running.settings.daemon.shutdown_grace;
     running.notifier.stopping(grace);
-    if tokio::time::timeout(grace, running.crew.end())
-        .await
-        .is_err()
-    {
+    let left = async { tokio::join!(running.crew.end(), running.residents.end()) };
+    if tokio::time::timeout(grace, left).await.is_err() {
+        let jobs = running.notifier.board.jobs(None, None).into_iter();
+        let jobs: Vec<_> = jobs
+            .map(|job| format!("{} of {}/{}", job.duty.as_str(), job.target, job.table))
+            .collect();
+        let targets = running.crew.left();
         tracing::warn!(
             ?grace,
-            "the shutdown grace is over; what is left is healed by whoever comes next"
+            targets = targets.join(", "),
+            jobs = jobs.join(", "),
+            "the shutdown grace is over, and the keepers of these targets have not ended; what is left is healed by whoever comes next"
         );
     }
     attended.abort();
@@ -224,7 +256,17 @@ async fn follow(
                 }
             } => Some(asker),
         };
-        let loaded = running.reload().await;
+        let reading = Reading::default();
+        // Whoever asks meanwhile is heard afterwards.
+        let loaded = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                let reading = reading.now();
+                tracing::warn!(reading, "a reload is given up, as the daemon stops; it was not in force");
+                return;
+            }
+            loaded = running.reload(&reading) => loaded,
+        };
         if let Some(asker) = asker {
             // Whoever does not wait for the answer needs none.
             let _ = asker.send(loaded);

@@ -1,7 +1,7 @@
-//! When each cron schedule comes next, and the calls when it has come.
+//! The cron schedules of all targets: the calls when their times come, and when each comes next.
 //!
-//! The next times are reckoned from now on, never caught up with: of those that passed while the process was suspended,
-//! one call is made.
+//! The scheduler keeps the next time of each as a time of the wall clock. So after a jump of that clock it is started anew:
+//! times are reckoned from now on, and never caught up with.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +9,7 @@ use chrono::{DateTime, FixedOffset, Local, Utc};
 use serde::{Deserialize, Serialize};
 use squire_config::Target;
 use squire_engine::maintenance::Duty;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use utoipa::ToSchema;
 
 use super::{
@@ -34,90 +35,123 @@ pub(crate) struct ScheduleNotes {
 }
 
 /// One schedule of one target.
-#[derive(Debug)]
-pub(super) struct Entry {
+#[derive(Clone, Debug)]
+struct Entry {
     target: String,
     duty: Duty,
     cron: String,
     schedule: Schedule,
     forces: Arc<Forces>,
-    next: Option<DateTime<Utc>>,
 }
 
-/// The schedules of these targets, with those whom they call.
-///
-/// # Errors
-/// When one of them cannot be used.
-pub(super) fn entries(
-    targets: impl Iterator<Item = (Target, Arc<Forces>)>,
-    now: DateTime<Utc>,
-) -> Result<Vec<Entry>, Failure> {
-    let mut all = Vec::new();
-    for (target, forces) in targets {
-        for (duty, cron) in cron::of_target(&target) {
-            let schedule = Schedule::parse(&cron).map_err(|e| {
-                Failure::Usage(format!(
-                    "the cron schedule \"{cron}\" of target {} cannot be used: {e}",
-                    target.name
-                ))
-            })?;
-            all.push(Entry {
-                target: target.name.clone(),
-                duty,
-                next: schedule.next_after(now),
-                cron,
-                schedule,
-                forces: forces.clone(),
-            });
+/// Schedules that have begun.
+pub(super) struct Started {
+    entries: Vec<Entry>,
+    scheduler: Option<JobScheduler>,
+}
+
+impl Started {
+    /// Begins the schedules of these targets, which call these.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub(super) async fn new(
+        targets: impl Iterator<Item = (Target, Arc<Forces>)>,
+    ) -> Result<Self, Failure> {
+        let mut entries = Vec::new();
+        for (target, forces) in targets {
+            for (duty, cron) in cron::of_target(&target) {
+                let schedule = Schedule::parse(&cron).map_err(|e| {
+                    Failure::Usage(format!(
+                        "the cron schedule \"{cron}\" of target {} cannot be used: {e}",
+                        target.name
+                    ))
+                })?;
+                entries.push(Entry {
+                    target: target.name.clone(),
+                    duty,
+                    cron,
+                    schedule,
+                    forces: forces.clone(),
+                });
+            }
         }
+        let scheduler = begin(&entries).await;
+        let scheduler =
+            scheduler.map_err(|e| Failure::Machine(format!("the scheduler cannot start: {e}")))?;
+        Ok(Self { entries, scheduler })
     }
-    Ok(all)
+}
+
+/// Begins to call; nothing where there is no schedule.
+async fn begin(entries: &[Entry]) -> Result<Option<JobScheduler>, JobSchedulerError> {
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    let scheduler = JobScheduler::new().await?;
+    for entry in entries {
+        let (forces, duty, cron) = (entry.forces.clone(), entry.duty, entry.cron.clone());
+        let call = move |_, _: JobScheduler| forces.call(Call::Schedule(duty, cron.clone()));
+        scheduler.add(Job::new(entry.cron.as_str(), call)?).await?;
+    }
+    scheduler.start().await?;
+    Ok(Some(scheduler))
 }
 
 /// The schedules of all targets.
-#[derive(Debug, Default)]
-pub(crate) struct Timetable(Mutex<Vec<Entry>>);
+#[derive(Default)]
+pub(crate) struct Timetable {
+    entries: Mutex<Vec<Entry>>,
+    scheduler: tokio::sync::Mutex<Option<JobScheduler>>,
+}
 
 impl Timetable {
-    /// Goes by these, which were reckoned at this time, from now on. Calls whose time has come by then are made.
-    pub(super) fn follow(&self, entries: Vec<Entry>, now: DateTime<Utc>) {
-        self.call(now);
-        *self.lock() = entries;
+    /// Goes by these from now on.
+    pub(super) async fn follow(&self, started: Started) {
+        let Started { entries, scheduler } = started;
+        *self.entries() = entries;
+        self.replace(scheduler).await;
     }
 
     /// The schedules of a target, as whoever asks is told.
-    pub(super) fn of(&self, target: &str) -> Vec<ScheduleNotes> {
-        let entries = self.lock();
+    pub(super) fn of(&self, target: &str, now: DateTime<Utc>) -> Vec<ScheduleNotes> {
+        let entries = self.entries();
         let of_target = entries.iter().filter(|entry| entry.target == target);
-        let noted = of_target.map(|entry| ScheduleNotes {
-            duty: entry.duty.into(),
-            cron: entry.cron.clone(),
-            next: entry.next,
-            next_local: entry.next.map(|at| at.with_timezone(&Local).fixed_offset()),
+        let noted = of_target.map(|entry| {
+            let next = entry.schedule.next_after(now);
+            ScheduleNotes {
+                duty: entry.duty.into(),
+                cron: entry.cron.clone(),
+                next,
+                next_local: next.map(|at| at.with_timezone(&Local).fixed_offset()),
+            }
         });
         noted.collect()
     }
 
-    /// Makes the calls whose time has come, and reckons when each comes again.
-    pub(super) fn call(&self, now: DateTime<Utc>) {
-        for entry in self.lock().iter_mut() {
-            if entry.next.is_some_and(|next| next <= now) {
-                let called = Call::Schedule(entry.duty, entry.cron.clone());
-                entry.forces.call(called);
-                entry.next = entry.schedule.next_after(now);
+    /// The clock says another time than it would have: all times are reckoned again.
+    pub(super) async fn plan_anew(&self) {
+        let entries = self.entries().clone();
+        match begin(&entries).await {
+            Ok(fresh) => self.replace(fresh).await,
+            Err(e) => {
+                tracing::error!(error = %e, "cron schedules could not be planned anew after a jump of the clock, and may come late; restart the daemon");
             }
         }
     }
 
-    /// The clock says another time than it would have: all times are reckoned again.
-    pub(super) fn plan_anew(&self, now: DateTime<Utc>) {
-        for entry in self.lock().iter_mut() {
-            entry.next = entry.schedule.next_after(now);
+    /// For a moment both call: a call that comes twice is one, and one that is lost does not come back.
+    async fn replace(&self, fresh: Option<JobScheduler>) {
+        let mut scheduler = self.scheduler.lock().await;
+        if let Some(mut before) = std::mem::replace(&mut *scheduler, fresh)
+            && let Err(e) = before.shutdown().await
+        {
+            tracing::warn!(error = %e, "schedules could not be ended");
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,70 +159,52 @@ impl Timetable {
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().expect("it is a time")
-    }
-
-    fn timetable(cron: &str, now: DateTime<Utc>) -> (Timetable, Arc<Forces>) {
+    async fn timetable(cron: &str) -> (Timetable, Arc<Forces>) {
         let forces = Arc::new(Forces::default());
-        let schedule = Schedule::parse(cron).expect("it is a schedule");
-        let entry = Entry {
+        let entries = vec![Entry {
             target: "lake".to_owned(),
             duty: Duty::Cleanup,
             cron: cron.to_owned(),
-            next: schedule.next_after(now),
-            schedule,
+            schedule: Schedule::parse(cron).expect("it is a schedule"),
             forces: forces.clone(),
-        };
+        }];
+        let scheduler = begin(&entries).await.expect("it begins");
         let timetable = Timetable::default();
-        timetable.follow(vec![entry], now);
+        timetable.follow(Started { entries, scheduler }).await;
         (timetable, forces)
     }
 
-    fn next(timetable: &Timetable) -> Option<DateTime<Utc>> {
-        timetable.of("lake")[0].next
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_schedule_calls_when_its_time_has_come_and_so_it_does_after_it_was_planned_anew() {
+        let (timetable, forces) = timetable("* * * * * *").await;
+        let called = Call::Schedule(Duty::Cleanup, "* * * * * *".to_owned());
+        forces.called().await;
+        assert_eq!(forces.take(true), [called.clone()].into());
+        timetable.plan_anew().await;
+        // What the one before had called for until it ended.
+        forces.take(true);
+        while forces.take(true) != [called.clone()].into() {
+            forces.called().await;
+        }
     }
 
-    #[test]
-    fn a_schedule_calls_once_when_its_time_has_come_and_says_when_it_comes_again() {
-        let (timetable, forces) = timetable("0 0 3 * * *", at("2026-11-30T12:00:00Z"));
-        assert_eq!(next(&timetable), Some(at("2026-12-01T03:00:00Z")));
-        timetable.call(at("2026-12-01T02:59:59Z"));
-        assert!(forces.take(true).is_empty());
-        timetable.call(at("2026-12-01T03:00:00Z"));
-        let called = Call::Schedule(Duty::Cleanup, "0 0 3 * * *".to_owned());
-        assert_eq!(forces.take(true), [called].into());
-        timetable.call(at("2026-12-01T03:00:01Z"));
-        assert!(forces.take(true).is_empty(), "once");
-        assert_eq!(next(&timetable), Some(at("2026-12-02T03:00:00Z")));
-        assert!(timetable.of("another").is_empty());
-    }
-
-    #[test]
-    fn of_times_that_passed_during_a_suspension_one_call_is_made() {
-        let (timetable, forces) = timetable("0 0 3 * * *", at("2026-11-30T12:00:00Z"));
-        timetable.call(at("2026-12-09T12:00:00Z"));
-        assert_eq!(forces.take(true).len(), 1);
-        assert_eq!(next(&timetable), Some(at("2026-12-10T03:00:00Z")));
-    }
-
-    #[test]
-    fn after_a_jump_of_the_clock_schedules_are_planned_anew_forward_and_back() {
-        let (timetable, forces) = timetable("0 0 3 * * *", at("2026-11-30T12:00:00Z"));
-        timetable.plan_anew(at("2027-01-30T12:00:00Z"));
-        timetable.call(at("2027-01-30T12:00:00Z"));
-        assert!(forces.take(true).is_empty(), "two months have not passed");
-        timetable.plan_anew(at("2026-11-30T12:00:10Z"));
-        assert_eq!(next(&timetable), Some(at("2026-12-01T03:00:00Z")));
-    }
-
-    #[test]
-    fn a_schedule_whose_last_year_is_over_says_that_it_comes_no_more() {
-        let (timetable, forces) = timetable("0 0 3 31 12 * 2026", at("2026-11-30T12:00:00Z"));
-        timetable.call(at("2026-12-31T03:00:00Z"));
-        assert_eq!(forces.take(true).len(), 1);
-        assert_eq!(next(&timetable), None);
-        timetable.call(at("2027-12-31T03:00:00Z"));
-        assert!(forces.take(true).is_empty());
+    #[tokio::test]
+    async fn whoever_asks_is_told_when_each_schedule_of_a_target_comes_next() {
+        let (timetable, _) = timetable("0 0 3 * * *").await;
+        let at = |text: &str| text.parse::<DateTime<Utc>>().expect("it is a time");
+        let noted = timetable.of("lake", at("2026-11-30T12:00:00Z"));
+        assert_eq!(noted[0].next, Some(at("2026-12-01T03:00:00Z")));
+        assert!(
+            timetable
+                .of("another", at("2026-11-30T12:00:00Z"))
+                .is_empty()
+        );
+        timetable
+            .follow(Started {
+                entries: Vec::new(),
+                scheduler: None,
+            })
+            .await;
+        assert!(timetable.of("lake", at("2026-11-30T12:00:00Z")).is_empty());
     }
 }

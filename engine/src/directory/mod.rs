@@ -93,6 +93,11 @@ impl Directory {
         &self.0.storage.uri
     }
 
+    /// Whether it is on a local disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.0.storage.is_on_disk()
+    }
+
     /// Every table under the root, in the order of their names: one list. It forgets what it knew of tables that are
     /// gone.
     ///

@@ -65,6 +65,12 @@ fn new_session(cache: u64) -> Session {
     Session::new(cache, cache, REGISTRY.clone())
 }
 
+/// The root that a URI names, as it is shown.
+#[cfg(feature = "failpoints")]
+pub(crate) fn shown(uri: &str, beyond: &Beyond) -> Result<String> {
+    Root::parse(uri, beyond).map(|root| root.shown)
+}
+
 /// A root: its store, its URIs, and the session and parameters that Lance opens tables with.
 #[derive(Clone)]
 pub(crate) struct Storage {
@@ -208,6 +214,14 @@ impl Storage {
         }
     }
 
+    /// Whether the root is there: on a local disk, whether its folder is.
+    pub(crate) async fn is_there(&self) -> bool {
+        match &self.walls {
+            Some(walls) => tokio::fs::try_exists(&walls.root).await.unwrap_or(false),
+            None => true,
+        }
+    }
+
     /// Looks whether the folder of the table at `path`, and those in it, are where they seem to be.
     ///
     /// # Errors
@@ -261,6 +275,11 @@ impl Storage {
             ["manifest", "recovery", "alive"].map(|name| walls.root.join(SQUIRE_DIR).join(name))
         };
         self.walls.iter().flat_map(folder).collect()
+    }
+
+    /// Whether it is on a local disk.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.walls.is_some()
     }
 
     /// The session with Lance: the process's one, unless this is [`Self::apart`].
@@ -356,6 +375,7 @@ impl Storage {
                 }
             }
         };
+        bench.handle.work_begins();
         Ok(Workshop {
             bench: Some(bench),
             idle: self.workshops.clone(),
@@ -406,7 +426,7 @@ impl Workshop {
 impl Drop for Workshop {
     fn drop(&mut self) {
         if let Some(bench) = self.bench.take() {
-            bench.handle.forget_created();
+            bench.handle.work_ended();
             if bench.handle.is_quiet() {
                 lock(&self.idle).push(bench);
             }

@@ -147,3 +147,31 @@ async fn a_port_that_is_taken_is_a_clear_error_of_the_machine() {
     // The other one does not mind.
     assert_eq!(daemon.get("/healthz").await.unwrap().0, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_place_under_two_names_is_refused_by_check_and_by_run_with_both_names() {
+    let site = Site::new();
+    fs::create_dir(site.path("real")).unwrap();
+    std::os::unix::fs::symlink("real", site.path("link")).unwrap();
+    let real = site.uri("real");
+    for (other, says) in [
+        (
+            format!("file://{}", site.uri("link")),
+            "one place under two names",
+        ),
+        (format!("{real}/"), "one place under two names"),
+        (format!("{real}/docs.lance"), "lies in a table"),
+        (format!("{real}/sub"), "is a folder in"),
+    ] {
+        let targets = format!(
+            "[[target]]\nname = \"one\"\nuri = \"{real}\"\n[[target]]\nname = \"two\"\nuri = \"{other}\"\n"
+        );
+        let (file, ran) = check(&site, &targets).await;
+        let says = ["\"one\"", "\"two\"", ":6:1: `target[1].uri`", says];
+        let error = refused(ran, 2, &says);
+        assert_eq!(
+            refused(squire(&["run", "--config", &file]).await, 2, &says),
+            error
+        );
+    }
+}

@@ -203,3 +203,119 @@ async fn what_cannot_be_paused_is_refused_and_pages_in_browsers_are_kept_out() {
     let nowhere = squire(&["pauses", "--config", &config]).await;
     refused(nowhere, 2, &["--daemon"]);
 }
+
+/// What a daemon says of its pauses.
+async fn pauses(daemon: &Keeping) -> Value {
+    let (code, body) = daemon.get("/api/v1/pauses").await;
+    assert_eq!(code, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_is_not_on_the_disk_says_so_to_everybody_until_it_is() {
+    let site = Site::new();
+    site.graph("graph").await;
+    let (path, config) = config(&site, &format!("state_dir = \"{}\"\n", site.uri("state")));
+    let mut daemon = site.daemon(&path, "log").await;
+    assert_eq!(pauses(&daemon).await["kept"], true);
+    // Where a folder is, no file can be put.
+    let file = site.path("state/pauses.json");
+    std::fs::create_dir_all(file.join("full")).unwrap();
+    let pause = ["pause", "graph", "--for", "2h"];
+    let told = done(ask(&daemon, &config, &pause).await);
+    assert!(
+        told.contains("a restart of the daemon forgets this"),
+        "{told}"
+    );
+    let held = pauses(&daemon).await;
+    assert_eq!(held["kept"], false, "{held}");
+    assert!(held["not_kept"].is_string(), "{held}");
+    let told = done(ask(&daemon, &config, &["pauses"]).await);
+    assert!(
+        told.contains("a restart of the daemon forgets this"),
+        "{told}"
+    );
+    daemon
+        .until_metric("squire_pauses_unwritten", "", |n| n == 1.0)
+        .await;
+    daemon
+        .until_logged("that it is not kept", |line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|said| said.contains("pauses cannot be written"))
+        })
+        .await;
+    std::fs::remove_dir_all(&file).unwrap();
+    until("it is written without anybody asking", async || {
+        pauses(&daemon).await["kept"] == true && file.is_file()
+    })
+    .await;
+    daemon
+        .until_metric("squire_pauses_unwritten", "", |n| n == 0.0)
+        .await;
+    daemon.stop().await;
+    let daemon = site.daemon(&path, "second.log").await;
+    assert_eq!(pauses(&daemon).await["pauses"][0]["target"], "graph");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pauses_that_cannot_be_read_pause_everything_until_a_person_ends_it() {
+    let site = Site::new();
+    let graph = site.graph("graph").await;
+    for n in 0..6 {
+        graph.load(day(n, 10)).await.unwrap();
+    }
+    let (path, config) = config(&site, &format!("state_dir = \"{}\"\n", site.uri("state")));
+    std::fs::create_dir(site.path("state")).unwrap();
+    let file = site.write("state/pauses.json", "{\"version\": 99, \"leases\": {}}");
+    let checked = squire(&["check", "--probe", "--config", &config]).await;
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert!(
+        checked.err.contains("the pauses cannot be read"),
+        "{checked:?}"
+    );
+
+    let daemon = site.daemon(&path, "log").await;
+    let labels = "duty=\"compaction\",reason=\"paused\",target=\"graph\"";
+    daemon
+        .until_metric("squire_skips_total", labels, |n| n == 1.0)
+        .await;
+    daemon
+        .until_metric("squire_pauses_unreadable", "", |n| n == 1.0)
+        .await;
+    // Healing goes on.
+    let healed = "target=\"graph\",task=\"heal\"";
+    let healed_at = "squire_upkeep_last_success_timestamp_seconds";
+    daemon.until_metric(healed_at, healed, |n| n > 0.0).await;
+    let health = daemon.health().await;
+    assert!(
+        health["pauses"]
+            .as_str()
+            .is_some_and(|why| why.contains("version 99")),
+        "{health}"
+    );
+    let told = done(ask(&daemon, &config, &["pauses"]).await);
+    assert!(
+        told.contains("every target is paused") && told.contains("squire resume"),
+        "{told}"
+    );
+    let one = ask(&daemon, &config, &["resume", "graph"]).await;
+    refused(one, 2, &["resume all"]);
+    assert_eq!(fragments(&graph, &key("edge:Flight")).await, 6);
+
+    assert_eq!(
+        done(ask(&daemon, &config, &["resume"]).await),
+        "nothing is paused\n"
+    );
+    until("the table is compacted", async || {
+        fragments(&graph, &key("edge:Flight")).await == 1
+    })
+    .await;
+    daemon
+        .until_metric("squire_pauses_unreadable", "", |n| n == 0.0)
+        .await;
+    let aside = std::fs::read_to_string(format!("{file}.unreadable")).unwrap();
+    assert!(aside.contains("99"), "it is kept aside: {aside}");
+    done(squire(&["check", "--probe", "--config", &config]).await);
+}

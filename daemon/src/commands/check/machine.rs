@@ -9,7 +9,10 @@ use std::{
 use squire_config::Daemon;
 
 use super::{finding::Finding, targets::may_write};
-use crate::{output, service};
+use crate::{
+    output,
+    service::{self, pauses},
+};
 
 /// Looks at all of it.
 pub(super) async fn probe(daemon: &Daemon) -> Vec<Finding> {
@@ -121,9 +124,16 @@ fn state_dir(folder: Option<&Path>) -> Finding {
         .find(|path| path.exists())
         .map(PathBuf::from);
     match there {
-        Some(there) if there.is_dir() && may_write(&there) => {
-            Finding::good(ABOUT, format!("{} can be written", folder.display()))
-        }
+        Some(there) if there.is_dir() && may_write(&there) => match pauses::file::read(folder) {
+            Ok(_) => Finding::good(ABOUT, format!("{} can be written", folder.display())),
+            Err(why) => Finding::bad(
+                ABOUT,
+                1,
+                format!(
+                    "the pauses cannot be read ({why}): the daemon would begin with every target paused. Mend the file, or remove it when nothing need stay paused"
+                ),
+            ),
+        },
         there => {
             let there = there.unwrap_or_else(|| folder.to_owned());
             let told = format!(

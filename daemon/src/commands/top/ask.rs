@@ -91,6 +91,7 @@ impl Asking {
             queue: self.queue.clone(),
             history: self.history.clone(),
             pauses: paused.pauses,
+            pauses_unreadable: paused.unreadable.as_deref().map(Text::from),
         })
     }
 
@@ -150,7 +151,10 @@ pub(super) async fn act(client: &Client, act: Act) -> Result<String, Failure> {
         }
         Act::Resume { what } => {
             let (target, table) = names(&what);
-            let request = ResumeRequest { target, table };
+            let request = ResumeRequest {
+                target: Some(target),
+                table,
+            };
             let _: Paused = client.send(Method::DELETE, PAUSES, &request).await?;
             Ok(format!("{} goes on", shown(&what)))
         }

@@ -120,7 +120,13 @@ impl Scene<'_> {
     fn alarm(&self) -> Option<String> {
         let trouble = self.trouble.map(|trouble| trouble.replace('\n', " "));
         trouble.or_else(|| {
-            let refused = self.told?.0.refused.as_ref()?;
+            let told = &self.told?.0;
+            if let Some(why) = &told.pauses_unreadable {
+                return Some(format!(
+                    "every target is paused: the pauses cannot be read ({why})"
+                ));
+            }
+            let refused = told.refused.as_ref()?;
             Some(format!(
                 "the new configuration was refused, the one before holds: {refused}"
             ))

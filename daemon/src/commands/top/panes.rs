@@ -60,9 +60,13 @@ pub(super) fn rows(pane: Pane, told: &Told, view: &View, now: DateTime<Utc>) -> 
     all.into_iter().filter(wanted).collect()
 }
 
+/// The healths of tables, the worst first.
+const WORST_FIRST: [&str; 7] = [
+    "stuck", "failing", "blocked", "due", "paused", "ok", "unknown",
+];
+
 /// Worst first; an unknown word last.
 fn rank(health: &Text) -> usize {
-    const WORST_FIRST: [&str; 6] = ["failing", "blocked", "due", "paused", "ok", "unknown"];
     let rank = WORST_FIRST.iter().position(|word| *word == health.raw());
     rank.unwrap_or(WORST_FIRST.len())
 }
@@ -81,7 +85,7 @@ fn sort(tables: &mut [&Table], sort: Sort) {
 
 fn tone(health: &Text) -> Tone {
     match health.raw() {
-        "failing" => Tone::Bad,
+        "stuck" | "failing" => Tone::Bad,
         "blocked" => Tone::Warning,
         "due" => Tone::Busy,
         "paused" | "unknown" => Tone::Quiet,
@@ -90,7 +94,7 @@ fn tone(health: &Text) -> Tone {
 }
 
 fn of_target(target: &Target, told: &Told, now: DateTime<Utc>) -> Row {
-    let counts = ["failing", "blocked", "due", "paused", "ok", "unknown"].iter();
+    let counts = WORST_FIRST.iter();
     let counts = counts.filter_map(|word| match target.health.get(*word) {
         Some(0) | None => None,
         Some(n) => Some(format!("{} {word}", output::count(*n))),
@@ -103,7 +107,7 @@ fn of_target(target: &Target, told: &Told, now: DateTime<Utc>) -> Row {
     let stuck = target.status.raw() == "stuck";
     let tone = match &target.failing {
         Some(_) => Tone::Bad,
-        None if stuck || count("failing") > 0 => Tone::Bad,
+        None if stuck || count("stuck") + count("failing") > 0 => Tone::Bad,
         None if count("blocked") > 0 => Tone::Warning,
         None => Tone::Plain,
     };

@@ -52,6 +52,8 @@ pub(super) struct Told {
     /// The last first.
     pub(super) history: Vec<Run>,
     pub(super) pauses: Vec<Noted>,
+    /// Why everything is paused, if it is.
+    pub(super) pauses_unreadable: Option<Text>,
 }
 
 impl Told {

@@ -1,5 +1,7 @@
 //! How the API reads the board.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -8,7 +10,7 @@ use super::{
     queue::TicketNotes,
     runs::{JobNotes, Run},
     table::TableNotes,
-    target::TargetNotes,
+    target::{HealthCounts, TargetNotes},
     words::DutyWord,
 };
 
@@ -64,11 +66,27 @@ impl Board {
             })
     }
 
+    /// How many tables each target has, by their health.
+    pub(crate) fn health(&self) -> BTreeMap<String, HealthCounts> {
+        let board = self.lock();
+        let targets = board.targets.iter();
+        targets
+            .map(|(name, state)| (name.clone(), state.health()))
+            .collect()
+    }
+
     /// All targets, by name.
     pub(crate) fn targets(&self) -> Vec<TargetNotes> {
         let board = self.lock();
         let notes = board.targets.iter().map(|(name, state)| state.notes(name));
         notes.collect()
+    }
+
+    /// One target, if there is such a one.
+    pub(crate) fn target(&self, name: &str) -> Option<TargetNotes> {
+        let board = self.lock();
+        let state = board.targets.get(name)?;
+        Some(state.notes(name))
     }
 
     /// Whether there is such a target.

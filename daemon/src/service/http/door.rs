@@ -86,15 +86,11 @@ impl Door {
         })
     }
 
-    /// Reads the certificate again, from where the configuration says now, if the door has one. Connections that are open
-    /// keep the one they began with.
-    ///
-    /// # Errors
-    /// When it cannot be used: the one before stays.
-    pub(crate) fn reload(&self, daemon: &Daemon) -> Result<(), TlsError> {
-        match &self.certificate {
-            Some(certificate) => certificate.reload(&daemon.tls),
-            None => Ok(()),
+    /// Takes the certificate of another door, if both have one: where TLS is switched on or off, that waits for a restart.
+    /// Connections that are open keep the one they began with.
+    pub(crate) fn take(&self, other: &Self) {
+        if let (Some(certificate), Some(other)) = (&self.certificate, &other.certificate) {
+            certificate.take(other);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The rights of those who are neither the owner of a file nor in its group.
 const OTHERS: u32 = 0o007;
+const NO_REGULAR_FILE: &str = "it is no regular file";
 
 /// Why there is no TLS, or why the certificate stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,11 @@ impl Files {
             path: self.certificate.clone(),
             fault: fault.to_string(),
         };
+        let meta = self.certificate.metadata().map_err(|e| unusable(&e))?;
+        // A pipe would never end.
+        if !meta.is_file() {
+            return Err(unusable(&NO_REGULAR_FILE));
+        }
         let chain = CertificateDer::pem_file_iter(&self.certificate).map_err(|e| unusable(&e))?;
         let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|e| unusable(&e))?;
         if chain.is_empty() {
@@ -108,7 +114,7 @@ impl Files {
         };
         let meta = self.key.metadata().map_err(|e| unusable(&e))?;
         if !meta.is_file() {
-            return Err(unusable(&"it is no regular file"));
+            return Err(unusable(&NO_REGULAR_FILE));
         }
         // A group may be meant: Debian has one for keys.
         let mode = meta.permissions().mode() & 0o777;
@@ -155,15 +161,11 @@ impl Certificate {
         self.used.clone()
     }
 
-    /// Takes the certificate of this configuration, if it has one, for new connections. On an error, the one in use stays.
-    pub(super) fn reload(&self, tls: &squire_config::Tls) -> Result<(), TlsError> {
-        let Some(files) = Files::of(tls)? else {
-            return Ok(());
-        };
-        let stamps = files.stamps();
-        self.used.reload_from_config(files.read()?);
-        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = (files, stamps);
-        Ok(())
+    /// Takes another certificate, which was read already, for new connections.
+    pub(super) fn take(&self, other: &Self) {
+        self.used.reload_from_config(other.used.get_inner());
+        let files = other.lock().clone();
+        *self.lock() = files;
     }
 
     /// Reads the files again when they have changed, until `stop`: a certificate is renewed by programs that do not know
@@ -188,18 +190,27 @@ impl Certificate {
         }
     }
 
-    /// Reads the files when they have changed.
+    /// Reads the files when they have changed. Nobody waits for it: a reload may take other files meanwhile, and these are
+    /// left as they are then.
     fn look(&self) -> Option<Result<Files, TlsError>> {
-        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamps = known.0.stamps();
-        if stamps == known.1 {
+        let (files, known) = self.lock().clone();
+        let stamps = files.stamps();
+        if stamps == known {
             return None;
         }
-        known.1 = stamps;
-        let read = known.0.read();
+        let read = files.read();
+        let mut now = self.lock();
+        if now.0 != files {
+            return None;
+        }
+        now.1 = stamps;
         Some(read.map(|config| {
             self.used.reload_from_config(config);
-            known.0.clone()
+            files
         }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Files, [Stamp; 2])> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

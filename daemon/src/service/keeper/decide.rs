@@ -104,8 +104,9 @@ impl Keeper {
         };
         let clock_jumped = clock::distrust(&self.target.name).is_some();
         let views = self.tables.iter().filter_map(|(key, kept)| {
-            let looked_at = kept.stats.version > 0;
-            looked_at.then(|| TableView {
+            // What a job of ours left is decided about once it was seen, and what cannot be read is left alone.
+            let known = kept.stats.version > 0 && kept.stale.is_none() && kept.is_well();
+            known.then(|| TableView {
                 key,
                 stats: &kept.stats,
                 versions: kept.listing.as_ref().map(|listing| &*listing.versions),

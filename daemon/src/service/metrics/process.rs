@@ -5,6 +5,7 @@ use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Result};
 use squire_config::Daemon;
 
 use super::{Metrics, count, register::Register, whole};
+use crate::service::pauses::PauseBook;
 
 /// The commit that this was built from, where whoever built it said so.
 const COMMIT: Option<&str> = option_env!("SQUIRE_COMMIT");
@@ -67,6 +68,34 @@ impl Reloads {
                 "When the configuration in force was read, as seconds since 1970.",
             )?,
         })
+    }
+}
+
+/// Whether the daemon's disk has what the daemon knows of pauses, and the other way round.
+#[derive(Debug)]
+pub(super) struct OnDisk {
+    unwritten: IntGauge,
+    unreadable: IntGauge,
+}
+
+impl OnDisk {
+    pub(super) fn new(register: &Register) -> Result<Self> {
+        Ok(Self {
+            unwritten: register.single(
+                "squire_pauses_unwritten",
+                "1 while daemon.state_dir does not have the pauses as they are: a restart would forget some, or bring some back. 0 without a folder.",
+            )?,
+            unreadable: register.single(
+                "squire_pauses_unreadable",
+                "1 when the pauses that the last daemon left cannot be read, and every target is paused for that.",
+            )?,
+        })
+    }
+
+    /// Takes how it is.
+    pub(super) fn follow(&self, pauses: &PauseBook) {
+        self.unwritten.set(pauses.not_kept().is_some().into());
+        self.unreadable.set(pauses.unreadable().is_some().into());
     }
 }
 

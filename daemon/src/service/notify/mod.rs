@@ -14,20 +14,21 @@ use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::watch::Watchdog;
-use super::{board::Board, pulse::Pulse, reload::record::Record};
+use self::{watch::Watchdog, words::Amiss};
+use super::{
+    board::Board, health::Probe, pauses::PauseBook, reload::record::Record, signals::MARGIN,
+};
 
 /// How often the pulse is felt, and the status looked at.
 const EVERY: Duration = Duration::from_secs(1);
-/// What is left for the end of the process after the grace.
-const MARGIN: Duration = Duration::from_secs(10);
 
 /// Tells the service manager.
 #[derive(Clone)]
 pub(super) struct Notifier {
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) probe: Probe,
     pub(super) board: Arc<Board>,
     pub(super) record: Arc<Record>,
+    pub(super) pauses: Arc<PauseBook>,
 }
 
 impl Notifier {
@@ -57,7 +58,7 @@ impl Notifier {
         ]);
     }
 
-    /// Tells how the daemon is whenever that changes, and feeds the watchdog as long as every keeper gets on. Runs until it
+    /// Tells how the daemon is whenever that changes, and feeds the watchdog as long as the process gets on. Runs until it
     /// is dropped, or does nothing where nobody listens.
     pub(super) async fn attend(self, stop: CancellationToken) {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
@@ -83,7 +84,7 @@ impl Notifier {
                 told = status;
             }
             if let Some(watchdog) = &mut watchdog
-                && watchdog.is_due(self.pulse.health().is_well(), Instant::now())
+                && watchdog.is_due(self.probe.is_live(), Instant::now())
             {
                 tell(&[NotifyState::Watchdog]);
             }
@@ -92,7 +93,12 @@ impl Notifier {
 
     fn running(&self) -> String {
         let refused = self.record.notes().last.error.is_some();
-        words::running(&self.pulse.summary(), self.board.load(), refused)
+        let unreadable = self.pauses.unreadable().is_some();
+        let amiss = Amiss {
+            refused,
+            unreadable,
+        };
+        words::running(&self.probe.health(), self.board.load(), amiss)
     }
 }
 

@@ -13,10 +13,12 @@ mod plan_tests;
 pub(crate) mod record;
 pub(crate) mod socket;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
-use squire_config::{Layers, Settings};
+use squire_config::{Daemon, Layers, Reading, Settings};
+use squire_engine::failpoint;
+use tokio::{sync::watch, time::timeout};
 
 use self::{
     plan::{Fate, Plan},
@@ -24,12 +26,13 @@ use self::{
 };
 use super::{
     crew::Crew,
-    http::door::{Door, DoorError},
+    http::door::Door,
     metrics::Metrics,
     notify::Notifier,
     places::Places,
+    residents::Residents,
     schedule::ForceBook,
-    timetable::{self, Timetable},
+    timetable::{Started, Timetable},
 };
 use crate::{exit::Failure, logging::LogFilter};
 
@@ -40,6 +43,7 @@ pub(super) struct Running {
     /// What is in force.
     pub(super) settings: Settings,
     pub(super) crew: Crew,
+    pub(super) residents: Residents,
     pub(super) places: Places,
     pub(super) timetable: Arc<Timetable>,
     pub(super) log: LogFilter,
@@ -47,16 +51,21 @@ pub(super) struct Running {
     pub(super) forces: Arc<ForceBook>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) notifier: Notifier,
+    /// Where whoever works beside the keepers learns what is in force.
+    pub(super) in_force: watch::Sender<Daemon>,
 }
 
 impl Running {
     /// Loads the configuration again. It is in force when this returns, or refused as a whole; jobs go on in any case.
-    pub(super) async fn reload(&mut self) -> Loaded {
+    /// Until it is read, this may be dropped: nothing has changed then. `reading` tells how far it is.
+    pub(super) async fn reload(&mut self, reading: &Reading) -> Loaded {
         self.notifier.reloading();
-        let (error, changes, waits) = match self.read().await {
-            Ok(plan) => {
-                let told = (None, plan.told(), named(&plan.waits));
-                self.carry_over(plan).await;
+        let limit = self.settings.daemon.reload_timeout;
+        let prepared = timeout(limit, self.prepare(reading)).await;
+        let (error, changes, waits) = match prepared.unwrap_or_else(|_| Err(late(reading, limit))) {
+            Ok(prepared) => {
+                let told = (None, prepared.plan.told(), named(&prepared.plan.waits));
+                self.carry_over(prepared).await;
                 told
             }
             Err(e) => (Some(e.to_string()), Vec::new(), Vec::new()),
@@ -74,45 +83,66 @@ impl Running {
         loaded
     }
 
-    /// Reads and checks the whole configuration, and takes what can still fail: other schedules, and the certificate.
-    async fn read(&mut self) -> Result<Plan, Failure> {
-        let layers = self.layers.clone();
+    /// Reads and checks the whole configuration, and makes what can still fail. What waits for a disk does so on a thread of
+    /// its own, which is left to itself when nobody waits for it any more.
+    async fn prepare(&self, reading: &Reading) -> Result<Prepared, Failure> {
+        let layers = self.layers.clone().noted_in(reading.clone());
+        let noted = reading.clone();
         let read = tokio::task::spawn_blocking(move || {
+            noted.begin(&layers.file().display());
+            let runtime = tokio::runtime::Handle::current();
+            runtime.block_on(async {
+                failpoint::hit!(BEFORE_RELOAD);
+            });
             let new = super::load(&layers)?;
+            match &new.daemon.tls.certificate {
+                Some(path) => noted.begin(&format!("{}, or its key", path.display())),
+                None => noted.begin(&"the token"),
+            }
             // What waits for a restart must be such that the restart succeeds.
-            Door::open(&new.daemon)?;
-            Ok::<_, Failure>(new)
+            let door = Door::open(&new.daemon)?;
+            Ok::<_, Failure>((new, door))
         })
         .await;
-        let new = read.map_err(|e| Failure::Machine(format!("it could not be read: {e}")))??;
+        let read = read.map_err(|e| Failure::Machine(format!("it could not be read: {e}")))?;
+        let (new, door) = read?;
+        reading.begin(&"the cron schedules");
         let plan = plan::plan(&self.settings, &new, self.places.most());
-        let targets = plan.settings.targets.iter().filter(|_| plan.schedules);
-        let called = targets.map(|t| (t.clone(), self.forces.open(&t.name)));
-        let now = Utc::now();
-        let fresh = timetable::entries(called, now)?;
-        // The certificate comes last: once it is taken, nothing is refused any more.
-        if let Err(e) = self.door.reload(&plan.settings.daemon) {
-            return Err(DoorError::from(e).into());
-        }
-        if plan.schedules {
-            self.timetable.follow(fresh, now);
-        }
-        Ok(plan)
+        let schedule = if plan.schedules {
+            let targets = plan.settings.targets.iter();
+            let called = targets.map(|t| (t.clone(), self.forces.open(&t.name)));
+            Some(Started::new(called).await?)
+        } else {
+            None
+        };
+        Ok(Prepared {
+            plan,
+            door,
+            schedule,
+        })
     }
 
     /// Makes the new settings those in force.
-    async fn carry_over(&mut self, plan: Plan) {
+    async fn carry_over(&mut self, prepared: Prepared) {
+        let Prepared {
+            plan,
+            door,
+            schedule,
+        } = prepared;
         let Plan {
             settings,
             fates,
             places,
             ..
         } = plan;
+        self.door.take(&door);
+        if let Some(fresh) = schedule {
+            self.timetable.follow(fresh).await;
+        }
         if let Err(e) = self.log.follow(&settings.daemon) {
             tracing::warn!(error = %e, "the log goes on as before");
         }
         self.places.change(places);
-        self.notifier.pulse.follow(&settings.daemon);
         self.crew.follow(&settings.daemon);
         self.metrics.follow(&settings.daemon, places);
         for (name, fate) in &fates {
@@ -132,8 +162,29 @@ impl Running {
                 Some(Fate::LetGo) | None => {}
             }
         }
+        self.residents.follow(&settings);
+        self.in_force.send_replace(settings.daemon.clone());
         self.settings = settings;
     }
+}
+
+/// Another configuration that nothing is wrong with.
+struct Prepared {
+    plan: Plan,
+    /// With the certificate, as it was read.
+    door: Door,
+    /// Schedules that have begun, where they are others.
+    schedule: Option<Started>,
+}
+
+/// Why a reload is refused that takes too long.
+fn late(reading: &Reading, limit: Duration) -> Failure {
+    let what = reading.now();
+    Failure::Machine(format!(
+        "reading {} did not end within {}: see whether its disk answers, then reload again; daemon.reload_timeout is how long a reload may take",
+        what.as_deref().unwrap_or("the configuration"),
+        humantime::format_duration(limit),
+    ))
 }
 
 fn named(keys: &[&str]) -> Vec<String> {

@@ -124,8 +124,11 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
         cold_tick,
         heal_interval,
         drift_interval,
+        look_timeout,
+        stuck_after,
         lease,
         shutdown_grace,
+        reload_timeout,
         metrics_tables,
         state_dir,
         log,
@@ -152,7 +155,8 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
         ("daemon.log_format", *log_format != old.log_format),
     ];
     let concurrency = if too_many { most } else { *concurrency };
-    let rhythm = [
+    let rhythm = [("daemon.lease", *lease != old.lease)];
+    let taken_over = [
         ("daemon.tick", *tick != old.tick),
         ("daemon.hot_tick", *hot_tick != old.hot_tick),
         ("daemon.cold_tick", *cold_tick != old.cold_tick),
@@ -161,13 +165,18 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
             "daemon.drift_interval",
             *drift_interval != old.drift_interval,
         ),
-        ("daemon.lease", *lease != old.lease),
+        ("daemon.look_timeout", *look_timeout != old.look_timeout),
+        ("daemon.stuck_after", *stuck_after != old.stuck_after),
     ];
     let changed = [
         ("daemon.concurrency", concurrency != old.concurrency),
         (
             "daemon.shutdown_grace",
             *shutdown_grace != old.shutdown_grace,
+        ),
+        (
+            "daemon.reload_timeout",
+            *reload_timeout != old.reload_timeout,
         ),
         ("daemon.log", *log != old.log),
         ("daemon.tls", *tls != old.tls && !switched),
@@ -188,7 +197,7 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
             log_format: old.log_format,
             ..new.clone()
         },
-        changed: [named(&changed), named(&rhythm)].concat(),
+        changed: [named(&changed), named(&rhythm), named(&taken_over)].concat(),
         rhythm: named(&rhythm),
         waits: named(&waits),
         places: wanted.min(most),

@@ -212,7 +212,7 @@ pub(super) mod tests {
             board: Arc::new(board),
             forces: Arc::new(forces),
             timetable: Arc::default(),
-            pulse: Arc::new(Pulse::new(&squire_config::Daemon::default())),
+            pulse: Arc::new(Pulse::default()),
             places: Arc::new(AtomicUsize::new(2)),
             record: Arc::new(Record::start()),
             writable: Writable::Local,

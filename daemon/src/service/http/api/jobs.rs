@@ -104,6 +104,12 @@ pub(super) async fn call(
     let target = asked.target;
     let table = api.about(&target, asked.table.as_deref())?;
     let what = table.as_deref().unwrap_or(&target);
+    if let Some(why) = api.pauses.unreadable() {
+        let error = format!(
+            "every target is paused, as the pauses cannot be read ({why}): resume all first"
+        );
+        return Err(Refusal(StatusCode::CONFLICT, error));
+    }
     let until = api
         .pauses
         .until(&target, table.as_deref().unwrap_or(""), clock::not_ahead());
@@ -203,7 +209,7 @@ mod tests {
             until: chrono::Utc::now() + chrono::TimeDelta::hours(1),
             reason: None,
         };
-        api.pauses.pause(pause).unwrap();
+        api.pauses.pause(pause);
         let asked = r#"{"target": "graph", "table": "Person"}"#;
         assert_eq!(called(&api, asked).await.unwrap_err(), StatusCode::CONFLICT);
         let forces = api.forces.of("graph").unwrap();

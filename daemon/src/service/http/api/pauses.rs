@@ -5,18 +5,23 @@ use std::time::Duration;
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::{
     Api,
     answers::{Answer, Refusal, Refused, Said},
 };
-use crate::service::{board::runs::JobNotes, clock, pauses::Noted};
+use crate::service::{
+    board::runs::JobNotes,
+    clock,
+    pauses::{LONGEST, Noted},
+};
 
 /// Everybody who looks reads all of them.
 const LONGEST_REASON: usize = 200;
-/// No pause is longer: maintenance must not stay off because somebody forgot.
-const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
+/// Whoever asks is answered after so long, whatever the disk does.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -40,8 +45,9 @@ pub(crate) struct PauseRequest {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResumeRequest {
-    /// The target's name.
-    pub(crate) target: String,
+    /// The target's name; nothing for all that is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
     /// The table's key; nothing for the whole target.
     #[serde(default)]
     pub(crate) table: Option<String>,
@@ -52,9 +58,13 @@ pub(crate) struct ResumeRequest {
 pub(crate) struct Paused {
     /// The pauses that have not ended.
     pub(crate) pauses: Vec<Noted>,
-    /// Whether a restart of the daemon remembers them.
+    /// Why everything is paused, whatever the list says: the pauses that the last daemon left cannot be read. To resume all
+    /// ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unreadable: Option<String>,
+    /// Whether a restart of the daemon remembers exactly these.
     pub(crate) kept: bool,
-    /// Why it does not, although there is a folder for them.
+    /// Why it does not, although there is a folder for them. It is tried again on every tick.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) not_kept: Option<String>,
     /// After a pause: the jobs that were at work on what it is about. They are finished.
@@ -87,8 +97,8 @@ pub(super) async fn pause(
     Said(asked): Said<PauseRequest>,
 ) -> Answer<Paused> {
     let table = api.about(&asked.target, asked.table.as_deref())?;
-    if asked.lasts.is_zero() || asked.lasts > LONGEST {
-        let most = LONGEST.as_secs() / 86_400;
+    if asked.lasts.is_zero() || asked.lasts > LONGEST.to_std().unwrap_or(Duration::MAX) {
+        let most = LONGEST.num_days();
         let error = format!(
             "a pause lasts longer than nothing and {most} days at most; pause again before it ends"
         );
@@ -106,16 +116,16 @@ pub(super) async fn pause(
         until: now + asked.lasts,
         reason: asked.reason,
     };
-    let book = api.pauses.clone();
-    let kept = on_disk(move || book.pause(pause)).await?;
+    api.pauses.pause(pause);
+    api.keep().await?;
     let running = api.board.jobs(Some(&asked.target), table.as_deref());
     Ok(Json(Paused {
         running,
-        ..api.holding(clock::not_ahead()).or_not_kept(kept)
+        ..api.holding(clock::not_ahead())
     }))
 }
 
-/// Ends a pause
+/// Ends a pause, or all of them
 #[utoipa::path(
     delete,
     path = "/pauses",
@@ -131,56 +141,69 @@ pub(super) async fn resume(
     Said(asked): Said<ResumeRequest>,
 ) -> Answer<Paused> {
     let now = clock::not_ahead();
-    // A target that is gone may be paused still, and a table by its whole key.
-    let mut paused = api.pauses.active(now);
-    paused.retain(|pause| pause.target == asked.target);
-    if paused.is_empty() {
-        api.known(&asked.target)?;
-    }
-    let paused: Vec<_> = paused.into_iter().filter_map(|pause| pause.table).collect();
-    let table = match &asked.table {
-        Some(table) if !paused.contains(table) => Some(api.resolve(&asked.target, table)?),
-        table => table.clone(),
+    let (was, what) = match (asked.target, asked.table) {
+        (Some(target), table) => api.resume_one(target, table, now)?,
+        (None, Some(_)) => {
+            let error = "a table is of a target: name both, or neither to resume all".to_owned();
+            return Err(Refusal(StatusCode::BAD_REQUEST, error));
+        }
+        (None, None) => (api.pauses.resume_all(), "anything".to_owned()),
     };
-    let (book, target) = (api.pauses.clone(), asked.target.clone());
-    let (was, kept) = on_disk(move || book.resume(&target, table.as_deref())).await?;
     if was {
-        return Ok(Json(api.holding(now).or_not_kept(kept)));
+        api.keep().await?;
+        return Ok(Json(api.holding(now)));
     }
-    let what = asked.table.unwrap_or(asked.target);
     let error = format!("{what} is not paused; `squire pauses` lists what is");
     Err(Refusal(StatusCode::NOT_FOUND, error))
-}
-
-/// Does what waits for a disk where nobody else waits for it.
-async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|e| Refusal(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }
 
 impl Api {
     fn holding(&self, now: DateTime<Utc>) -> Paused {
         Paused {
             pauses: self.pauses.active(now),
+            unreadable: self.pauses.unreadable(),
             kept: self.pauses.is_kept(),
-            not_kept: None,
+            not_kept: self.pauses.not_kept(),
             running: Vec::new(),
         }
     }
-}
 
-impl Paused {
-    /// It holds in any case; a restart may not know of it.
-    fn or_not_kept(self, kept: std::io::Result<()>) -> Self {
-        match kept {
-            Ok(()) => self,
-            Err(e) => Self {
-                kept: false,
-                not_kept: Some(format!("it cannot be written to daemon.state_dir: {e}")),
-                ..self
-            },
+    /// Ends the pause of a target or a table; whether there was one, and of what.
+    fn resume_one(
+        &self,
+        target: String,
+        table: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<(bool, String), Refusal> {
+        if let Some(why) = self.pauses.unreadable() {
+            let error = format!(
+                "every target is paused, as the pauses cannot be read ({why}): mend the file and restart the daemon, or resume all with `squire resume`"
+            );
+            return Err(Refusal(StatusCode::CONFLICT, error));
+        }
+        // A target that is gone may be paused still, and a table by its whole key.
+        let mut paused = self.pauses.active(now);
+        paused.retain(|pause| pause.target == target);
+        if paused.is_empty() {
+            self.known(&target)?;
+        }
+        let paused: Vec<_> = paused.into_iter().filter_map(|pause| pause.table).collect();
+        let key = match &table {
+            Some(table) if !paused.contains(table) => Some(self.resolve(&target, table)?),
+            table => table.clone(),
+        };
+        let was = self.pauses.resume(&target, key.as_deref());
+        Ok((was, table.unwrap_or(target)))
+    }
+
+    /// Brings what was paused or resumed to the disk, where nobody else waits for it. A disk that does not answer is waited
+    /// for only so long: what it takes later, [`PauseBook`](crate::service::pauses::PauseBook) knows.
+    async fn keep(&self) -> Result<(), Refusal> {
+        let book = self.pauses.clone();
+        let kept = tokio::task::spawn_blocking(move || book.keep());
+        match timeout(DISK_PATIENCE, kept).await {
+            Ok(Err(e)) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, e.to_string())),
+            Ok(Ok(())) | Err(_) => Ok(()),
         }
     }
 }

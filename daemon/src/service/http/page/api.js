@@ -10,6 +10,7 @@ const state = {
   running: [],
   queue: [],
   pauses: [],
+  onDisk: {},
   revision: null,
 };
 
@@ -65,7 +66,7 @@ async function follow() {
   if (moved) take(tables, runs, queues.flat());
   // It was read before the rest: what changed in between is asked for once more.
   if (moved) state.revision = overview.revision;
-  Object.assign(state, { overview, running, pauses: pauses.pauses });
+  Object.assign(state, { overview, running, pauses: pauses.pauses, onDisk: pauses });
   return moved;
 }
 

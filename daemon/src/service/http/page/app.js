@@ -44,7 +44,7 @@ function draw(moved) {
   else view.window.draw();
   showActs();
   if (byId("detail").open) drawDetail();
-  const bad = overview.targets.reduce((sum, target) => sum + target.health.failing, 0);
+  const bad = overview.targets.reduce((sum, target) => sum + target.health.stuck + target.health.failing, 0);
   document.title = bad ? `(${bad}) Squire` : "Squire";
 }
 
