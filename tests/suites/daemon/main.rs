@@ -17,6 +17,7 @@ mod endpoints;
 mod full_disk;
 mod install;
 mod pauses;
+mod quiet;
 mod refusals;
 mod repair;
 mod residents;

@@ -42,10 +42,7 @@ impl Keeper {
         self.mind_writes(&mut plan, now.monotonic);
         self.tell(&plan);
         self.tell_success(now.wall);
-        let left = self.spent.pace.bytes_per_hour.map(|budget| {
-            let spent = self.spent.ledger.spent(now.monotonic);
-            budget.saturating_sub(spent)
-        });
+        let left = self.spent.ledger.left(&self.spent.pace, now.monotonic);
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         metrics.budget_left(name, left);
         let mut waiting: BTreeMap<Duty, usize> = BTreeMap::new();
@@ -157,8 +154,11 @@ impl Keeper {
             let decided = Decided {
                 decision,
                 details: &refused,
+                not_before: decided.not_before.map(|at| at.saturating_sub(now)),
                 ended_ago: history.last_end.map(|end| now.saturating_sub(end)),
-                wait: history.back_off().max(policy::floor(&kept.policy, duty)),
+                wait: history
+                    .back_off(kept.stats.version)
+                    .max(policy::floor(&kept.policy, duty)),
             };
             shared
                 .board

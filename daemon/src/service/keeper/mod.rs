@@ -485,6 +485,10 @@ impl Keeper {
                 if meant {
                     kept.unneeded.remove(&duty);
                     kept.forced.insert(duty);
+                    if let Call::Person(..) = call {
+                        kept.history.forgive(duty);
+                        self.writes.made_room();
+                    }
                 }
             }
         }

@@ -149,8 +149,17 @@ impl Keeper {
         }
         let expected = kept.history.running.map_or(0, |running| running.bytes);
         let bytes = meaning.bytes.unwrap_or(expected);
-        let charge = kept.history.end(*duty, now, meaning.lost, bytes);
-        self.spent.ledger.charge(charge);
+        let pace = &kept.policy.pace;
+        let charge = kept.history.end(*duty, now, meaning.lost, bytes, pace);
+        self.spent.ledger.charge(charge, &self.spent.pace);
+        let lasts = match &result {
+            None => true,
+            Some(Err(e)) => meaning.lost && e.lasts(),
+            Some(Ok(_)) => false,
+        };
+        if lasts {
+            kept.history.lasts(*duty, kept.stats.version);
+        }
     }
 
     /// Tells how a job ended, in the log and in the metrics of its duty.
@@ -264,6 +273,9 @@ impl Keeper {
             How::Ended(Ok(
                 Outcome::Compacted(Compacted::Done(_)) | Outcome::Indexed(Indexed::Done(_)),
             )) => self.writes.done(),
+            Some(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) if receipt.bytes > 0 => {
+                self.writes.made_room();
+            }
             _ => {}
         }
     }
