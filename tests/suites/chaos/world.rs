@@ -52,7 +52,7 @@ interval_floor = "100ms"
 keep_for = "1s"
 keep_versions = 2
 min_versions = 2
-interval_floor = "500ms"
+interval_floor = "1s"
 "#;
 
 /// The targets that nothing happens to, but for what happens to the whole process: two of them, others for other faults.
@@ -343,7 +343,7 @@ impl World {
         let id = self.daemon().id().expect("it runs");
         let mut least = Footprint::of(id);
         // Threads that wait for no disk any more end after ten seconds.
-        let quiet: Range<u32> = 0..15;
+        let quiet: Range<u32> = 0..12;
         for _ in quiet {
             tokio::time::sleep(Duration::from_secs(1)).await;
             least = least.or(Footprint::of(id));
@@ -366,10 +366,9 @@ impl World {
             open += left_open(&lines);
             for line in &lines {
                 let text = line["message"].as_str().unwrap_or_default();
-                assert!(
-                    !text.contains("panicked") && !text.contains("grace is over"),
-                    "{line}"
-                );
+                // A torn table makes Lance panic, which is caught and told of the table.
+                let ours = text != "panicked" && text.contains("panicked");
+                assert!(!ours && !text.contains("grace is over"), "{line}");
             }
         }
         // Whoever is killed tells of no end. Two jobs run at once at most.

@@ -51,7 +51,7 @@ impl Memories {
 mod tests {
     use std::time::Duration;
 
-    use squire_engine::maintenance::pace::Charge;
+    use squire_engine::maintenance::pace::{Charge, Pace};
 
     use super::*;
 
@@ -60,11 +60,13 @@ mod tests {
         let memories = Memories::default();
         let left = || {
             let mut memory = Memory::default();
-            memory.spent.ledger.charge(Charge {
+            let charge = Charge {
                 ended: Duration::ZERO,
                 ran: Duration::ZERO,
                 bytes: 7,
-            });
+                emergency: false,
+            };
+            memory.spent.ledger.charge(charge, &Pace::default());
             memory
         };
         memories.leave("lake", "/a", left());

@@ -538,7 +538,8 @@ impl Drop for Keeper {
             let ending = Ending::Cancelled;
             shared.board.ended(name, &table.to_string(), ending, None);
             if let Some(kept) = self.tables.get_mut(&table) {
-                kept.history.end(duty, now, true, 0);
+                let pace = &kept.policy.pace;
+                kept.history.end(duty, now, true, 0, pace);
             }
         }
         let tables = std::mem::take(&mut self.tables);

@@ -152,10 +152,11 @@ impl Keeper {
         let pace = &kept.policy.pace;
         let charge = kept.history.end(*duty, now, meaning.lost, bytes, pace);
         self.spent.ledger.charge(charge, &self.spent.pace);
-        let lasts = match &result {
-            None => true,
-            Some(Err(e)) => meaning.lost && e.lasts(),
-            Some(Ok(_)) => false,
+        let lasts = match how {
+            // What hangs may hold a thread for each attempt.
+            How::Panicked | How::Stuck(_) => true,
+            How::Ended(Err(e)) => meaning.lost && e.lasts(),
+            How::Ended(Ok(_)) => false,
         };
         if lasts {
             kept.history.lasts(*duty, kept.stats.version);
@@ -273,7 +274,7 @@ impl Keeper {
             How::Ended(Ok(
                 Outcome::Compacted(Compacted::Done(_)) | Outcome::Indexed(Indexed::Done(_)),
             )) => self.writes.done(),
-            Some(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) if receipt.bytes > 0 => {
+            How::Ended(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) if receipt.bytes > 0 => {
                 self.writes.made_room();
             }
             _ => {}
