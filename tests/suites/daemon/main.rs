@@ -14,6 +14,7 @@ mod dead_writer;
 mod directory;
 mod door;
 mod endpoints;
+mod hostile;
 mod install;
 mod pauses;
 mod refusals;
