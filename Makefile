@@ -10,7 +10,7 @@ TEST := test --locked --workspace $(FAILPOINTS)
 DEBUG := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup setup-tests build deb demo test matrix chaos fuzz model lint bench clients contended lancedb memory soak year
+.PHONY: help setup setup-tests build deb demo test matrix chaos fuzz model lint bench clients contended hostile lancedb memory soak year
 .DEFAULT_GOAL := help
 
 help: ## Lists the tasks.
@@ -68,6 +68,13 @@ clients: setup ## What LanceDB clients of six versions see of maintained tables:
 memory: setup ## A daemon keeps to its memory, with a table that is larger.
 	@.ci/quietly building $(BUILD) $(FAILPOINTS)
 	@SQUIRE_MEMORY_FULL=1 cargo $(TEST) --test memory -- --nocapture
+
+hostile: setup ## Directories made to do harm, kept beside good tables: make hostile [TREES=500] [JUNK=200000]
+	@.ci/quietly building $(BUILD) $(FAILPOINTS)
+	@.ci/quietly 'building the tests' $(TEST) --no-run
+	@SQUIRE_HOSTILE=$(or $(TREES),500) cargo $(TEST) --quiet --test engine whatever_lies_in_a_target -- --nocapture
+	@SQUIRE_HOSTILE=$(or $(TREES),500) SQUIRE_HOSTILE_JUNK=$(or $(JUNK),200000) \
+		cargo $(TEST) --quiet --test daemon hostile:: -- --nocapture --test-threads=1
 
 soak: setup ## Kills writers and daemons of one graph: make soak [MINUTES=60] [SEED=number]
 	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-soak

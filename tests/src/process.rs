@@ -36,3 +36,16 @@ pub async fn signal(id: u32, name: &str) -> io::Result<()> {
         Err(io::Error::other(format!("process {id} took no SIG{name}")))
     }
 }
+
+/// The most memory that a process had so far, in bytes.
+///
+/// # Errors
+/// When there is no such process.
+pub fn peak_memory(id: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    let mut lines = status.lines();
+    let peak = lines.find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map(|kib| kib * 1024)
+        .ok_or_else(|| io::Error::other(format!("process {id} says nothing of its memory")))
+}

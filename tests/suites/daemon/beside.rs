@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Every duty is due at once.
-const POLICY: &str = "
+pub(crate) const POLICY: &str = "
 [defaults.compaction]
 min_small_fragments = 4
 interval_floor = \"100ms\"

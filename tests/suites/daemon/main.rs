@@ -15,6 +15,7 @@ mod directory;
 mod door;
 mod endpoints;
 mod full_disk;
+mod hostile;
 mod install;
 mod pauses;
 mod quiet;

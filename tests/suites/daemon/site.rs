@@ -312,10 +312,14 @@ impl Keeping {
         &self.daemon.listening
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.daemon.id().expect("it runs")
+    }
+
     /// Has it read its configuration again.
     pub(crate) async fn hang_up(&self) {
-        let id = self.daemon.id().expect("it runs");
-        let sent = squire_tests::process::signal(id, "HUP").await;
+        let sent = squire_tests::process::signal(self.id(), "HUP").await;
         sent.expect("it takes signals");
     }
 

@@ -21,6 +21,7 @@ use squire_tests::{
         look::{self, Look},
         python::{self, Program},
     },
+    process::peak_memory,
     show::{bytes, say},
 };
 use tempfile::TempDir;
@@ -63,7 +64,7 @@ async fn lancedb_2325_lance_4561_compaction_keeps_to_its_memory() {
         sleep(Duration::from_millis(500)).await;
         after = seen(&uri).await;
     }
-    let peak = peak_memory(daemon.id().unwrap());
+    let peak = peak_memory(daemon.id().unwrap()).unwrap();
     assert!(daemon.stop(PATIENCE).await.unwrap().success());
     say(format!(
         "a table of {} in {} fragments, {} deleted rows, {} unindexed: {} fragments, {} deleted rows and {} unindexed after {:.0} s; \
@@ -122,7 +123,7 @@ async fn a_vector_index_is_extended_within_its_memory_or_left_with_a_reason() {
         sleep(Duration::from_millis(500)).await;
         after = [seen(&small).await, seen(&large).await];
     }
-    let peak = peak_memory(daemon.id().unwrap());
+    let peak = peak_memory(daemon.id().unwrap()).unwrap();
     assert!(daemon.stop(PATIENCE).await.unwrap().success());
     say(format!(
         "vector indexes of {} with small partitions and with a large one, {} and {} rows outside: {} and {} after {:.0} s; the \
@@ -214,15 +215,4 @@ fn is_kept(now: Look, before: Look) -> bool {
 async fn seen(uri: &Path) -> Look {
     let dataset = Dataset::open(uri.to_str().unwrap()).await.unwrap();
     Look::at(&dataset).await.unwrap()
-}
-
-/// The most memory that a process had so far, in bytes.
-fn peak_memory(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    kib * 1024
 }

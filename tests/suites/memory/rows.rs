@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use squire_tests::{
     lancedb::look,
+    process::peak_memory,
     show::{bytes, say},
 };
 use tokio::time::sleep;
 
-use crate::{MIB, PATIENCE, made, peak_memory, seen, start};
+use crate::{MIB, PATIENCE, made, seen, start};
 
 /// A table of `tests/python/large.py`: its kind, how many rows, and how many bytes each.
 type Table = (&'static str, u64, u64);
@@ -50,7 +51,7 @@ async fn lance_9223_haiku_rag_554_rows_that_are_large_once_they_are_decoded_keep
             *after = seen(uri).await;
         }
     }
-    let peak = peak_memory(daemon.id().unwrap());
+    let peak = peak_memory(daemon.id().unwrap()).unwrap();
     assert!(daemon.stop(PATIENCE).await.unwrap().success());
     for ((uri, (kind, rows, size)), after) in uris.iter().zip(tables).zip(&after) {
         say(format!(

@@ -2,17 +2,15 @@
 //! tables are kept.
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::unix::{
         ffi::OsStrExt,
-        fs::{FileTypeExt, MetadataExt, symlink},
+        fs::{FileTypeExt, symlink},
     },
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
 
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use squire_engine::{
     Beyond, Cleaned, Compacted, Directory, DirectoryOptions, Error, Kept, TableKey, Wall,
     maintenance::{
@@ -21,86 +19,21 @@ use squire_engine::{
         compaction::{self, CompactionPolicy},
     },
 };
-use squire_tests::flights::flights;
+use squire_tests::{
+    flights::flights,
+    hostile::{self, Around, FOLDERS, Hostile},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{disk::Lake, done, greedy};
-
-/// Older than anything that nobody names may be.
-const LONG_AGO: Duration = Duration::from_secs(40 * 24 * 3600);
-/// The folders of a table.
-const FOLDERS: [&str; 7] = [
-    "data",
-    "_indices",
-    "_versions",
-    "_deletions",
-    "_transactions",
-    "_refs",
-    "tree",
-];
 
 fn key(table: &str) -> TableKey {
     TableKey::of_directory(table)
 }
 
-/// A folder beside the target, with old files of names that Lance would give.
+/// A folder beside the target, which nobody may change.
 fn precious(lake: &Lake) -> PathBuf {
-    let folder = lake.root().parent().unwrap().join("precious");
-    let then = SystemTime::from(chrono::Utc::now()) - LONG_AGO;
-    for file in [
-        "top.txt",
-        "x.lance",
-        "home/deep/thesis.docx",
-        "y.bin",
-        "z.arrow",
-    ] {
-        let path = folder.join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, file).unwrap();
-        let file = fs::File::options().write(true).open(&path).unwrap();
-        file.set_modified(then).unwrap();
-    }
-    folder
-}
-
-type All = BTreeMap<PathBuf, (u64, i64, Vec<u8>)>;
-
-/// Everything below a folder: what it is, when it changed, and what it holds. Links are not followed.
-fn all_in(folder: &Path) -> All {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let (path, found) = (entry.path(), entry.path().symlink_metadata().unwrap());
-        let bytes = if found.is_file() && found.len() < 1 << 20 {
-            fs::read(&path).unwrap()
-        } else {
-            Vec::new()
-        };
-        if found.is_dir() {
-            all.extend(all_in(&path));
-        }
-        all.insert(path, (found.len(), found.mtime(), bytes));
-    }
-    all
-}
-
-/// Whether everything below a folder is as it was.
-#[track_caller]
-fn assert_same(folder: &Path, before: &All, when: &str) {
-    let now = all_in(folder);
-    let differs = |(path, file): &(&PathBuf, &(u64, i64, Vec<u8>))| now.get(*path) != Some(*file);
-    let changed: Vec<_> = before
-        .iter()
-        .filter(differs)
-        .map(|(path, _)| path)
-        .collect();
-    let came: Vec<_> = now
-        .keys()
-        .filter(|path| !before.contains_key(*path))
-        .collect();
-    assert!(
-        changed.is_empty() && came.is_empty(),
-        "{when}: {changed:?} {came:?}"
-    );
+    hostile::precious(lake.root().parent().unwrap())
 }
 
 async fn open(lake: &Lake, beyond: Beyond) -> Directory {
@@ -145,7 +78,7 @@ async fn no_folder_of_a_table_that_is_a_link_leads_out_of_the_target() {
         } else {
             symlink(&outside, &place).unwrap();
         }
-        let before = all_in(&outside);
+        let before = Around::of(&outside);
         let directory = lake.open().await;
         let refused = [
             directory.stats(&key("t")).await.err(),
@@ -170,7 +103,7 @@ async fn no_folder_of_a_table_that_is_a_link_leads_out_of_the_target() {
             protected == (folder == "_versions"),
             "{folder}: {cleaned:?}"
         );
-        assert_same(&outside, &before, folder);
+        before.assert_same(folder);
     }
 }
 
@@ -189,13 +122,13 @@ async fn a_link_deeper_in_a_table_refuses_its_cleanup_and_no_other() {
         let (outside, link) = (precious(&lake), lake.folder("t").join(place));
         fs::create_dir_all(link.parent().unwrap()).unwrap();
         symlink(&outside, &link).unwrap();
-        let before = all_in(&outside);
+        let before = Around::of(&outside);
         let error = lake.clean("t", &greedy()).await.unwrap_err();
         assert!(
             error.to_string().contains("is a symbolic link to"),
             "{place}: {error}"
         );
-        assert_same(&outside, &before, place);
+        before.assert_same(place);
         assert!(link.symlink_metadata().is_ok(), "{place}");
         let others = lake.clean("good", &greedy()).await;
         let protected = matches!(others, Ok(Cleaned::Skipped(Skip::Protected)));
@@ -252,7 +185,7 @@ async fn tables_that_share_a_folder_are_never_cleaned() {
         ..Beyond::default()
     };
     let directory = open(&lake, beyond).await;
-    let before = all_in(&lake.folder("a").join("data"));
+    let before = Around::of(&lake.folder("a").join("data"));
     for table in ["a", "b"] {
         compact(&directory, table).await.unwrap();
         let cleaned = clean(&directory, table).await.unwrap();
@@ -267,12 +200,7 @@ async fn tables_that_share_a_folder_are_never_cleaned() {
             |k: &Kept| matches!(k, Kept::Shared { folder, .. } if folder.ends_with("data"));
         assert!(kept.iter().any(shared), "{kept:?}");
     }
-    let now = all_in(&lake.folder("a").join("data"));
-    assert!(
-        before
-            .iter()
-            .all(|(path, file)| now.get(path) == Some(file))
-    );
+    assert_eq!(before.changed(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,7 +221,7 @@ async fn what_is_no_table_of_the_target_is_passed_over_and_the_tables_are_kept()
     fs::create_dir(lake.root().join("x\ty.lance")).unwrap();
     fs::create_dir(lake.root().join(std::ffi::OsStr::from_bytes(b"\xff\xfe"))).unwrap();
     fs::create_dir(lake.folder("good").join("data/a\nb")).unwrap();
-    let before = all_in(&elsewhere);
+    let before = Around::of(&elsewhere);
     let directory = lake.open().await;
     assert_eq!(directory.tables().await.unwrap(), [key("good")]);
     assert!(matches!(
@@ -301,7 +229,7 @@ async fn what_is_no_table_of_the_target_is_passed_over_and_the_tables_are_kept()
         Ok(Compacted::Done(_))
     ));
     assert!(done(clean(&directory, "good").await.unwrap()).versions > 0);
-    assert_same(&elsewhere, &before, "elsewhere");
+    before.assert_same("elsewhere");
     let passed = squire_engine::passed_over(directory.uri());
     assert_eq!(passed.values().sum::<u64>(), 5, "{passed:?}");
 }
@@ -389,71 +317,31 @@ async fn rows_of_a_table_outside_are_not_copied_into_the_target_unless_it_is_all
         allow_bases: vec![payroll.to_owned()],
         ..Beyond::default()
     };
-    let before_outside = all_in(Path::new(payroll));
+    let before_outside = Around::of(Path::new(payroll));
     let compacted = compact(&open(&lake, allowed).await, "clone").await.unwrap();
     assert!(matches!(compacted, Compacted::Done(_)), "{compacted:?}");
     assert!(fs::read_dir(&data).unwrap().count() > before);
-    assert_same(Path::new(payroll), &before_outside, "payroll");
-}
-
-/// Puts something hostile into a table's folder, or beside it.
-fn spoil(lake: &Lake, outside: &Path, dice: &mut StdRng, round: usize) {
-    let folders = [FOLDERS.as_slice(), &["data/x", "_indices/id/deep", "."]].concat();
-    let table = lake.folder("bad");
-    let folder = table.join(folders.choose(dice).unwrap());
-    let _ = fs::create_dir_all(&folder);
-    let names: [&[u8]; 6] = [
-        b"1.manifest",
-        b"a.lance",
-        b"x\ty.lance",
-        b"\xff.bin",
-        b"..x",
-        b"#1",
-    ];
-    let name = std::ffi::OsStr::from_bytes(names.choose(dice).unwrap());
-    let place = match dice.random_range(0..4) {
-        0 => lake.root().join(format!("odd-{round}.lance")),
-        1 if folder != table => folder.clone(),
-        _ => folder.join(name),
-    };
-    let _ = fs::remove_dir_all(&place).or_else(|_| fs::remove_file(&place));
-    match dice.random_range(0..7) {
-        0 => _ = symlink(outside, &place),
-        1 => _ = symlink(outside.join("x.lance"), &place),
-        2 => _ = symlink(".", &place),
-        3 => _ = symlink(place.file_name().unwrap_or_default(), &place),
-        4 => _ = std::process::Command::new("mkfifo").arg(&place).status(),
-        5 => {
-            if let Ok(file) = fs::File::create(&place) {
-                file.set_len(5 << 30).unwrap();
-            }
-        }
-        _ => {
-            let deep: PathBuf = std::iter::repeat_n("d", 200).collect();
-            let _ = fs::create_dir_all(place.join(deep));
-        }
-    }
-}
-
-/// The seeds of a short run; `SQUIRE_HOSTILE` asks for more.
-fn rounds() -> u64 {
-    let more = std::env::var("SQUIRE_HOSTILE");
-    more.ok().and_then(|n| n.parse().ok()).unwrap_or(12)
+    before_outside.assert_same("payroll");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_lies_in_a_target_nothing_outside_changes_and_a_good_table_is_kept() {
-    for seed in 0..rounds() {
+    for seed in 0..hostile::trees(12) {
         let mut dice = StdRng::seed_from_u64(seed);
         let lake = Lake::new();
         let alias = &lake.aliases()[0];
         lake.table(alias, "bad", 3).await;
         lake.table(alias, "good", 4).await;
         let outside = precious(&lake);
+        let root = lake.root();
+        let folder = Hostile {
+            root: &root,
+            outside: &outside,
+        };
         for round in 0..dice.random_range(1..5) {
-            spoil(&lake, &outside, &mut dice, round);
+            folder.spoil(&mut dice, round);
         }
-        let before = all_in(&outside);
+        let before = Around::without(root.parent().unwrap(), &root);
         let directory = lake.open().await;
         let tables = directory.tables().await.unwrap();
         assert!(tables.contains(&key("good")), "seed {seed}: {tables:?}");
@@ -472,6 +360,6 @@ async fn whatever_lies_in_a_target_nothing_outside_changes_and_a_good_table_is_k
         }
         let good = directory.stats(&key("good")).await.unwrap();
         assert_eq!(good.fragments.len(), 1, "seed {seed}");
-        assert_same(&outside, &before, &format!("seed {seed}"));
+        before.assert_same(&format!("seed {seed}"));
     }
 }
