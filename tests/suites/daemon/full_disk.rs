@@ -55,7 +55,8 @@ impl Disk {
     async fn new(site: &Site, mib: u32) -> Option<Self> {
         let folder = site.path("disk");
         fs::create_dir(&folder).unwrap();
-        let script = "mount -t tmpfs -o size=\"$1\"m squire \"$2\" && echo ready && exec sleep infinity";
+        let script =
+            "mount -t tmpfs -o size=\"$1\"m squire \"$2\" && echo ready && exec sleep infinity";
         let mut holder = Command::new("unshare")
             .args(["--mount", "sh", "-c", script, "sh"])
             .arg(mib.to_string())
@@ -176,7 +177,10 @@ async fn by_command_on_a_full_disk_what_makes_room_is_done_and_the_rest_refused_
         let ran = disk.squire(&[duty, &uri]).await;
         assert_ne!(ran.code, Some(0), "{ran:?}");
         let told = format!("{}{}", ran.out, ran.err);
-        assert!(told.contains(NO_SPACE) && told.contains("bad of"), "{ran:?}");
+        assert!(
+            told.contains(NO_SPACE) && told.contains("bad of"),
+            "{ran:?}"
+        );
         assert_eq!(files(&root), before, "{duty} leaves nothing behind");
         row.push(NO_SPACE.to_owned());
     }
