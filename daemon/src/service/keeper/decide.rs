@@ -215,7 +215,9 @@ impl Keeper {
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         for (table, kept) in &self.tables {
             let last = Duty::ALL.map(|duty| (duty, kept.last_success(duty)));
-            metrics.table_succeeded(name, &table.to_string(), &last);
+            let table = table.to_string();
+            metrics.table_succeeded(name, &table, &last);
+            metrics.overdue_versions(name, &table, kept.overdue_versions(now));
         }
         // Where no table is in sight, as when a volume is not mounted, the last success gets older and older.
         if self.tables.values().all(|kept| kept.gone) {

@@ -11,7 +11,9 @@ use squire_config::Policies;
 use squire_engine::{
     TableKey, TableStats,
     maintenance::{
-        Decision, Duty, History, Policy, Skip, cleanup, compaction,
+        Decision, Duty, History, Policy, Skip,
+        cleanup::{self, Protected},
+        compaction,
         heat::Heat,
         indexing,
         looks::{LookPolicy, Looks, News},
@@ -387,6 +389,19 @@ impl Kept {
         let counts = !self.gone && policy::enabled(&self.policy, duty);
         let last = self.successes.last.get(&duty);
         counts.then(|| *last.unwrap_or(&self.successes.found))
+    }
+
+    /// How many of its versions should have gone, as of the last list. Where cleanup looked closer and found all that is left
+    /// protected, there are none.
+    pub(super) fn overdue_versions(&self, now: DateTime<Utc>) -> usize {
+        let Some(listing) = self.listing.as_ref().filter(|_| !self.gone) else {
+            return 0;
+        };
+        if self.in_order(Duty::Cleanup) {
+            return 0;
+        }
+        let nothing = Protected::default();
+        cleanup::overdue(&listing.versions, &nothing, &self.policy.cleanup, now)
     }
 
     /// Whether a duty has nothing to do on it that it should.
