@@ -15,6 +15,7 @@ mod door;
 mod endpoints;
 mod pauses;
 mod refusals;
+mod remembered;
 mod repair;
 mod residents;
 mod schema;

@@ -21,7 +21,7 @@ use squire_engine::{
 };
 
 use super::listing::Listing;
-use crate::policy;
+use crate::{policy, service::state::RestoredTable};
 
 /// One table, as far as it is known.
 pub(super) struct Kept {
@@ -199,6 +199,14 @@ impl Kept {
         }
     }
 
+    /// Goes on with what an earlier keeper knew.
+    pub(super) fn remember(&mut self, was: RestoredTable) {
+        self.history = was.history;
+        self.forced = was.forced;
+        self.successes.found = was.found.unwrap_or(self.successes.found);
+        self.successes.last = was.last_success;
+    }
+
     /// Takes in a look; says what it brought.
     pub(super) fn take_in(&mut self, stats: TableStats, now: Duration) -> News {
         self.failing = None;
@@ -342,16 +350,22 @@ impl Kept {
         (now < unneeded.until).then_some(unneeded.skip)
     }
 
-    /// Notes what is in order, once for each good look.
-    pub(super) fn note_successes(&mut self, now: DateTime<Utc>) {
+    /// Notes what is in order, once for each good look; says whether there was one.
+    pub(super) fn note_successes(&mut self, now: DateTime<Utc>) -> bool {
         if !std::mem::take(&mut self.looked_well) {
-            return;
+            return false;
         }
         for duty in Duty::ALL {
             if self.in_order(duty) {
                 self.successes.last.insert(duty, now);
             }
         }
+        true
+    }
+
+    /// When it was found, and when each duty was last in order.
+    pub(super) fn successes(&self) -> (DateTime<Utc>, &BTreeMap<Duty, DateTime<Utc>>) {
+        (self.successes.found, &self.successes.last)
     }
 
     /// When a duty was last in order; of one that never was, when the table was found. Nothing where it does not count.

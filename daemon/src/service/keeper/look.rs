@@ -224,7 +224,10 @@ impl Keeper {
             if !self.tables.contains_key(table) {
                 let text = table.to_string();
                 let policies = self.target.policies_of(&text);
-                let kept = Kept::new(table, &policies, &self.looks, now);
+                let mut kept = Kept::new(table, &policies, &self.looks, now);
+                if let Some(was) = self.remembered.remove(&text) {
+                    kept.remember(was);
+                }
                 self.tables.insert(table.clone(), kept);
                 self.shared.board.found(&self.target.name, &text);
             }

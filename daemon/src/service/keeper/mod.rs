@@ -44,6 +44,7 @@ use super::{
     pauses::PauseBook,
     pulse::Pulse,
     schedule::{Call, Forces},
+    state::{Clock, RestoredTable, State},
     upkeep::Upkeep,
 };
 use crate::{
@@ -61,6 +62,7 @@ pub(super) struct Shared {
     pub(super) pulse: Arc<Pulse>,
     pub(super) pauses: Arc<PauseBook>,
     pub(super) board: Arc<Board>,
+    pub(super) state: Arc<State>,
     /// Where the monotonic clock begins.
     pub(super) started: Instant,
 }
@@ -70,6 +72,14 @@ impl Shared {
     pub(super) fn expect(&self, target: &Target) {
         self.pulse.begin(&target.name);
         self.board.expect(&target.name, &target.uri);
+    }
+
+    /// What time it is.
+    pub(super) fn clock(&self) -> Clock {
+        Clock {
+            wall: Utc::now(),
+            monotonic: self.started.elapsed(),
+        }
     }
 
     /// A target is kept no more: nothing of it is shown.
@@ -89,6 +99,8 @@ pub(super) struct Keeper {
     looks: LookPolicy,
     /// What was spent on the target as a whole.
     spent: Spent,
+    /// What an earlier keeper knew of tables that are not found yet.
+    remembered: BTreeMap<String, RestoredTable>,
     /// Whether it takes writes.
     writes: Writes,
     tables: BTreeMap<TableKey, Kept>,
@@ -116,9 +128,12 @@ impl Keeper {
             hot_tick: shared.daemon.hot_tick,
             cold_tick: shared.daemon.cold_tick,
         };
+        let restored = shared
+            .state
+            .load(&target.name, &target.uri, &shared.clock());
         let spent = Spent {
             pace: policy::of_target(&target.policies),
-            ..Spent::default()
+            ledger: restored.ledger,
         };
         Self {
             target,
@@ -127,6 +142,7 @@ impl Keeper {
             forces,
             looks,
             spent,
+            remembered: restored.tables,
             writes: Writes::default(),
             tables: BTreeMap::new(),
             at_work: JoinSet::new(),
@@ -347,6 +363,8 @@ impl Keeper {
                 if meant {
                     kept.unneeded.remove(&duty);
                     kept.forced.insert(duty);
+                    let (state, clock) = (&self.shared.state, self.shared.clock());
+                    state.forced(name, &text, &kept.forced, &clock);
                 }
             }
         }

@@ -15,7 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Keeper, kept::Unneeded};
 use crate::{
     opened::{Opened, Outcome},
-    service::board::{runs::Begun, words::Ending},
+    service::{
+        board::{runs::Begun, words::Ending},
+        state::JobEnd,
+    },
 };
 
 /// A duty that found nothing to do is asked again after this, though its table has not changed: what protects versions
@@ -137,6 +140,14 @@ impl Keeper {
         let expected = kept.history.running.map_or(0, |running| running.bytes);
         let bytes = meaning.bytes.unwrap_or(expected);
         let charge = kept.history.end(*duty, now, meaning.lost, bytes);
+        let end = JobEnd {
+            duty: *duty,
+            charge,
+            losses: kept.history.of(*duty).losses,
+        };
+        let (state, clock, table) = (&shared.state, shared.clock(), table.to_string());
+        state.ended(name, &table, &end, &clock);
+        state.forced(name, &table, &kept.forced, &clock);
         self.spent.ledger.charge(charge);
     }
 
