@@ -65,6 +65,15 @@ struct Spending {
 }
 
 impl Ledger {
+    /// What was spent by these, in the order of their ends, at this pace.
+    pub fn of(charges: impl IntoIterator<Item = Charge>, pace: &Pace) -> Self {
+        let mut ledger = Self::default();
+        for charge in charges {
+            ledger.charge(charge, pace);
+        }
+        ledger
+    }
+
     /// A job has ended, at this pace.
     pub fn charge(&mut self, charge: Charge, pace: &Pace) {
         self.owe(&charge, pace);

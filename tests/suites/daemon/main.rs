@@ -20,6 +20,7 @@ mod install;
 mod pauses;
 mod quiet;
 mod refusals;
+mod remembered;
 mod repair;
 mod residents;
 mod schema;

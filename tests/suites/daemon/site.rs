@@ -307,6 +307,11 @@ impl Keeping {
             .await;
     }
 
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.daemon.id().expect("it runs")
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> &str {
         &self.daemon.listening

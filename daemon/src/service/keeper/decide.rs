@@ -209,9 +209,13 @@ impl Keeper {
     /// Tells of each duty when the table that waits longest was last in order; tables that a policy leaves alone do not
     /// count.
     fn tell_success(&mut self, now: DateTime<Utc>) {
-        self.tables
-            .values_mut()
-            .for_each(|kept| kept.note_successes(now));
+        for (table, kept) in &mut self.tables {
+            if kept.note_successes(now) {
+                let (found, last) = kept.successes();
+                let state = &self.shared.state;
+                state.in_order(&self.target.name, &table.to_string(), found, last);
+            }
+        }
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         for (table, kept) in &self.tables {
             let last = Duty::ALL.map(|duty| (duty, kept.last_success(duty)));

@@ -17,13 +17,14 @@ use squire_engine::{
         heat::Heat,
         indexing,
         looks::{LookPolicy, Looks, News},
+        pace::Ledger,
     },
     manifest::TableEntry,
     schema::{Index, TypeDef},
 };
 
-use super::{listing::Listing, memory::TableMemory, trouble::Repeated};
-use crate::policy;
+use super::{listing::Listing, trouble::Repeated};
+use crate::{policy, service::state::RestoredTable};
 
 /// One table, as far as it is known.
 pub(super) struct Kept {
@@ -211,23 +212,13 @@ impl Kept {
         }
     }
 
-    /// Goes on with what the keeper before left of it.
-    pub(super) fn resume(&mut self, left: TableMemory) {
-        let TableMemory {
-            history,
-            forced,
-            successes,
-        } = left;
-        (self.history, self.forced, self.successes) = (history, forced, successes);
-    }
-
-    /// What the next keeper goes on with.
-    pub(super) fn leave(self) -> TableMemory {
-        TableMemory {
-            history: self.history,
-            forced: self.forced,
-            successes: self.successes,
-        }
+    /// Goes on with what an earlier keeper knew.
+    pub(super) fn remember(&mut self, was: RestoredTable) {
+        self.history = was.history;
+        self.history.ledger = Ledger::of(was.charges, &self.policy.pace);
+        self.forced = was.forced;
+        self.successes.found = was.found.unwrap_or(self.successes.found);
+        self.successes.last = was.last_success;
     }
 
     /// Takes in a look; says what it brought.
@@ -372,16 +363,22 @@ impl Kept {
         (now < unneeded.until).then_some(unneeded.skip)
     }
 
-    /// Notes what is in order, once for each good look.
-    pub(super) fn note_successes(&mut self, now: DateTime<Utc>) {
+    /// Notes what is in order, once for each good look; says whether there was one.
+    pub(super) fn note_successes(&mut self, now: DateTime<Utc>) -> bool {
         if !std::mem::take(&mut self.looked_well) {
-            return;
+            return false;
         }
         for duty in Duty::ALL {
             if self.in_order(duty) {
                 self.successes.last.insert(duty, now);
             }
         }
+        true
+    }
+
+    /// When it was found, and when each duty was last in order.
+    pub(super) fn successes(&self) -> (DateTime<Utc>, &BTreeMap<Duty, DateTime<Utc>>) {
+        (self.successes.found, &self.successes.last)
     }
 
     /// When a duty was last in order; of one that never was, when the table was found. Nothing where it does not count.

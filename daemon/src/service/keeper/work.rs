@@ -20,6 +20,7 @@ use crate::{
     service::{
         board::{runs::Begun, words::Ending},
         clock,
+        state::JobEnd,
     },
 };
 
@@ -151,7 +152,6 @@ impl Keeper {
         let bytes = meaning.bytes.unwrap_or(expected);
         let pace = &kept.policy.pace;
         let charge = kept.history.end(*duty, now, meaning.lost, bytes, pace);
-        self.spent.ledger.charge(charge, &self.spent.pace);
         let lasts = match how {
             // What hangs may hold a thread for each attempt.
             How::Panicked | How::Stuck(_) => true,
@@ -161,6 +161,15 @@ impl Keeper {
         if lasts {
             kept.history.lasts(*duty, kept.stats.version);
         }
+        let end = JobEnd {
+            duty: *duty,
+            charge,
+            losses: kept.history.of(*duty).losses,
+        };
+        let (state, clock, table) = (&shared.state, shared.clock(), table.to_string());
+        state.ended(name, &table, &end, &clock);
+        state.forced(name, &table, &kept.forced, &clock);
+        self.spent.ledger.charge(charge, &self.spent.pace);
     }
 
     /// Tells how a job ended, in the log and in the metrics of its duty.
