@@ -10,7 +10,7 @@ TEST := test --locked --workspace $(FAILPOINTS)
 DEBUG := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup setup-tests build deb demo test matrix model lint bench clients contended lancedb memory soak year
+.PHONY: help setup setup-tests build deb demo test matrix chaos fuzz model lint bench clients contended lancedb memory soak year
 .DEFAULT_GOAL := help
 
 help: ## Lists the tasks.
@@ -22,7 +22,7 @@ setup: ## Installs what the build needs from Debian; checks for Rust.
 build: setup ## Builds everything. The first time takes a quarter of an hour on two cores.
 	@.ci/quietly building $(BUILD)
 
-deb: setup ## Builds with optimisation, and makes the Debian package: its path is printed. An hour or more on two cores.
+deb: setup ## Builds with optimisation, and makes the Debian package and its bill of materials: their paths are printed. An hour or more on two cores.
 	@.ci/quietly 'building for speed' $(BUILD) --release --bin squire
 	@.ci/deb release "$(CARGO_TARGET_DIR)/package"
 
@@ -43,7 +43,8 @@ matrix: setup ## Runs the crash matrix alone. ONLY=name runs the kinds of operat
 	@.ci/quietly 'building the tests' $(TEST) --no-run
 	@SQUIRE_MATRIX="$(ONLY)" cargo $(TEST) --quiet --test faults matrix
 
-lint: setup ## Runs clippy. It compiles all dependencies once more, for itself.
+lint: setup ## Judges the dependencies, and runs clippy, which compiles all of them once more, for itself.
+	@.ci/dependencies
 	@.ci/quietly checking clippy --locked --workspace --all-targets -- -D warnings
 	@.ci/quietly 'checking the tests' clippy --locked --workspace $(FAILPOINTS) --all-targets -- -D warnings
 
@@ -71,6 +72,14 @@ memory: setup ## A daemon keeps to its memory, with a table that is larger.
 soak: setup ## Kills writers and daemons of one graph: make soak [MINUTES=60] [SEED=number]
 	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-soak
 	@"$(DEBUG)/squire-soak" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+chaos: setup ## Lets disks hang, volumes vanish and the clock jump under a daemon: make chaos [SEEDS=0..1000]
+	@.ci/quietly building $(BUILD) $(FAILPOINTS)
+	@SQUIRE_CHAOS=$(or $(SEEDS),0..1000) cargo $(TEST) --test chaos -- --nocapture
+
+fuzz: setup ## Hands Squire spoilt inputs: make fuzz [MINUTES=10] [ONLY=name] [SEED=number] [REPLAY=file]
+	@.ci/quietly building $(BUILD) $(FAILPOINTS)
+	@"$(DEBUG)/squire-fuzz" $(ONLY) $(if $(REPLAY),--replay $(REPLAY),--minutes $(or $(MINUTES),10)) $(if $(SEED),--seed $(SEED))
 
 model: setup ## Explores the large worlds of the protocol's model, for long. ONLY=words picks some.
 	@.ci/quietly 'building the tests' $(TEST) --no-run

@@ -1,6 +1,10 @@
-//! Says which compiler builds this, for `squire_build_info`.
+//! Says which compiler builds this, for `squire_build_info`, and when: a clock that is behind that is wrong.
 
-use std::{env, process::Command};
+use std::{
+    env,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -12,5 +16,19 @@ fn main() {
     println!(
         "cargo::rustc-env=SQUIRE_RUSTC={}",
         version.unwrap_or("unknown")
+    );
+    println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    let told = env::var("SOURCE_DATE_EPOCH").ok();
+    let built = told.or_else(|| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a build script has no other dependency"
+        )]
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Some(since.ok()?.as_secs().to_string())
+    });
+    println!(
+        "cargo::rustc-env=SQUIRE_BUILT={}",
+        built.unwrap_or_default()
     );
 }

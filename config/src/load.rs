@@ -263,6 +263,7 @@ fn rules_of(raw: &RawTarget) -> Vec<Rule> {
     let rules = raw.table.iter().filter_map(|table| {
         Some(Rule {
             pattern: table.pattern.clone()?,
+            ignore: table.ignore,
             policies: table.policies(),
         })
     });

@@ -115,9 +115,13 @@ impl Listing<'_> {
         let Some(rules) = inner.section.inner("table") else {
             return;
         };
-        for (n, (pattern, policies)) in target.rules().enumerate() {
+        for (n, (rule, policies)) in target.rules().enumerate() {
             let mut values = table(&policies);
-            values.insert("match".to_owned(), pattern.into());
+            values.insert("match".to_owned(), rule.pattern.clone().into());
+            values.extend(
+                rule.ignore
+                    .map(|ignore| ("ignore".to_owned(), ignore.into())),
+            );
             self.section(rules.section, &format!("{path}.table[{n}]"), &values, false);
         }
     }
@@ -170,12 +174,9 @@ fn table(settings: &impl Serialize) -> toml::Table {
 }
 
 impl Target {
-    /// Its rules for tables: the pattern, and the policies where no other rule says otherwise.
-    fn rules(&self) -> impl Iterator<Item = (String, Policies)> {
-        let resolved = |rule: &crate::settings::Rule| {
-            let policies = rule.policies.or(&self.base).resolve();
-            (rule.pattern.clone(), policies)
-        };
-        self.rules.iter().map(resolved)
+    /// Its rules for tables, each with the policies where no other rule says otherwise.
+    fn rules(&self) -> impl Iterator<Item = (&crate::settings::Rule, Policies)> {
+        let rules = self.rules.iter();
+        rules.map(|rule| (rule, rule.policies.or(&self.base).resolve()))
     }
 }

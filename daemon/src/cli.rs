@@ -276,6 +276,55 @@ pub(crate) enum Command {
             squire check --schema > squire.schema.json"
     )]
     Check(CheckArg),
+    /// Install Squire as a service of systemd, or take that service away.
+    #[command(subcommand)]
+    Service(ServiceCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Write a hardened systemd unit that reaches the local targets and nothing else, have systemd check it, and start it.
+    #[command(
+        after_help = "Examples:\n  squire service install /var/lib/lancedb\n  squire service install --dry-run\n  \
+            squire service install --user ~/lancedb\n\nIt runs as the user who owns the targets, when all are local and it is not root; \
+            otherwise as `squire`, who is made where there\nis no such user. Run it again after a change of the targets: the unit \
+            opens their folders alone."
+    )]
+    Install {
+        #[command(flatten)]
+        place: ServiceArg,
+        /// Folders to maintain. They are written into a small configuration when there is none.
+        #[arg(value_name = "FOLDER")]
+        folders: Vec<PathBuf>,
+        /// Run it as this user, who must be able to read and write the targets.
+        #[arg(long = "as", value_name = "USER", conflicts_with = "user")]
+        as_user: Option<String>,
+        /// Only print what would be written and run.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Stop the service, and take away what `squire service install` wrote, and nothing else.
+    #[command(
+        after_help = "Example:\n  squire service remove\n\nA configuration that was changed stays, as do tables, state and users."
+    )]
+    Remove {
+        #[command(flatten)]
+        place: ServiceArg,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArg {
+    /// A service of this user's own session, not of the machine.
+    #[arg(long)]
+    pub(crate) user: bool,
+    /// The configuration file of the service. The default is /etc/squire/squire.toml, or with --user
+    /// ~/.config/squire/squire.toml.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Another root, such as an image that is being made: all paths are below it, and nothing is started.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) root: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

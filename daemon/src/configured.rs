@@ -1,15 +1,23 @@
 //! The configuration as every command reads it: with what only this program can tell to be wrong with it.
 
+use std::path::Path;
+
+use chrono::Utc;
 use squire_config::{Layers, Refusal};
 
 use crate::{
     cli::{ConfigArg, LayersArg},
-    logging, service,
+    cron, logging,
 };
 
 /// What a command reads that is given a file.
 pub(crate) fn layers(config: &ConfigArg) -> Layers {
     Layers::of_process(&config.config).judged_by(fault)
+}
+
+/// What a service reads that is given a file, and nothing of this process's environment.
+pub(crate) fn layers_of_file(file: &Path) -> Layers {
+    Layers::new(file, []).judged_by(fault)
 }
 
 /// What a command reads that is given a file and flags over it.
@@ -23,7 +31,7 @@ fn fault(key: &str, text: &str) -> Option<Refusal> {
     if key == "daemon.log" {
         logging::fault(text)
     } else if key.ends_with(".cron") && text != "off" {
-        service::schedule_fault(text)
+        cron::fault(text, Utc::now())
     } else {
         None
     }

@@ -6,6 +6,7 @@
 //! | [`commands`] | the commands that a person runs |
 //! | [`service`] | the daemon: keepers, schedule, pauses, metrics, HTTP |
 //! | [`configured`] | the configuration as every command reads it |
+//! | [`cron`] | cron schedules, and when they come next |
 //! | [`memory`] | keeps the process to its memory |
 //! | [`opened`] | an opened target of either kind: graph or directory |
 //! | [`policy`] | from the config's policies to the planner's |
@@ -14,6 +15,7 @@
 mod cli;
 mod commands;
 mod configured;
+mod cron;
 mod exit;
 mod logging;
 mod memory;
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         // Lance's futures are deep: what is not used of it is no memory.
         .thread_stack_size(8 << 20)
+        // A disk that hangs holds a thread for each read of it that was given up; others need theirs.
+        .max_blocking_threads(4096)
         .enable_all()
         .build()
     {

@@ -87,6 +87,14 @@ impl Opened {
         }
     }
 
+    /// Whether it is on a local disk.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        match self {
+            Self::Graph(graph) => graph.is_on_disk(),
+            Self::Directory(directory) => directory.is_on_disk(),
+        }
+    }
+
     /// Its root, without secrets.
     pub(crate) fn uri(&self) -> &str {
         match self {

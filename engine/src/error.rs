@@ -427,7 +427,31 @@ pub enum Obstacle {
     },
 }
 
+/// What kind of error one is. Two of a kind may differ in words: stores put times and request ids into theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorKind {
+    variant: std::mem::Discriminant<Error>,
+    cause: Option<Cause>,
+}
+
 impl Error {
+    /// Its kind.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind {
+            variant: std::mem::discriminant(self),
+            cause: self.cause(),
+        }
+    }
+
+    /// What lies behind it, where a store or Lance failed.
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Lance { source, .. } => Some(Cause::of(&**source)),
+            Self::Store { source, .. } => Some(Cause::of(source)),
+            _ => None,
+        }
+    }
+
     /// What the caller should do about it.
     pub fn advice(&self) -> Advice {
         match self {
@@ -472,12 +496,16 @@ impl Error {
 
     /// Whether it is of all writes below a root, not of what was written: the disk is full, or who wrote may not.
     pub fn stops_all_writes(&self) -> bool {
-        let cause = match self {
-            Self::Lance { source, .. } => Cause::of(&**source),
-            Self::Store { source, .. } => Cause::of(source),
-            _ => return false,
-        };
-        matches!(cause, Cause::NoSpace | Cause::NotPermitted)
+        matches!(self.cause(), Some(Cause::NoSpace | Cause::NotPermitted))
+    }
+
+    /// Whether what failed will fail again as long as nothing is changed: it is not worth its work again and again.
+    pub fn lasts(&self) -> bool {
+        match self {
+            Self::Lance { source, .. } => !Cause::of(&**source).may_pass(),
+            Self::Store { source, .. } => !Cause::of(source).may_pass(),
+            _ => matches!(self.advice(), Advice::Repair | Advice::FixInput),
+        }
     }
 
     /// Whether the error leaves open what became of the operation: no file may be deleted after it.
@@ -546,6 +574,26 @@ pub(crate) fn plain(e: &dyn std::fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_of_the_same_kind_whatever_times_and_ids_a_store_puts_into_it() {
+        let refused = |text: &str| {
+            let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, text);
+            let source = StoreError::Generic {
+                store: "S3",
+                source: source.into(),
+            };
+            Error::store("listing", "s3://lake", source).kind()
+        };
+        assert_eq!(refused("at 08:19, id 1"), refused("at 08:20, id 2"));
+        let full = std::io::Error::new(std::io::ErrorKind::StorageFull, "full");
+        let full = StoreError::Generic {
+            store: "disk",
+            source: full.into(),
+        };
+        assert_ne!(refused("x"), Error::store("listing", "/lake", full).kind());
+        assert_ne!(refused("x"), Error::Cancelled.kind());
+    }
 
     #[test]
     fn the_places_in_the_source_of_lance_are_not_shown() {

@@ -6,6 +6,9 @@
 //! spot, as a kill would, and `return(FILE)` waits until the file is there. One that is set says on standard error
 //! that it was reached, so that another process can tell where this one stands.
 //!
+//! A local disk can hang, too, as a network mount does whose server is gone: as long as there is a file `ROOT.hang` beside a
+//! root, whatever is opened below the paths in it, a line each, waits on its thread.
+//!
 //! `docs/testing.md` lists them.
 
 /// Hits a failpoint, if there are any in this build. The crate around it needs a feature `failpoints`.
@@ -132,6 +135,27 @@ pub async fn reach(name: &'static str) {
         Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
         // The runtime goes down, and the caller with it.
         Err(_) => std::future::pending().await,
+    }
+}
+
+/// Hangs, as long as a test says that the disk does below this path.
+#[cfg(feature = "failpoints")]
+pub(crate) fn hang(root: &std::path::Path, path: &std::path::Path) {
+    let mut said = root.as_os_str().to_owned();
+    said.push(".hang");
+    let hangs = || {
+        let below = std::fs::read_to_string(&said).ok()?;
+        below
+            .lines()
+            .find(|below| path.starts_with(below))
+            .map(drop)
+    };
+    while hangs().is_some() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it stands for a thread that a disk holds"
+        )]
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use lance::Dataset;
 use lance_io::object_store::WrappingObjectStore;
@@ -14,7 +14,7 @@ use crate::{
     collection::{self, ManifestRetention},
     core::Core,
     error::{Error, Result},
-    healing::{self, Heal, Healed},
+    healing::{self, Heal, Healed, Leftovers},
     leftovers::{self, SidecarLook},
     maintenance::{
         Ask, cleanup::CleanupPolicy, compaction::CompactionPolicy, indexing::IndexPolicy,
@@ -113,7 +113,7 @@ impl Graph {
             match taken {
                 Error::AlreadyAGraph { .. } if unborn(&*core.register.newest().await?) => {
                     // What cannot be healed now is waited for.
-                    let _ = healing::round(&core, Heal::Passing).await;
+                    let _ = healing::round(&core, Heal::Passing, Leftovers::Remove).await;
                 }
                 e => return Err(e),
             }
@@ -142,7 +142,7 @@ impl Graph {
         let snapshot = graph.snapshot().await?;
         let manifest = snapshot.manifest();
         if !manifest.queue.is_empty() || !manifest.purges.is_empty() {
-            let healed = healing::round(&graph.0, Heal::WaitingFor).await;
+            let healed = healing::round(&graph.0, Heal::WaitingFor, Leftovers::Remove).await;
             let failed = match &healed {
                 Ok(healed) => healed.failed.first(),
                 Err(e) => Some(e),
@@ -157,6 +157,11 @@ impl Graph {
     /// The graph's root, without secrets.
     pub fn uri(&self) -> &str {
         &self.0.storage.uri
+    }
+
+    /// Whether it is on a local disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.0.storage.is_on_disk()
     }
 
     /// The newest state: one list, and one read when it changed since this process last looked.
@@ -278,7 +283,26 @@ impl Graph {
     /// When the manifest cannot be read. Every other failure is in [`Healed::failed`] and keeps nothing else from being
     /// healed.
     pub async fn heal(&self) -> Result<Healed> {
-        healing::round(&self.0, Heal::Passing).await
+        healing::round(&self.0, Heal::Passing, Leftovers::Remove).await
+    }
+
+    /// As [`Self::heal`], but nothing goes because it is old: for whoever cannot tell what time it is.
+    ///
+    /// # Errors
+    /// As [`Self::heal`].
+    pub async fn heal_tickets(&self) -> Result<Healed> {
+        healing::round(&self.0, Heal::Passing, Leftovers::Keep).await
+    }
+
+    /// What time it is by the store's own clock; nothing where the store takes its times from this machine's.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn own_clock(&self) -> Result<Option<DateTime<Utc>>> {
+        if self.0.storage.definite {
+            return Ok(None);
+        }
+        self.0.liveness.store_clock().await.map(Some)
     }
 
     /// Heals everything that other processes hold, without waiting for leases and graces. For an operator who
@@ -287,7 +311,7 @@ impl Graph {
     /// # Errors
     /// As [`Self::heal`].
     pub async fn heal_now(&self) -> Result<Healed> {
-        healing::round(&self.0, Heal::ByHand).await
+        healing::round(&self.0, Heal::ByHand, Leftovers::Remove).await
     }
 
     /// Everything that waits for an operator: quarantined operations, drift, sidecars that nobody names. Changes

@@ -127,12 +127,21 @@ impl Healed {
     }
 }
 
+/// What becomes of what is left over and old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leftovers {
+    /// It goes.
+    Remove,
+    /// It stays.
+    Keep,
+}
+
 /// One round over the whole queue and over what nobody names. Tickets are healed all at once: one that takes long, or
 /// cannot be healed, keeps no other from it.
 ///
 /// # Errors
 /// When the manifest cannot be read; every other failure is in [`Healed::failed`].
-pub(crate) async fn round(core: &Core, who: Heal) -> Result<Healed> {
+pub(crate) async fn round(core: &Core, who: Heal, old: Leftovers) -> Result<Healed> {
     let mut healed = Healed::default();
     let manifest = core.register.newest().await?;
     let operations: Vec<_> = manifest.queue.iter().map(|t| t.operation).collect();
@@ -169,7 +178,9 @@ pub(crate) async fn round(core: &Core, who: Heal) -> Result<Healed> {
         };
         healed.left.push((ticket.clone(), left));
     }
-    leftovers::remove(core, &mut healed).await;
+    if old == Leftovers::Remove {
+        leftovers::remove(core, &mut healed).await;
+    }
     match purge::round(core, &newest).await {
         Ok(purged) => healed.purged = purged,
         Err(e) => healed.failed.push(e),

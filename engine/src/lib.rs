@@ -28,6 +28,8 @@ mod directory;
 mod echo;
 mod error;
 pub mod failpoint;
+#[cfg(feature = "failpoints")]
+pub mod fuzz;
 mod graph;
 mod guard;
 mod healing;
@@ -51,7 +53,7 @@ mod table;
 pub use collection::ManifestRetention;
 pub use directory::{Directory, DirectoryOptions, Kind, detect};
 pub use echo::without_echo;
-pub use error::{Advice, Error, Obstacle, Result};
+pub use error::{Advice, Error, ErrorKind, Obstacle, Result};
 pub use graph::{Graph, LogEntry, Options, Snapshot};
 pub use healing::{Healed, Left};
 pub use leftovers::{Orphan, SidecarLook, SidecarState};

@@ -5,7 +5,8 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 tokio::task_local! {
@@ -53,8 +54,23 @@ pub struct Step {
 }
 
 /// A job that is watched.
-#[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Mutex<Step>>);
+#[derive(Clone, Debug)]
+pub struct Progress(Arc<Mutex<Watched>>);
+
+#[derive(Debug)]
+struct Watched {
+    step: Step,
+    last: Instant,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Watched {
+            step: Step::default(),
+            last: Instant::now(),
+        })))
+    }
+}
 
 impl Progress {
     /// Does the work, which is watched meanwhile.
@@ -64,14 +80,35 @@ impl Progress {
 
     /// How far it has come.
     pub fn step(&self) -> Step {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().step
     }
+
+    /// The time since its last step, or since its store last answered.
+    pub fn idle(&self) -> Duration {
+        self.lock().last.elapsed()
+    }
+
+    /// The work goes on, though no part of it is done.
+    pub(crate) fn touch(&self) {
+        self.lock().last = Instant::now();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever watches this work, for what of it runs in other tasks.
+pub(crate) fn watcher() -> Option<Progress> {
+    WATCHED.try_with(Progress::clone).ok()
 }
 
 fn change(change: impl FnOnce(&mut Step)) {
     // Most work is watched by nobody.
-    let _ = WATCHED.try_with(|Progress(step)| {
-        change(&mut step.lock().unwrap_or_else(PoisonError::into_inner));
+    let _ = WATCHED.try_with(|progress| {
+        let mut watched = progress.lock();
+        change(&mut watched.step);
+        watched.last = Instant::now();
     });
 }
 
@@ -121,5 +158,20 @@ mod tests {
         assert_eq!(other.step(), Step::default());
         begin(Phase::Indexing, 1);
         assert_eq!(watched.step(), end, "work that nobody watches");
+    }
+
+    #[tokio::test]
+    async fn work_that_goes_on_in_another_task_is_no_standstill() {
+        let watched = Progress::default();
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60));
+        watched.lock().last = long_ago.unwrap_or_else(Instant::now);
+        let before = watched.idle();
+        let work = async {
+            let watcher = watcher().expect("somebody watches");
+            tokio::spawn(async move { watcher.touch() }).await
+        };
+        watched.watch(work).await.unwrap();
+        assert!(watched.idle() <= before);
+        assert!(watcher().is_none(), "work that nobody watches");
     }
 }

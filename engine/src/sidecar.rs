@@ -124,6 +124,47 @@ impl Sidecar {
         let base = |e: &Effect| (e.table.clone(), e.base);
         self.effects.iter().map(base).collect()
     }
+
+    /// As it is on the store.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, StoreError> {
+        serde_json::to_vec(self).map_err(|e| StoreError::Generic {
+            store: "sidecar",
+            source: Box::new(e),
+        })
+    }
+
+    /// Reads one back.
+    ///
+    /// # Errors
+    /// [`Error::NewerFormat`] before anything else is looked at; [`Error::Damaged`].
+    pub(crate) fn decode(bytes: &[u8], object: &str, uri: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let damaged = |reason: &dyn std::fmt::Display| Error::Damaged {
+            object: object.to_owned(),
+            reason: reason.to_string(),
+            uri: uri.to_owned(),
+        };
+        let head: Head = serde_json::from_slice(bytes).map_err(|e| damaged(&e))?;
+        if head.format > FORMAT {
+            return Err(Error::NewerFormat {
+                object: object.to_owned(),
+                found: head.format,
+                known: FORMAT,
+                uri: uri.to_owned(),
+            });
+        }
+        let sidecar: Sidecar = serde_json::from_slice(bytes).map_err(|e| damaged(&e))?;
+        let added = sidecar.structure.iter().flat_map(|s| s.added.values());
+        let mut paths = sidecar.effects.iter().map(|e| &e.path).chain(added);
+        if let Some(path) = paths.find(|path| !is_folder(path)) {
+            let reason = format!("the table's path {path:?} is no folder directly below the root");
+            return Err(damaged(&reason));
+        }
+        Ok(sidecar)
+    }
 }
 
 /// A sidecar as a list shows it.
@@ -154,12 +195,7 @@ impl Recovery {
     /// Writes a sidecar, once.
     pub(crate) async fn write(&self, sidecar: &Sidecar) -> Result<()> {
         let failed = |e| Error::store("writing a sidecar of", &self.uri, e);
-        let bytes = serde_json::to_vec(sidecar).map_err(|e| {
-            failed(StoreError::Generic {
-                store: "sidecar",
-                source: Box::new(e),
-            })
-        })?;
+        let bytes = sidecar.encode().map_err(failed)?;
         let options = PutOptions::from(PutMode::Create);
         let path = self.path(sidecar.operation);
         failpoint::hit!(BEFORE_SIDECAR_CREATE);
@@ -181,32 +217,7 @@ impl Recovery {
             Err(StoreError::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(failed(e)),
         };
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-        }
-        let damaged = |reason: &dyn std::fmt::Display| Error::Damaged {
-            object: object.clone(),
-            reason: reason.to_string(),
-            uri: self.uri.clone(),
-        };
-        let head: Head = serde_json::from_slice(&bytes).map_err(|e| damaged(&e))?;
-        if head.format > FORMAT {
-            return Err(Error::NewerFormat {
-                object: object.clone(),
-                found: head.format,
-                known: FORMAT,
-                uri: self.uri.clone(),
-            });
-        }
-        let sidecar: Sidecar = serde_json::from_slice(&bytes).map_err(|e| damaged(&e))?;
-        let added = sidecar.structure.iter().flat_map(|s| s.added.values());
-        let mut paths = sidecar.effects.iter().map(|e| &e.path).chain(added);
-        if let Some(path) = paths.find(|path| !is_folder(path)) {
-            let reason = format!("the table's path {path:?} is no folder directly below the root");
-            return Err(damaged(&reason));
-        }
-        Ok(Some(sidecar))
+        Sidecar::decode(&bytes, &object, &self.uri).map(Some)
     }
 
     /// Deletes a sidecar whose operation has ended. Best effort: what stays is deleted by a healer.

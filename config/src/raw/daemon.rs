@@ -34,6 +34,10 @@ pub(crate) struct RawDaemon {
     heal_interval: Option<Duration>,
     #[serde(deserialize_with = "drift_interval")]
     drift_interval: Option<Duration>,
+    #[serde(deserialize_with = "look_timeout")]
+    look_timeout: Option<Duration>,
+    #[serde(deserialize_with = "stuck_after")]
+    stuck_after: Option<Duration>,
     #[serde(deserialize_with = "lease")]
     lease: Option<Duration>,
     #[serde(deserialize_with = "shutdown_grace")]
@@ -67,6 +71,8 @@ impl RawDaemon {
             cold_tick: self.cold_tick.unwrap_or(default.cold_tick.max(tick)),
             heal_interval: self.heal_interval.unwrap_or(default.heal_interval),
             drift_interval: self.drift_interval.unwrap_or(default.drift_interval),
+            look_timeout: self.look_timeout.unwrap_or(default.look_timeout),
+            stuck_after: self.stuck_after.unwrap_or(default.stuck_after),
             lease: self.lease.unwrap_or(default.lease),
             shutdown_grace: self.shutdown_grace.unwrap_or(default.shutdown_grace),
             reload_timeout: self.reload_timeout.unwrap_or(default.reload_timeout),
@@ -126,6 +132,30 @@ fn drift_interval<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D
             too_small: "the daemon would do nothing but look, and every look is a request for each table",
             most: DAY,
             too_large: "what other programs did to tables would go unseen that long",
+        },
+    )
+}
+
+fn look_timeout<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    units::duration(
+        d,
+        &Bounds {
+            least: SECOND,
+            too_small: "a store that is only slow would be taken for one that hangs",
+            most: HOUR,
+            too_large: "a store that hangs would go unseen that long",
+        },
+    )
+}
+
+fn stuck_after<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    units::duration(
+        d,
+        &Bounds {
+            least: SECOND,
+            too_small: "jobs that only take their time would be cancelled",
+            most: DAY,
+            too_large: "a job that hangs would hold its place that long",
         },
     )
 }

@@ -120,6 +120,7 @@ impl RawTarget {
 pub(crate) struct RawTable {
     #[serde(rename = "match", deserialize_with = "pattern")]
     pub(crate) pattern: Option<String>,
+    pub(crate) ignore: Option<bool>,
     compaction: RawCompaction,
     index: RawIndex,
     cleanup: RawCleanup,

@@ -52,6 +52,12 @@ pub struct Daemon {
     /// Time between two searches for tables that other programs changed.
     #[serde(serialize_with = "written::duration")]
     pub drift_interval: Duration,
+    /// How long a store may take to answer a look at a target or a table, 1 second to 1 hour.
+    #[serde(serialize_with = "written::duration")]
+    pub look_timeout: Duration,
+    /// How long a job and its store may stand still before it is cancelled, 1 second to 1 day.
+    #[serde(serialize_with = "written::duration")]
+    pub stuck_after: Duration,
     /// Age at which a heartbeat counts as its holder's death.
     #[serde(serialize_with = "written::duration")]
     pub lease: Duration,
@@ -86,6 +92,8 @@ impl Default for Daemon {
             cold_tick: Duration::from_secs(10 * 60),
             heal_interval: Duration::from_secs(30),
             drift_interval: Duration::from_secs(5 * 60),
+            look_timeout: Duration::from_secs(3 * 60),
+            stuck_after: Duration::from_secs(30 * 60),
             lease: Duration::from_secs(15),
             shutdown_grace: Duration::from_secs(10),
             reload_timeout: Duration::from_secs(30),
@@ -166,6 +174,15 @@ impl Target {
         laid.resolve()
     }
 
+    /// Whether a table is left alone altogether: it is not even looked at.
+    pub fn ignores(&self, table: &str) -> bool {
+        let rules = self.rules.iter().filter(|rule| rule.is_for(table));
+        rules
+            .filter_map(|rule| rule.ignore)
+            .next_back()
+            .unwrap_or(false)
+    }
+
     /// Every policy that a table of this target may have: the target's own, and each rule's.
     pub fn all_policies(&self) -> impl Iterator<Item = Policies> {
         let of_rule = |rule: &Rule| rule.policies.or(&self.base).resolve();
@@ -177,6 +194,8 @@ impl Target {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rule {
     pub(crate) pattern: String,
+    /// Whether they are left alone altogether.
+    pub(crate) ignore: Option<bool>,
     pub(crate) policies: RawPolicies,
 }
 

@@ -1,11 +1,14 @@
 //! `squire explain`: what the running daemon decided last about each duty of each table, and why.
 
+use chrono::Utc;
+
 use super::{Done, client::Client};
 use crate::{
     cli::DaemonArg,
+    cron,
     exit::Failure,
     output,
-    service::board::{Tables, table::TableNotes, target::TargetNotes},
+    service::board::{Tables, table::TableNotes, target::TargetNotes, words::Health},
 };
 
 pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -> Done {
@@ -18,7 +21,7 @@ pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -
     };
     if let Some(error) = &notes.failing {
         output::say(&format!(
-            "the last look failed, and what is said of tables may be out of date: {error}\n"
+            "the last look at the target failed, and what is said of tables may be out of date: {error}\n"
         ));
     }
     let path = format!("/api/v1/tables?target={target}");
@@ -28,8 +31,14 @@ pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -
         let bare = name.split_once(':').map_or(name, |(_, bare)| bare);
         table.is_none_or(|table| table == name || table == bare)
     };
-    let mut rows = Vec::new();
+    let (mut rows, now) = (Vec::new(), Utc::now());
     for notes in there.tables.iter().filter(wanted) {
+        // What is decided about duties says nothing of why nothing is decided.
+        if matches!(notes.health, Health::Stuck | Health::Failing) {
+            let health = format!("{:?}", notes.health).to_lowercase();
+            let why = notes.reason.clone().unwrap_or_default();
+            rows.push(vec![notes.table.clone(), "any".to_owned(), health, why]);
+        }
         for duty in &notes.duties {
             let what = if notes.running == Some(duty.duty) {
                 "at work"
@@ -38,7 +47,11 @@ pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -
             } else {
                 "left alone"
             };
-            let row = [&notes.table, duty.duty.as_str(), what, &duty.because()];
+            let mut because = duty.because();
+            if let Some(at) = duty.not_before.filter(|at| *at > now) {
+                because = format!("{because}, not before {}", cron::shown(at));
+            }
+            let row = [&notes.table, duty.duty.as_str(), what, &because];
             rows.push(row.map(str::to_owned).to_vec());
         }
     }
@@ -54,5 +67,12 @@ pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -
         return Ok(());
     }
     output::say(&output::table(&["table", "duty", "is", "because"], rows));
+    for schedule in &notes.schedules {
+        let next = schedule.next.map_or("never again".to_owned(), cron::shown);
+        let (duty, cron) = (schedule.duty.as_str(), &schedule.cron);
+        output::say(&format!(
+            "the schedule \"{cron}\" calls for {duty}, next at {next}"
+        ));
+    }
     Ok(())
 }

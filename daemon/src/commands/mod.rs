@@ -6,6 +6,7 @@ mod delete;
 mod explain;
 mod heal;
 mod init;
+mod install;
 mod load;
 mod log;
 mod maintain;
@@ -171,6 +172,7 @@ pub(crate) async fn dispatch(command: Command) -> Done {
         Command::Run(layers) => service::run(&configured::layers_with_flags(&layers)).await,
         Command::Reload { runtime_dir } => reload::run(&runtime_dir).await,
         Command::Check(check) => check::run(&check).await,
+        Command::Service(service) => install::run(&service),
     }
 }
 

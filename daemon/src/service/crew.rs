@@ -8,7 +8,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    keeper::{Keeper, Shared},
+    keeper::{Keeper, Orders, Shared},
     schedule::{ForceBook, Forces},
 };
 
@@ -23,7 +23,7 @@ pub(super) struct Until {
 
 /// One keeper.
 struct Post {
-    target: watch::Sender<Target>,
+    orders: watch::Sender<Orders>,
     leave: CancellationToken,
 }
 
@@ -51,9 +51,17 @@ impl Crew {
         }
     }
 
-    /// Keepers that begin from now on go by these settings.
+    /// All keepers go by these settings from now on.
     pub(super) fn follow(&mut self, daemon: &Daemon) {
         self.shared.daemon = daemon.clone();
+        for post in self.posts.values() {
+            // What a keeper does not go by is no order.
+            post.orders.send_if_modified(|orders| {
+                let other = orders.daemon != *daemon;
+                orders.daemon = daemon.clone();
+                other
+            });
+        }
     }
 
     /// Begins to keep a target, as soon as nobody of its name is at work any more.
@@ -68,9 +76,13 @@ impl Crew {
         };
         let ended = CancellationToken::new();
         let before = self.ended.insert(name.clone(), ended.clone());
-        let (tell, told) = watch::channel(target.clone());
+        let orders = Orders {
+            target: target.clone(),
+            daemon: self.shared.daemon.clone(),
+        };
+        let (give, orders) = watch::channel(orders);
         let post = Post {
-            target: tell,
+            orders: give,
             leave: until.leave.clone(),
         };
         self.posts.insert(name.clone(), post);
@@ -79,9 +91,9 @@ impl Crew {
             let _ended = ended.drop_guard();
             if let Some(before) = before {
                 before.cancelled().await;
-                shared.expect(&told.borrow());
+                shared.expect(&orders.borrow().target);
             }
-            keep(told, &shared, forces, &until).await;
+            keep(orders, &shared, forces, &until).await;
             if !until.stop.is_cancelled() {
                 tracing::info!(target_name = %name, "let go of a target");
                 shared.forget(&name);
@@ -92,8 +104,8 @@ impl Crew {
     /// Gives the keeper of a target other policies.
     pub(super) fn adjust(&self, target: &Target) {
         if let Some(post) = self.posts.get(&target.name) {
-            // A keeper that has just ended needs none.
-            let _ = post.target.send(target.clone());
+            let target = target.clone();
+            post.orders.send_modify(|orders| orders.target = target);
         }
     }
 
@@ -118,15 +130,21 @@ impl Crew {
 
 /// Keeps a target until it is time. A keeper that panics must not end what is done for its target for good: another comes
 /// in its place.
-async fn keep(told: watch::Receiver<Target>, shared: &Shared, forces: Arc<Forces>, until: &Until) {
+async fn keep(
+    orders: watch::Receiver<Orders>,
+    shared: &Shared,
+    forces: Arc<Forces>,
+    until: &Until,
+) {
     while !until.leave.is_cancelled() {
-        let keeper = Keeper::new(told.clone(), shared.clone(), forces.clone());
+        let keeper = Keeper::new(orders.clone(), shared.clone(), forces.clone());
         let kept = AssertUnwindSafe(keeper.run(until)).catch_unwind();
         if kept.await.is_ok() {
             return;
         }
-        let name = told.borrow().name.clone();
+        let name = orders.borrow().target.name.clone();
         tracing::error!(target_name = %name, "the keeper of the target panicked, and another begins; please report it with the lines above");
+        shared.metrics.keeper_restarted(&name);
         shared.board.begin_anew(&name);
         tokio::select! {
             () = until.leave.cancelled() => {}

@@ -7,6 +7,8 @@
 //! | [`upkeep`] | beside each keeper: heals, adopts drift |
 //! | [`schedule`] | what forces a duty: cron schedules, and persons |
 //! | [`state`] | what survives a restart |
+//! | [`clock`] | whether the wall clock can be trusted with removals |
+//! | [`timetable`] | when each cron schedule comes next |
 //! | [`pauses`] | what a person wants left alone for a while |
 //! | [`board`] | what keepers know and do, for whoever asks |
 //! | [`metrics`] | what Prometheus sees |
@@ -17,10 +19,13 @@
 //! | [`places`] | how many jobs run at once |
 //! | [`notify`] | what the service manager is told |
 //! | [`pulse`] | whether each keeper gets on |
-//! | [`http`] | `/metrics`, `/healthz`, `/api/v1` and the status page |
+//! | [`health`] | how the daemon is, in one account |
+//! | [`http`] | `/metrics`, `/healthz` and the other probes, `/api/v1` and the status page |
 
 pub(crate) mod board;
+mod clock;
 mod crew;
+mod health;
 pub(crate) mod http;
 mod keeper;
 mod metrics;
@@ -33,12 +38,13 @@ mod residents;
 mod schedule;
 pub(crate) mod signals;
 mod state;
+mod timetable;
 mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use chrono::Utc;
-use squire_config::{Layers, Reading, Refusal, Settings};
+use squire_config::{Layers, Reading, Settings};
 use squire_engine::failpoint;
 use tokio::{
     net::TcpListener,
@@ -50,6 +56,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{exit::Failure, logging};
 use board::Board;
 use crew::Crew;
+use health::Probe;
 use http::{
     api::{Api, Writable},
     door::Door,
@@ -63,6 +70,7 @@ use pulse::Pulse;
 use reload::{Running, record::Record, socket::Asker};
 use residents::Residents;
 use state::{Clock, State, WINDOW};
+use timetable::Started;
 
 /// Loads a configuration that a daemon can run with.
 pub(crate) fn load(layers: &Layers) -> Result<Settings, Failure> {
@@ -70,11 +78,6 @@ pub(crate) fn load(layers: &Layers) -> Result<Settings, Failure> {
     loaded.settings.require_targets(layers.file())?;
     loaded.require_places_apart(layers.file())?;
     Ok(loaded.settings)
-}
-
-/// What is wrong with a cron schedule, if anything is.
-pub(crate) fn schedule_fault(cron: &str) -> Option<Refusal> {
-    schedule::fault(cron)
 }
 
 /// Cancels `stop` on SIGTERM or SIGINT.
@@ -127,7 +130,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     let (in_force, told) = watch::channel(settings.daemon.clone());
     signals::stop_on_signal(stop.clone(), told.clone())
         .map_err(|e| Failure::Machine(e.to_string()))?;
-    let pulse = Arc::new(Pulse::new(&settings.daemon));
+    let pulse = Arc::new(Pulse::default());
     let places = Places::new(&settings.daemon);
     metrics.follow(&settings.daemon, places.now());
     let started = Utc::now();
@@ -135,11 +138,11 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     let back = WINDOW.to_std().unwrap_or_default();
     let begins = Instant::now();
     let begins = begins.checked_sub(back).unwrap_or(begins);
-    let clock = move || Clock {
+    let times = move || Clock {
         wall: Utc::now(),
         monotonic: begins.elapsed(),
     };
-    let state = Arc::new(State::open(folder.as_deref(), &clock()));
+    let state = Arc::new(State::open(folder.as_deref(), &times()));
     let shared = Shared {
         daemon: settings.daemon.clone(),
         jobs: places.jobs(),
@@ -147,22 +150,28 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         pulse: pulse.clone(),
         pauses: pauses.clone(),
         board: Arc::new(Board::new(started)),
+        memories: Arc::default(),
         state: state.clone(),
         started: begins,
     };
     let record = Arc::new(Record::start());
-    let notifier = Notifier {
+    let probe = Probe {
         pulse: pulse.clone(),
+        board: shared.board.clone(),
+    };
+    let notifier = Notifier {
+        probe: probe.clone(),
         board: shared.board.clone(),
         record: record.clone(),
         pauses: pauses.clone(),
     };
     tokio::spawn(pauses.clone().attend(told.clone(), stop.clone()));
-    tokio::spawn(state.clone().attend(told, clock, stop.clone()));
+    tokio::spawn(state.clone().attend(told, times, stop.clone()));
     let api = Api {
         pauses,
         board: shared.board.clone(),
         forces: Arc::default(),
+        timetable: Arc::default(),
         pulse: pulse.clone(),
         places: places.count(),
         record,
@@ -173,20 +182,22 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         },
         started,
     };
-    let forces = api.forces.clone();
+    let (forces, timetable) = (api.forces.clone(), api.timetable.clone());
     let mut residents =
         Residents::new(shared.board.clone(), metrics.clone(), started, stop.clone());
     residents.follow(&settings);
     let mut crew = Crew::new(shared, forces.clone(), stop.clone());
     let targets = settings.targets.iter();
     let called = targets.map(|target| (target.clone(), forces.open(&target.name)));
-    let schedule = schedule::start(called.collect()).await?;
+    timetable.follow(Started::new(called).await?).await;
+    let clock = clock::keep(timetable.clone(), metrics.clone(), stop.clone());
+    let clock = tokio::spawn(clock);
     settings.targets.iter().for_each(|t| crew.begin(t));
     let server = tokio::spawn(http::serve(
         listener,
         door.clone(),
         metrics.clone(),
-        pulse,
+        probe,
         api,
         stop.clone(),
     ));
@@ -204,7 +215,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         crew,
         residents,
         places,
-        schedule,
+        timetable,
         log,
         door,
         forces,
@@ -220,7 +231,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     let left = async {
         tokio::join!(running.crew.end(), running.residents.end());
         // A panic of it has been told.
-        let _ = tokio::task::spawn_blocking(move || state.flush(true, &clock())).await;
+        let _ = tokio::task::spawn_blocking(move || state.flush(true, &times())).await;
     };
     if tokio::time::timeout(grace, left).await.is_err() {
         let jobs = running.notifier.board.jobs(None, None).into_iter();
@@ -236,6 +247,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         );
     }
     attended.abort();
+    clock.abort();
     server.abort();
     tracing::info!("stopped");
     Ok(())

@@ -1,4 +1,7 @@
-//! The pulse: when each keeper last got on with its work. Health checks and the service manager's watchdog go by it.
+//! The pulse: whether each keeper gets on, and what its last look at its target found.
+//!
+//! A keeper waits for no store. So one that does not beat is a fault of this process; a store that does not answer is the
+//! trouble of its target alone.
 
 use std::{
     collections::BTreeMap,
@@ -6,228 +9,218 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
-use squire_config::Daemon;
+use chrono::{DateTime, Utc};
 
-/// A keeper that has not looked for so many ticks is stuck, or its store is.
-const MISSED_TICKS: u32 = 6;
-const LEAST_PATIENCE: Duration = Duration::from_secs(30);
+/// A keeper beats every second. One that has not for so long stands still.
+const STANDSTILL: Duration = Duration::from_secs(60);
 
-/// When each keeper last looked at its target, and what it found.
-#[derive(Debug)]
-pub(super) struct Pulse(Mutex<Keepers>);
-
-#[derive(Debug)]
-struct Keepers {
-    patience: Duration,
-    targets: BTreeMap<String, Look>,
-}
+/// How each keeper gets on.
+#[derive(Debug, Default)]
+pub(super) struct Pulse(Mutex<BTreeMap<String, Keeper>>);
 
 #[derive(Clone, Debug)]
-struct Look {
-    last: Instant,
-    error: Option<String>,
+struct Keeper {
+    beat: Instant,
+    /// When the last look ended, or the keeper began.
+    looked: Instant,
+    /// What it found, once there was one.
+    look: Option<Result<(), String>>,
+    /// Whether the store answers the look that is under way, or will soon.
+    answers: bool,
+    /// The last status that was seen, and since when it is so.
+    status: (Status, DateTime<Utc>),
 }
 
-/// All targets at a glance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
-    pub(super) targets: usize,
-    /// Those whose last look failed.
-    pub(super) failing: Vec<String>,
-    /// Those whose keepers do not get on.
-    pub(super) stuck: Vec<String>,
+/// How a target is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Status {
+    /// Its store does not answer, or its keeper stands still.
+    Stuck,
+    /// The last look at it failed.
+    Failing,
+    /// Nobody has looked at it yet.
+    Opening,
+    /// The last look at it succeeded.
+    Ok,
 }
 
-/// Whether the daemon works, target by target.
-#[derive(Debug, Serialize)]
-pub(super) struct Health {
-    status: &'static str,
-    targets: BTreeMap<String, TargetHealth>,
-}
-
-#[derive(Debug, Serialize)]
-struct TargetHealth {
-    status: &'static str,
-    seconds_since_look: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-impl Health {
-    /// No keeper is stuck.
-    pub(super) fn is_well(&self) -> bool {
-        self.status == "ok"
+impl Status {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Stuck => "stuck",
+            Self::Failing => "failing",
+            Self::Opening => "opening",
+            Self::Ok => "ok",
+        }
     }
 }
 
-impl Look {
+/// One target, for whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Beat {
+    pub(super) status: Status,
+    pub(super) since: DateTime<Utc>,
+    pub(super) seconds_since_look: u64,
+    pub(super) error: Option<String>,
+    /// The keeper itself does not get on.
+    pub(super) stands_still: bool,
+}
+
+impl Keeper {
     fn begin() -> Self {
+        let now = Instant::now();
         Self {
-            last: Instant::now(),
-            error: None,
+            beat: now,
+            looked: now,
+            look: None,
+            answers: true,
+            status: (Status::Opening, Utc::now()),
         }
     }
 
-    fn status(&self, patience: Duration) -> &'static str {
-        if self.last.elapsed() > patience {
-            "stuck"
-        } else if self.error.is_some() {
-            "failing"
-        } else {
-            "ok"
+    fn stands_still(&self) -> bool {
+        self.beat.elapsed() > STANDSTILL
+    }
+
+    fn status(&self) -> Status {
+        match &self.look {
+            _ if self.stands_still() || !self.answers => Status::Stuck,
+            Some(Err(_)) => Status::Failing,
+            None => Status::Opening,
+            Some(Ok(())) => Status::Ok,
+        }
+    }
+
+    fn told(&mut self) -> Beat {
+        let status = self.status();
+        if status != self.status.0 {
+            self.status = (status, Utc::now());
+        }
+        Beat {
+            status,
+            since: self.status.1,
+            seconds_since_look: self.looked.elapsed().as_secs(),
+            error: self.look.clone().and_then(Result::err),
+            stands_still: self.stands_still(),
         }
     }
 }
 
 impl Pulse {
-    /// No keepers yet.
-    pub(super) fn new(daemon: &Daemon) -> Self {
-        Self(Mutex::new(Keepers {
-            patience: patience(daemon),
-            targets: BTreeMap::new(),
-        }))
-    }
-
-    /// Looks are as far apart as these settings say from now on.
-    pub(super) fn follow(&self, daemon: &Daemon) {
-        self.lock().patience = patience(daemon);
-    }
-
-    /// A keeper begins: its first look is due within a while, too.
+    /// A keeper begins.
     pub(super) fn begin(&self, target: &str) {
-        self.lock().targets.insert(target.to_owned(), Look::begin());
+        self.lock().insert(target.to_owned(), Keeper::begin());
     }
 
-    /// Notes that a keeper has looked at its target.
+    /// A look at a target has ended.
     pub(super) fn looked(&self, target: &str, error: Option<String>) {
-        if let Some(look) = self.lock().targets.get_mut(target) {
-            look.last = Instant::now();
-            look.error = error;
+        if let Some(keeper) = self.lock().get_mut(target) {
+            (keeper.beat, keeper.looked) = (Instant::now(), Instant::now());
+            keeper.look = Some(error.map_or(Ok(()), Err));
+            keeper.told();
         }
     }
 
-    /// Notes that a keeper goes on with its look: a part of it is done.
+    /// A keeper gets on.
     pub(super) fn beat(&self, target: &str) {
-        if let Some(look) = self.lock().targets.get_mut(target) {
-            look.last = Instant::now();
+        if let Some(keeper) = self.lock().get_mut(target) {
+            keeper.beat = Instant::now();
+        }
+    }
+
+    /// Whether a look that is under way is answered in time.
+    pub(super) fn answers(&self, target: &str, answers: bool) {
+        if let Some(keeper) = self.lock().get_mut(target) {
+            keeper.answers = answers;
+            keeper.told();
         }
     }
 
     /// A target is kept no more.
     pub(super) fn forget(&self, target: &str) {
-        self.lock().targets.remove(target);
+        self.lock().remove(target);
     }
 
-    /// Whether each keeper gets on.
-    pub(super) fn health(&self) -> Health {
+    /// Each target.
+    pub(super) fn all(&self) -> BTreeMap<String, Beat> {
+        let mut keepers = self.lock();
+        let keepers = keepers.iter_mut();
+        keepers
+            .map(|(name, keeper)| (name.clone(), keeper.told()))
+            .collect()
+    }
+
+    /// Whether this process gets on: one keeper does, or there is none. A store that does not answer does not count.
+    pub(super) fn is_live(&self) -> bool {
         let keepers = self.lock();
-        let targets = keepers.targets.iter().map(|(name, look)| {
-            let health = TargetHealth {
-                status: look.status(keepers.patience),
-                seconds_since_look: look.last.elapsed().as_secs(),
-                error: look.error.clone(),
-            };
-            (name.clone(), health)
-        });
-        let targets: BTreeMap<_, _> = targets.collect();
-        // A failing target is its own trouble; a stuck keeper is the daemon's.
-        let stuck = targets.values().any(|t| t.status == "stuck");
-        Health {
-            status: if stuck { "stuck" } else { "ok" },
-            targets,
-        }
+        keepers.is_empty() || keepers.values().any(|keeper| !keeper.stands_still())
     }
 
-    /// All targets at a glance.
-    pub(super) fn summary(&self) -> Summary {
-        let keepers = self.lock();
-        let mut summary = Summary {
-            targets: keepers.targets.len(),
-            ..Summary::default()
-        };
-        for (name, look) in &keepers.targets {
-            match look.status(keepers.patience) {
-                "stuck" => summary.stuck.push(name.clone()),
-                "failing" => summary.failing.push(name.clone()),
-                _ => {}
-            }
-        }
-        summary
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Keepers> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Keeper>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn patience(daemon: &Daemon) -> Duration {
-    (daemon.tick * MISSED_TICKS).max(LEAST_PATIENCE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_keeper_is_stuck_only_when_not_even_a_part_of_its_look_ends() {
-        let long_ago = Instant::now().checked_sub(2 * LEAST_PATIENCE);
-        let Some(long_ago) = long_ago else {
-            return;
-        };
-        let pulse = Pulse::new(&Daemon {
-            tick: Duration::from_secs(1),
-            ..Daemon::default()
-        });
-        pulse.begin("lake");
-        assert_eq!(pulse.health().status, "ok", "it has just begun");
-        pulse.looked("lake", Some("no route".to_owned()));
-        pulse.lock().targets.insert(
-            "lake".to_owned(),
-            Look {
-                last: long_ago,
-                error: Some("no route".to_owned()),
-            },
-        );
-        assert_eq!(pulse.health().status, "stuck");
-        assert_eq!(pulse.summary().stuck, ["lake"]);
-        pulse.beat("lake");
-        let health = pulse.health();
-        assert_eq!(health.status, "ok");
-        assert_eq!(
-            health.targets["lake"].status, "failing",
-            "what it found stays"
-        );
-        assert_eq!(pulse.summary().failing, ["lake"]);
+    fn status(pulse: &Pulse, target: &str) -> Status {
+        pulse.all()[target].status
     }
 
-    #[test]
-    fn a_longer_tick_makes_the_pulse_more_patient_while_it_beats() {
-        let Some(long_ago) = Instant::now().checked_sub(2 * LEAST_PATIENCE) else {
-            return;
-        };
-        let every = |seconds| Daemon {
-            tick: Duration::from_secs(seconds),
-            ..Daemon::default()
-        };
-        let pulse = Pulse::new(&every(1));
-        pulse.begin("lake");
-        if let Some(look) = pulse.lock().targets.get_mut("lake") {
-            look.last = long_ago;
+    /// The keepers of these stand still.
+    fn stand_still(pulse: &Pulse, targets: &[&str]) -> Option<()> {
+        let long_ago = Instant::now().checked_sub(2 * STANDSTILL)?;
+        for target in targets {
+            pulse.lock().get_mut(*target)?.beat = long_ago;
         }
-        assert_eq!(pulse.health().status, "stuck");
-        pulse.follow(&every(60));
-        assert_eq!(pulse.health().status, "ok");
+        Some(())
     }
 
     #[test]
-    fn a_summary_forgets_targets_that_are_gone_whatever_is_told_of_them_later() {
-        let pulse = Pulse::new(&Daemon::default());
+    fn a_store_that_does_not_answer_is_its_targets_trouble_and_no_reason_to_end_the_process() {
+        let pulse = Pulse::default();
+        ["lake", "sea"].iter().for_each(|name| pulse.begin(name));
+        assert_eq!(status(&pulse, "lake"), Status::Opening);
+        pulse.looked("lake", None);
+        pulse.looked("sea", None);
+        pulse.answers("lake", false);
+        assert_eq!(status(&pulse, "lake"), Status::Stuck);
+        assert_eq!(status(&pulse, "sea"), Status::Ok);
+        pulse.answers("sea", false);
+        assert!(pulse.is_live(), "not even when no store answers");
+        pulse.answers("lake", true);
+        pulse.looked("lake", Some("no route".to_owned()));
+        let lake = pulse.all()["lake"].clone();
+        assert_eq!(
+            (lake.status, lake.error.as_deref()),
+            (Status::Failing, Some("no route"))
+        );
+    }
+
+    #[test]
+    fn the_process_gets_on_as_long_as_one_keeper_does() {
+        let pulse = Pulse::default();
+        assert!(pulse.is_live(), "there are none yet");
+        ["lake", "sea"].iter().for_each(|name| pulse.begin(name));
+        if stand_still(&pulse, &["lake"]).is_none() {
+            return;
+        }
+        assert!(pulse.is_live() && pulse.all()["lake"].stands_still);
+        assert_eq!(status(&pulse, "lake"), Status::Stuck);
+        stand_still(&pulse, &["sea"]);
+        assert!(!pulse.is_live());
+        pulse.beat("sea");
+        assert!(pulse.is_live());
+    }
+
+    #[test]
+    fn targets_that_are_gone_are_forgotten_whatever_is_told_of_them_later() {
+        let pulse = Pulse::default();
         ["a", "b"].iter().for_each(|name| pulse.begin(name));
-        assert_eq!(pulse.summary().targets, 2);
         pulse.forget("b");
         pulse.looked("b", Some("no route".to_owned()));
-        let summary = pulse.summary();
-        assert_eq!((summary.targets, summary.failing), (1, Vec::new()));
+        assert_eq!(pulse.all().into_keys().collect::<Vec<_>>(), ["a"]);
     }
 }

@@ -5,12 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use squire_config::{Refusal, Target};
 use squire_engine::maintenance::Duty;
 use tokio::sync::Notify;
-use tokio_cron_scheduler::{Job, JobScheduler};
-
-use crate::{exit::Failure, policy};
 
 /// Somebody wants a duty done.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,55 +69,6 @@ impl ForceBook {
         let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         book.get(target).cloned()
     }
-}
-
-fn bad(target: &str, cron: &str, e: &dyn std::fmt::Display) -> Failure {
-    Failure::Usage(format!(
-        "the cron schedule \"{cron}\" of target {target} cannot be used: {e}"
-    ))
-}
-
-/// Every schedule of a target: those of its own policies, and those of its rules for tables.
-pub(super) fn of(target: &Target) -> BTreeSet<(Duty, String)> {
-    let mut all = BTreeSet::new();
-    for policies in target.all_policies() {
-        for duty in Duty::ALL {
-            all.extend(policy::cron(&policies, duty).map(|cron| (duty, cron.to_owned())));
-        }
-    }
-    all
-}
-
-/// What is wrong with a schedule, if anything is.
-pub(super) fn fault(cron: &str) -> Option<Refusal> {
-    let fault = Job::new(cron, |_, _| {}).err()?;
-    Some(Refusal::new(
-        format!("{cron:?} cannot be used: {fault}"),
-        "write seconds, minutes, hours, day of month, month, day of week, such as \"0 0 3 * * *\" for three o'clock every night",
-    ))
-}
-
-/// Starts the schedules; they run until the scheduler is dropped.
-pub(super) async fn start(
-    targets: Vec<(Target, Arc<Forces>)>,
-) -> Result<Option<JobScheduler>, Failure> {
-    if targets.iter().all(|(target, _)| of(target).is_empty()) {
-        return Ok(None);
-    }
-    let failed = |e| Failure::Machine(format!("the scheduler cannot start: {e}"));
-    let scheduler = JobScheduler::new().await.map_err(failed)?;
-    for (target, forces) in targets {
-        for (duty, cron) in of(&target) {
-            let (forces, called) = (forces.clone(), cron.clone());
-            let job = Job::new(cron.as_str(), move |_, _| {
-                forces.call(Call::Schedule(duty, called.clone()));
-            })
-            .map_err(|e| bad(&target.name, &cron, &e))?;
-            scheduler.add(job).await.map_err(failed)?;
-        }
-    }
-    scheduler.start().await.map_err(failed)?;
-    Ok(Some(scheduler))
 }
 
 #[cfg(test)]

@@ -4,15 +4,16 @@
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use squire_config::{Daemon, Drift, Target};
+use squire_config::{Daemon, Drift};
 use squire_engine::{Drifted, Graph, ManifestRetention, TableKey};
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval, sleep},
-};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::{Metrics, Task};
+use super::{
+    clock,
+    keeper::Orders,
+    metrics::{Metrics, Task},
+};
 
 /// Sidecars are looked at this often, or every second tick where that is shorter. However long the interval of healing is,
 /// and beside it: that one is left to age must show within minutes, also when healing hangs.
@@ -22,10 +23,9 @@ const SIDECARS_EVERY: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub(super) struct Upkeep {
     pub(super) graph: Graph,
-    pub(super) target: Target,
-    /// The target as the settings have it now: a reload may have changed its policies.
-    pub(super) told: watch::Receiver<Target>,
-    pub(super) daemon: Daemon,
+    pub(super) name: String,
+    /// What the settings say now: a reload may have changed them.
+    pub(super) orders: watch::Receiver<Orders>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) stop: CancellationToken,
 }
@@ -41,25 +41,37 @@ impl Upkeep {
                 () = self.stop.cancelled() => return,
                 () = sleep(pause) => {}
             }
-            let next = self.unhurt("healing", self.heal_once()).await;
-            pause = next.unwrap_or(self.daemon.heal_interval);
+            let next = self.unhurt(Task::Heal, "healing", self.heal_once()).await;
+            pause = next.unwrap_or_else(|| self.daemon().heal_interval);
         }
+    }
+
+    fn daemon(&self) -> Daemon {
+        self.orders.borrow().daemon.clone()
     }
 
     /// One round; says when the next is due.
     async fn heal_once(&self) -> Duration {
-        let (name, daemon) = (&self.target.name, &self.daemon);
+        let (name, daemon) = (&self.name, self.daemon());
         // Neither waits for the other to succeed.
         let retention = ManifestRetention {
-            keep_manifests: self.told.borrow().policies.cleanup.keep_manifests,
+            keep_manifests: self.orders.borrow().target.policies.cleanup.keep_manifests,
             ..ManifestRetention::default()
         };
-        let collected = self.graph.collect(&retention).await;
-        self.metrics.upkept(name, Task::Collect, collected.is_ok());
-        if let Err(e) = collected {
-            tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
+        let aged = self.may_remove().await;
+        if aged {
+            let collected = self.graph.collect(&retention).await;
+            self.metrics.upkept(name, Task::Collect, collected.is_ok());
+            if let Err(e) = collected {
+                tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
+            }
         }
-        match self.graph.heal().await {
+        let healed = if aged {
+            self.graph.heal().await
+        } else {
+            self.graph.heal_tickets().await
+        };
+        match healed {
             Ok(healed) => {
                 self.metrics.healed(name, &healed);
                 self.metrics
@@ -79,23 +91,40 @@ impl Upkeep {
         }
     }
 
+    /// Whether what is old may go: not after a jump of this machine's clock, but where the store has one of its own that
+    /// agrees.
+    async fn may_remove(&self) -> bool {
+        let name = &self.name;
+        if clock::distrust(name).is_none() {
+            return true;
+        }
+        match self.graph.own_clock().await {
+            Ok(Some(store)) => clock::compare(name, store),
+            Ok(None) => {}
+            Err(e) => {
+                tracing::debug!(target_name = %name, error = %e, "the store could not be asked what time it is");
+            }
+        }
+        clock::distrust(name).is_none()
+    }
+
     /// Looks at sidecars again and again.
     pub(super) async fn watch_sidecars(self) {
-        let mut ticks = interval(SIDECARS_EVERY.min(self.daemon.tick * 2));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let look = self.look_at_sidecars();
+            self.unhurt(Task::Sidecars, "the look at sidecars", look)
+                .await;
+            let pause = SIDECARS_EVERY.min(self.daemon().tick * 2);
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                _ = ticks.tick() => {}
+                () = sleep(pause) => {}
             }
-            let look = self.look_at_sidecars();
-            self.unhurt("the look at sidecars", look).await;
         }
     }
 
     async fn look_at_sidecars(&self) {
-        let name = &self.target.name;
+        let name = &self.name;
         let looked = self.graph.sidecars().await;
         self.metrics.upkept(name, Task::Sidecars, looked.is_ok());
         match looked {
@@ -108,32 +137,31 @@ impl Upkeep {
 
     /// Looks for drift on its interval, adopts what may be adopted, and says what stays, once for each change.
     pub(super) async fn adopt_drift(self) {
-        let mut ticks = interval(self.daemon.drift_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = BTreeMap::new();
         loop {
+            let look = self.look_for_drift(&mut told);
+            self.unhurt(Task::Drift, "the look for drift", look).await;
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                _ = ticks.tick() => {}
+                () = sleep(self.daemon().drift_interval) => {}
             }
-            let look = self.look_for_drift(&mut told);
-            self.unhurt("the look for drift", look).await;
         }
     }
 
     /// A round to its end. A fault of one must not end what is done for this target for good.
-    async fn unhurt<T>(&self, what: &str, round: impl Future<Output = T>) -> Option<T> {
+    async fn unhurt<T>(&self, task: Task, what: &str, round: impl Future<Output = T>) -> Option<T> {
         let ended = AssertUnwindSafe(round).catch_unwind().await;
         if ended.is_err() {
-            tracing::error!(target_name = %self.target.name, "{what} panicked; please report it with the lines above");
+            self.metrics.upkept(&self.name, task, false);
+            tracing::error!(target_name = %self.name, "{what} panicked; please report it with the lines above");
         }
         ended.ok()
     }
 
     /// `told` is what was said of each table, as pin and head, and is kept up to date.
     async fn look_for_drift(&self, told: &mut BTreeMap<TableKey, (u64, u64)>) {
-        let name = &self.target.name;
+        let name = &self.name;
         let look = match self.graph.drift().await {
             Ok(look) => look,
             Err(e) => {
@@ -178,7 +206,8 @@ impl Upkeep {
 
     /// Whether the daemon may adopt it by itself.
     fn may_adopt(&self, drifted: &Drifted) -> bool {
-        let by_setting = self.target.drift == Drift::Adopt && drifted.misfit.is_none();
+        let by_setting =
+            self.orders.borrow().target.drift == Drift::Adopt && drifted.misfit.is_none();
         drifted.is_benign() || by_setting
     }
 }

@@ -12,6 +12,7 @@ mod format;
 mod json;
 mod lines;
 mod reader;
+mod wary;
 
 use std::{
     fs::File,
@@ -32,7 +33,13 @@ pub use self::{
     format::Format,
     reader::{Batches, ConformReader},
 };
-use self::{csv::CsvReader, json::JsonReader, lines::Layout, reader::Reading};
+use self::{
+    csv::CsvReader,
+    json::JsonReader,
+    lines::Layout,
+    reader::Reading,
+    wary::{Wary, has_room_as_file, has_room_as_stream},
+};
 
 /// How many rows a batch holds unless [`Input::batch_rows`] says otherwise.
 pub const DEFAULT_BATCH_ROWS: usize = 8192;
@@ -110,9 +117,16 @@ impl Input {
         let format = self.format()?;
         let file = open_file(&self.path)?;
         let rows = self.batch_rows.max(1);
+        let origin = self.path.display().to_string();
         let (inner, reading): (Box<dyn RecordBatchReader + Send>, _) = match format {
-            Format::Parquet => (self.parquet(file, rows)?, Reading::Typed),
-            Format::ArrowIpc => (self.ipc(file)?, Reading::Typed),
+            Format::Parquet | Format::ArrowIpc => {
+                let inner = wary::opened(&origin, format, || match format {
+                    Format::Parquet => self.parquet(file, rows),
+                    _ => self.ipc(file),
+                })?;
+                let inner = Wary::new(inner, origin.clone(), format);
+                (Box::new(inner), Reading::Typed)
+            }
             Format::Csv => {
                 let reader = CsvReader::open(self, file, target)?;
                 (
@@ -133,7 +147,6 @@ impl Input {
                 )
             }
         };
-        let origin = self.path.display().to_string();
         ConformReader::with_reading(inner, target, origin, reading)
             .map(|reader| Batches::new(reader.with_batch_rows(rows)))
     }
@@ -145,12 +158,21 @@ impl Input {
         let file = open_file(&self.path).ok()?;
         let bytes = file.metadata().ok()?.len();
         let rows = match self.format() {
-            Ok(Format::Parquet) => ArrowReaderMetadata::load(&file, Default::default())
-                .ok()
-                .and_then(|m| u64::try_from(m.metadata().file_metadata().num_rows()).ok()),
+            Ok(Format::Parquet) => self.rows_told(&file),
             _ => None,
         };
         Some(SizeHint { bytes, rows })
+    }
+
+    /// What the foot of a Parquet file says.
+    fn rows_told(&self, file: &File) -> Option<u64> {
+        let origin = self.path.display().to_string();
+        let told = wary::opened(&origin, Format::Parquet, || {
+            ArrowReaderMetadata::load(file, Default::default())
+                .map_err(|e| self.unreadable(Format::Parquet, &e))
+        });
+        let told = told.ok()?.metadata().file_metadata().num_rows();
+        u64::try_from(told).ok()
     }
 
     fn delimiter(&self) -> u8 {
@@ -185,7 +207,14 @@ impl Input {
                 path: self.path.clone(),
                 source,
             })?;
-        let reader: Result<Box<dyn RecordBatchReader + Send>, _> = if magic == IPC_FILE_MAGIC {
+        let is_file = magic == IPC_FILE_MAGIC;
+        let has_room = if is_file {
+            has_room_as_file(&mut file)
+        } else {
+            has_room_as_stream(&mut file)
+        };
+        has_room.map_err(|e| self.unreadable(Format::ArrowIpc, &e))?;
+        let reader: Result<Box<dyn RecordBatchReader + Send>, _> = if is_file {
             FileReader::try_new(file, None).map(|r| Box::new(r) as _)
         } else {
             StreamReader::try_new(file, None).map(|r| Box::new(r) as _)

@@ -358,7 +358,9 @@ proptest! {
         let table = stats(fragments);
         let ask = Ask { forced, hot, max_bytes: None };
         if let Verdict::Compact(groups, _) = plan(&table, &policy, &ask) {
-            prop_assert!(groups.iter().map(|g| g.bytes).sum::<u64>() <= max_source_bytes);
+            // Nothing but its rewrite takes a riddled fragment's deleted rows down.
+            let alone = groups.len() == 1 && groups[0].fragments.len() == 1;
+            prop_assert!(alone || groups.iter().map(|g| g.bytes).sum::<u64>() <= max_source_bytes);
             let mut seen = BTreeSet::new();
             for group in &groups {
                 let sources = group.fragments.iter().map(|id| &table.fragments[usize::try_from(*id).unwrap()]);

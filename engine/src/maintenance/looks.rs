@@ -74,6 +74,11 @@ impl Looks {
         self.next <= now
     }
 
+    /// When the next look is due.
+    pub fn next(&self) -> Duration {
+        self.next
+    }
+
     /// When a look is due that must not wait for the next tick, as the table is written fast.
     pub fn between_ticks(&self, policy: &LookPolicy) -> Option<Duration> {
         (self.interval < policy.tick).then_some(self.next)

@@ -156,6 +156,8 @@ pub struct TableView<'a> {
     pub forced: &'a BTreeSet<Duty>,
     /// Whether a person wants it left alone, see [`pause::Pauses::until`].
     pub paused: bool,
+    /// Whether nothing may be removed now: the clock jumped a while ago, and ages are told by it.
+    pub clock_jumped: bool,
 }
 
 /// What is to be done for a target's tables.
@@ -176,6 +178,8 @@ pub struct Decided {
     pub duty: Duty,
     /// What to do.
     pub decision: Decision,
+    /// Of what waits for a budget: when that has room, if nothing else is rewritten.
+    pub not_before: Option<Duration>,
 }
 
 /// One run of a duty on a table. The executor plans again on fresh statistics, with the same functions.
@@ -216,6 +220,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the table is so far from what it should be that windows and paces do not hold it back.
+    pub const fn is_emergency(self) -> bool {
+        matches!(
+            self,
+            Self::Compaction(compaction::Reason::Emergency)
+                | Self::Cleanup(cleanup::Reason::Emergency)
+        )
+    }
+
     /// The reason as logs, metrics and the status spell it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -235,6 +248,8 @@ pub enum Skip {
     Running,
     /// A person wants it left alone for a while.
     Paused,
+    /// Nothing is removed by a clock that jumped, or that is behind the table's newest version.
+    Clock,
     /// It is none of the times at which the table may be maintained.
     OutsideWindow,
     /// It is a time at which the table must not be maintained.
@@ -264,6 +279,7 @@ impl Skip {
             Self::Disabled => "disabled",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Clock => "clock",
             Self::OutsideWindow => "outside_window",
             Self::Blackout => "blackout",
             Self::Budget => "budget",
@@ -284,6 +300,7 @@ impl Skip {
         match self {
             Self::Running
             | Self::Paused
+            | Self::Clock
             | Self::OutsideWindow
             | Self::Blackout
             | Self::Budget

@@ -81,6 +81,7 @@ pub(super) struct Table {
     pub(super) hot: BTreeSet<u64>,
     pub(super) forced: BTreeSet<Duty>,
     pub(super) paused: bool,
+    pub(super) clock_jumped: bool,
     next_fragment: u64,
     next_coverage: u32,
 }
@@ -97,6 +98,7 @@ impl Table {
             hot: BTreeSet::new(),
             forced: BTreeSet::new(),
             paused: false,
+            clock_jumped: false,
             next_fragment: 0,
             next_coverage: 1,
         }
@@ -126,6 +128,7 @@ impl Table {
             hot: &self.hot,
             forced: &self.forced,
             paused: self.paused,
+            clock_jumped: self.clock_jumped,
         }
     }
 

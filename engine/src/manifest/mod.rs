@@ -27,6 +27,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+#[cfg(feature = "failpoints")]
+use crate::error::{Error, Result};
 use crate::{
     names::{HolderId, OperationId, TableKey},
     schema::Schema,
@@ -37,6 +39,17 @@ pub use refusal::Refusal;
 pub(crate) use register::Register;
 pub use transition::Step;
 pub(crate) use voice::Call;
+
+/// Reads the bytes of a manifest, and writes it again.
+#[cfg(feature = "failpoints")]
+pub(crate) fn again(bytes: &[u8], number: u64, object: &str, uri: &str) -> Result<Vec<u8>> {
+    let manifest = codec::decode(bytes, number, object, uri)?;
+    codec::encode(&manifest).map_err(|e| Error::Damaged {
+        object: object.to_owned(),
+        reason: e.to_string(),
+        uri: uri.to_owned(),
+    })
+}
 
 /// The whole state of a graph at one number. The newest manifest is the graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -21,11 +21,24 @@ pub struct SchemaError {
     pub problems: Vec<Problem>,
 }
 
+/// So many problems are told at once: a file that is no schema at all has one in every line.
+const TOLD: usize = 30;
+/// So long is a message that is told as it is: it may repeat what stands in the file.
+const LONGEST: usize = 500;
+
 fn listed(file: &str, problems: &[Problem]) -> String {
-    let lines = problems
-        .iter()
-        .map(|p| format!("{file}:{}:{}: {}", p.line, p.column, p.message));
-    lines.collect::<Vec<_>>().join("\n")
+    let lines = problems.iter().take(TOLD).map(|p| {
+        let message = match p.message.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}...", &p.message[..end]),
+            None => p.message.clone(),
+        };
+        format!("{file}:{}:{}: {message}", p.line, p.column)
+    });
+    let mut lines: Vec<_> = lines.collect();
+    if let Some(more) = problems.len().checked_sub(TOLD).filter(|more| *more > 0) {
+        lines.push(format!("{file}: and {more} more"));
+    }
+    lines.join("\n")
 }
 
 /// The word of `known` that was most likely meant by `word`, when one is near enough to be told.
@@ -72,6 +85,23 @@ mod tests {
             problems,
         };
         assert_eq!(error.to_string(), "g.toml:1:3: a\ng.toml:7:3: b");
+    }
+
+    #[test]
+    fn of_very_many_problems_the_first_are_shown_and_the_rest_is_counted() {
+        let problem = |line| Problem {
+            line,
+            column: 1,
+            message: "ü".repeat(2_000),
+        };
+        let error = SchemaError {
+            file: "g.toml".into(),
+            problems: (1..=100).map(problem).collect(),
+        };
+        let text = error.to_string();
+        assert_eq!(text.lines().count(), TOLD + 1);
+        assert!(text.ends_with("g.toml: and 70 more"), "{text}");
+        assert!(text.len() < 40_000, "{}", text.len());
     }
 
     #[test]

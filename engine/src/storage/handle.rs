@@ -27,7 +27,10 @@ use super::{
     deletion::{self, DeletionRule},
     permit::Permit,
 };
-use crate::failpoint;
+use crate::{
+    failpoint,
+    progress::{self, Progress},
+};
 
 /// So long an abandoned rewrite waits for its writes that are on their way.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -46,6 +49,25 @@ pub(super) struct Handle {
     habit: Habit,
     created: Arc<Mutex<BTreeSet<Path>>>,
     writes: TaskTracker,
+    watcher: Watcher,
+}
+
+/// Whoever watches the work that goes through a handle: Lance reads and writes in tasks of its own.
+#[derive(Clone, Debug, Default)]
+struct Watcher(Arc<Mutex<Option<Progress>>>);
+
+impl Watcher {
+    fn set(&self, watcher: Option<Progress>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = watcher;
+    }
+
+    /// The store has answered.
+    fn touch(&self) {
+        let watcher = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watcher) = &*watcher {
+            watcher.touch();
+        }
+    }
 }
 
 impl Handle {
@@ -55,6 +77,7 @@ impl Handle {
             habit: Habit::Record,
             created: Arc::default(),
             writes: TaskTracker::new(),
+            watcher: Watcher::default(),
         }
     }
 
@@ -64,6 +87,7 @@ impl Handle {
             habit: Habit::KeepTransactions,
             created: Arc::default(),
             writes: TaskTracker::new(),
+            watcher: Watcher::default(),
         }
     }
 
@@ -76,12 +100,19 @@ impl Handle {
             habit: Habit::AskForLeave(permit),
             created: Arc::default(),
             writes: TaskTracker::new(),
+            watcher: Watcher::default(),
         }
     }
 
-    /// Forgets what was created so far.
-    pub(super) fn forget_created(&self) {
+    /// Its work begins: what the store answers is progress of this task's.
+    pub(super) fn work_begins(&self) {
+        self.watcher.set(progress::watcher());
+    }
+
+    /// Its work has ended: forgets what was created, and who watched.
+    pub(super) fn work_ended(&self) {
         lock(&self.created).clear();
+        self.watcher.set(None);
     }
 
     /// Whether no write is on its way.
@@ -158,6 +189,7 @@ impl WrappingObjectStore for Handle {
             habit: self.habit.clone(),
             created: self.created.clone(),
             writes: self.writes.clone(),
+            watcher: self.watcher.clone(),
         })
     }
 
@@ -177,6 +209,7 @@ struct Habitual {
     habit: Habit,
     created: Arc<Mutex<BTreeSet<Path>>>,
     writes: TaskTracker,
+    watcher: Watcher,
 }
 
 impl fmt::Display for Habitual {
@@ -212,7 +245,9 @@ impl ObjectStore for Habitual {
         self.note(location);
         let (inner, location) = (self.inner.clone(), location.clone());
         let write = async move { inner.put_opts(&location, payload, options).await };
-        ended(self.writes.spawn(write).await)
+        let done = ended(self.writes.spawn(write).await);
+        self.watcher.touch();
+        done
     }
 
     async fn put_multipart_opts(
@@ -225,11 +260,14 @@ impl ObjectStore for Habitual {
         Ok(Box::new(Upload {
             inner: Arc::new(tokio::sync::Mutex::new(upload)),
             writes: self.writes.clone(),
+            watcher: self.watcher.clone(),
         }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
+        let got = self.inner.get_opts(location, options).await;
+        self.watcher.touch();
+        got
     }
 
     async fn get_ranges(
@@ -237,7 +275,9 @@ impl ObjectStore for Habitual {
         location: &Path,
         ranges: &[std::ops::Range<u64>],
     ) -> Result<Vec<bytes::Bytes>> {
-        self.inner.get_ranges(location, ranges).await
+        let got = self.inner.get_ranges(location, ranges).await;
+        self.watcher.touch();
+        got
     }
 
     fn delete_stream(
@@ -311,6 +351,7 @@ impl ObjectStore for Habitual {
 struct Upload {
     inner: Arc<tokio::sync::Mutex<Box<dyn MultipartUpload>>>,
     writes: TaskTracker,
+    watcher: Watcher,
 }
 
 #[async_trait::async_trait]
@@ -318,7 +359,14 @@ impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         // Parts are put by the one caller that also completes: nobody holds the lock.
         match self.inner.try_lock() {
-            Ok(mut upload) => upload.put_part(data),
+            Ok(mut upload) => {
+                let (put, watcher) = (upload.put_part(data), self.watcher.clone());
+                Box::pin(async move {
+                    let done = put.await;
+                    watcher.touch();
+                    done
+                })
+            }
             Err(_) => Box::pin(async { Err(interrupted()) }),
         }
     }

@@ -65,6 +65,12 @@ fn new_session(cache: u64) -> Session {
     Session::new(cache, cache, REGISTRY.clone())
 }
 
+/// The root that a URI names, as it is shown.
+#[cfg(feature = "failpoints")]
+pub(crate) fn shown(uri: &str, beyond: &Beyond) -> Result<String> {
+    Root::parse(uri, beyond).map(|root| root.shown)
+}
+
 /// A root: its store, its URIs, and the session and parameters that Lance opens tables with.
 #[derive(Clone)]
 pub(crate) struct Storage {
@@ -271,6 +277,11 @@ impl Storage {
         self.walls.iter().flat_map(folder).collect()
     }
 
+    /// Whether it is on a local disk.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.walls.is_some()
+    }
+
     /// The session with Lance: the process's one, unless this is [`Self::apart`].
     pub(crate) fn session(&self) -> Arc<Session> {
         self.session.clone()
@@ -364,6 +375,7 @@ impl Storage {
                 }
             }
         };
+        bench.handle.work_begins();
         Ok(Workshop {
             bench: Some(bench),
             idle: self.workshops.clone(),
@@ -414,7 +426,7 @@ impl Workshop {
 impl Drop for Workshop {
     fn drop(&mut self) {
         if let Some(bench) = self.bench.take() {
-            bench.handle.forget_created();
+            bench.handle.work_ended();
             if bench.handle.is_quiet() {
                 lock(&self.idle).push(bench);
             }

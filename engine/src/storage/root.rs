@@ -43,7 +43,7 @@ impl Root {
         })?
     }
 
-    fn parse(uri: &str, beyond: &Beyond) -> Result<Self> {
+    pub(super) fn parse(uri: &str, beyond: &Beyond) -> Result<Self> {
         let bad = |reason: &str| Error::BadUri {
             uri: without_secrets(uri),
             reason: reason.to_owned(),
@@ -76,6 +76,11 @@ impl Root {
         if url.host_str().is_some_and(|host| host.contains('%')) {
             return Err(bad(
                 "its bucket has a `%` in it, and may hold credentials: no bucket is called so",
+            ));
+        }
+        if may_hold_a_password(&url) {
+            return Err(bad(
+                "it has an `@` behind a `:`, and may hold credentials with a `/` in them: give them in the environment (AWS_ACCESS_KEY_ID, ...); a folder of this machine that is called so can be given as a path",
             ));
         }
         let trimmed = uri.trim_end_matches('/');
@@ -196,13 +201,22 @@ fn without_secrets(uri: &str) -> String {
         return if may_hide { hidden() } else { uri.to_owned() };
     };
     let in_host = url.host_str().is_some_and(|host| host.contains('%'));
-    if in_host || url.cannot_be_a_base() {
+    if in_host || url.cannot_be_a_base() || may_hold_a_password(&url) {
         return hidden();
     }
     url.set_query(None);
     url.set_fragment(None);
     let clean = url.set_username("").and_then(|()| url.set_password(None));
     clean.map_or_else(|()| hidden(), |()| url.to_string())
+}
+
+/// Whether the path may be the rest of credentials, or hold another URI's. A secret key may have slashes in it; who writes it
+/// into a URI as it is makes a host of its beginning, and a path of what follows.
+fn may_hold_a_password(url: &Url) -> bool {
+    let Some((before, _)) = url.path().rsplit_once('@') else {
+        return false;
+    };
+    before.contains(':') || before.to_ascii_lowercase().contains("%3a") || url.port().is_some()
 }
 
 /// What stands before the first colon, when it is a scheme: a path that holds a colon begins with `./` or `/`.
@@ -248,6 +262,9 @@ mod tests {
             "S3:key:SECRET@bucket/p",
             "s3://key%3ASECRET%40bucket/p",
             "s3://key:SECRET@bucket:port/p",
+            "s3://key:12/SECRET@bucket/p",
+            "s3://key/:SECRET@bucket/p",
+            "s3://bucket/s3://key:SECRET@bucket/p",
         ] {
             let refused = parse(uri).err().unwrap().to_string();
             assert!(!refused.contains("SECRET"), "{refused}");

@@ -278,3 +278,53 @@ async fn without_a_file_the_one_in_etc_is_read() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_and_the_daemon_say_when_each_schedule_comes_next() {
+    let site = Site::new();
+    let lake = site.path("lake");
+    plain::append(&lake, "docs", plain::rows(0, 10))
+        .await
+        .unwrap();
+    let config = site.write(
+        "squire.toml",
+        "[daemon]\nlisten = '127.0.0.1:0'\n[[target]]\nname = 'lake'\nuri = 'lake'\n\
+         [target.cleanup]\ncron = '0 30 4 1 1 *'\n\
+         [[target.table]]\nmatch = 'docs'\n[target.table.index]\ncron = '0 0 3 29 2 *'\n",
+    );
+    let told = done(squire(&["check", "--config", &config]).await);
+    let shown = done(squire(&["check", "--show", "--config", &config]).await);
+    for (duty, cron, time) in [
+        ("cleanup", "0 30 4 1 1 *", "-01-01 04:30:00 UTC ("),
+        ("index", "0 0 3 29 2 *", "-02-29 03:00:00 UTC ("),
+    ] {
+        let begins = format!("lake: {duty} at \"{cron}\", next at ");
+        let is = |line: &&str| line.starts_with(&begins) && line.contains(time);
+        assert!(told.lines().any(|line| is(&line)), "{told}");
+        let mut shown = shown.lines().filter_map(|line| line.strip_prefix("# "));
+        assert!(shown.any(|line| is(&line)));
+    }
+    let json = json(&squire(&["check", "--json", "--config", &config]).await);
+    let daemon = site.daemon(Path::new(&config), "log").await;
+    let (_, overview) = daemon.get("/api/v1/overview").await;
+    let overview: Value = serde_json::from_str(&overview).unwrap();
+    let schedules = |told: &Value| {
+        let all = told.as_array().unwrap().iter();
+        let all = all.map(|s| ["duty", "cron", "next", "next_local"].map(|key| s[key].clone()));
+        all.collect::<Vec<_>>()
+    };
+    let expected = schedules(&json["schedules"]);
+    assert_eq!(expected.len(), 2);
+    assert_eq!(schedules(&overview["targets"][0]["schedules"]), expected);
+    daemon
+        .until_metric("squire_target_tables", "target=\"lake\"", |tables| {
+            tables == 1.0
+        })
+        .await;
+    let explained = site.explain(&daemon, "lake").await;
+    assert!(
+        explained.contains("the schedule \"0 30 4 1 1 *\" calls for cleanup, next at "),
+        "{explained}"
+    );
+    daemon.stop().await;
+}

@@ -65,6 +65,14 @@ async fn a_configuration_that_cannot_be_used_is_refused_by_check_and_by_run_alik
             &["cron", "the hour, 25,"],
         ),
         (
+            "[defaults.compaction]\ncron = \"0 0 0 30 2 *\"\n",
+            &[":2:8: ", "0 0 0 30 2 *", "never comes"],
+        ),
+        (
+            "[defaults.cleanup]\ncron = \"0 0 3 * * * 2020\"\n",
+            &[":2:8: ", "never comes", "the year"],
+        ),
+        (
             "[daemon]\nlog = \"squire_engine=loud\"\n",
             &["daemon.log", "squire_engine=loud"],
         ),

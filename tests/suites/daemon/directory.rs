@@ -134,21 +134,23 @@ async fn a_table_that_cannot_be_read_keeps_no_other_from_being_kept() {
         fragments(&root, "good").await == 1
     })
     .await;
+    let failing = "health=\"failing\",target=\"lake\"";
     daemon
-        .until_metric("squire_target_up", "target=\"lake\"", |up| up == 0.0)
+        .until_metric("squire_health_tables", failing, |tables| tables == 1.0)
         .await;
     let health = daemon.health().await;
-    let error = health["targets"]["lake"]["error"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert!(error.contains("bad"), "{error}");
+    let lake = &health["targets"]["lake"];
+    assert_eq!(health["status"], "failing", "{health}");
+    assert_eq!(lake["status"], "ok", "it is the table's trouble: {health}");
+    assert_eq!(lake["tables"]["failing"], 1, "{health}");
+    let up = daemon.metric("squire_target_up").await;
+    assert_eq!(up["target=\"lake\""], 1.0);
     let success = "duty=\"compaction\",target=\"lake\"";
     let last = async || daemon.metric("squire_last_success_timestamp_seconds").await[success];
     let stands = last().await;
     let why = site.explain(&daemon, "lake").await;
     assert!(
-        why.contains("the last look failed") && why.contains("good"),
+        why.contains("failing") && why.contains("opening bad") && why.contains("good"),
         "{why}"
     );
     daemon.until_looked("lake", 25.0).await;

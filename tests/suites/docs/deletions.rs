@@ -19,15 +19,17 @@ const CALLS: [&str; 6] = [
 ];
 
 /// Files that may: the module itself, the local store below it, and the daemon's own files in its own folders.
-const MAY: [&str; 5] = [
+const MAY: [&str; 6] = [
     "engine/src/storage/deletion.rs",
     "engine/src/storage/local/",
     "engine/src/manifest/flaky.rs",
+    "daemon/src/commands/install/layout.rs",
     "daemon/src/service/state/whole.rs",
     "daemon/src/service/reload/socket.rs",
 ];
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+/// The Rust files of a folder.
+pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

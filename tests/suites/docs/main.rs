@@ -14,3 +14,4 @@ mod deletions;
 mod links;
 mod pages;
 mod scene;
+mod threats;

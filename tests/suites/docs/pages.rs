@@ -55,6 +55,7 @@ pub(crate) fn all() -> Vec<Page> {
     let mut paths = vec![
         PathBuf::from("README.md"),
         PathBuf::from("systemd/README.md"),
+        PathBuf::from(".github/SECURITY.md"),
     ];
     let docs = std::fs::read_dir(repository::file("docs")).expect("there are documents");
     let docs = docs.map(|entry| PathBuf::from("docs").join(entry.unwrap().file_name()));

@@ -10,7 +10,7 @@
 mod fresh;
 mod package;
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use fresh::Fresh;
 use package::Package;
@@ -46,6 +46,61 @@ fn the_package_holds_what_an_operator_looks_for() {
     let control = package.control();
     assert!(control.contains("libc6"), "{control}");
     assert!(control.contains("adduser"), "{control}");
+}
+
+#[test]
+fn beside_the_package_lies_a_bill_of_what_it_is_made_of_and_of_nothing_else() {
+    let text = Package::made().bill();
+    let bill: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(bill["bomFormat"], "CycloneDX");
+    assert_eq!(bill["metadata"]["component"]["name"], "squire");
+    let lock = fs::read_to_string(squire_tests::repository::file("Cargo.lock")).unwrap();
+    let lock: toml::Table = toml::from_str(&lock).unwrap();
+    let locked: BTreeSet<_> = lock["package"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| {
+            let of = |key: &str| {
+                package
+                    .get(key)
+                    .and_then(|v| v.as_str())
+                    .unwrap_or_default()
+            };
+            (
+                of("name").to_owned(),
+                of("version").to_owned(),
+                of("checksum").to_owned(),
+            )
+        })
+        .collect();
+    let components = bill["components"].as_array().unwrap();
+    let mut names = BTreeSet::new();
+    for component in components {
+        let of = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let hash = of(&component["hashes"][0]["content"]);
+        let (name, version) = (of(&component["name"]), of(&component["version"]));
+        assert!(
+            component["licenses"][0].is_object(),
+            "{name} has no license"
+        );
+        assert!(
+            locked.contains(&(name.clone(), version, hash)),
+            "{name} is not what is locked"
+        );
+        names.insert(name);
+    }
+    for within in ["lance", "tokio", "aws-lc-sys", "squire-engine"] {
+        assert!(names.contains(within), "{within}");
+    }
+    for of_tests in ["squire-tests", "proptest", "fantoccini", "stateright"] {
+        assert!(!names.contains(of_tests), "{of_tests} is of the tests");
+    }
+    let here = squire_tests::repository::file("").canonicalize().unwrap();
+    assert!(
+        !text.contains(here.to_str().unwrap()),
+        "where it was made is nobody's concern"
+    );
 }
 
 #[test]

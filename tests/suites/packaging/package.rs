@@ -81,6 +81,12 @@ impl Package {
         deb.expect("there is a package")
     }
 
+    /// Its bill of materials, which lies beside it.
+    pub(crate) fn bill(&self) -> String {
+        let bill = self.path().with_extension("cdx.json");
+        fs::read_to_string(&bill).unwrap_or_else(|e| panic!("{}: {e}", bill.display()))
+    }
+
     /// Its files, with their modes and owners.
     pub(crate) fn contents(&self) -> String {
         done(Command::new("dpkg-deb").arg("--contents").arg(self.path()))

@@ -12,7 +12,7 @@ const CONFIG: &str = "[daemon]\nlisten = \"127.0.0.1:0\"\ntick = \"100ms\"\n[[ta
 const DROP_IN: &str = "[Service]\nPrivateDevices=no\nReadWritePaths=/srv/lake\nWatchdogSec=5s\nWatchdogSignal=SIGKILL\nRestartSec=100ms\n";
 
 /// A machine of this test's own, with a systemd that runs.
-struct Machine {
+pub(crate) struct Machine {
     dir: TempDir,
     boot: Child,
     /// Process 1, as this machine numbers it.
@@ -20,8 +20,20 @@ struct Machine {
 }
 
 impl Machine {
-    /// Nothing, where this user or this machine cannot have one; it says so.
+    /// With the unit as it is shipped, a configuration and a drop-in for it. Nothing, where this user or this machine
+    /// cannot have one; it says so.
     async fn boot() -> Option<Self> {
+        let unit = std::fs::read_to_string(repository::file("systemd/squire.service")).unwrap();
+        let files = [
+            ("etc/squire/squire.toml", CONFIG),
+            ("etc/systemd/system/squire.service.d/local.conf", DROP_IN),
+            ("etc/systemd/system/squire.service", &unit),
+        ];
+        Self::boot_with(&files).await
+    }
+
+    /// The same, with these files over the root.
+    pub(crate) async fn boot_with(files_over_root: &[(&str, &str)]) -> Option<Self> {
         let user = Command::new("id").arg("-u").output().await.unwrap();
         if user.stdout.trim_ascii() != b"0" {
             eprintln!("a systemd of one's own needs root: the unit is not run by one");
@@ -29,17 +41,7 @@ impl Machine {
         }
         let dir = tempfile::tempdir().unwrap();
         let files = dir.path().join("files");
-        for (path, text) in [
-            ("etc/squire/squire.toml", CONFIG.to_owned()),
-            (
-                "etc/systemd/system/squire.service.d/local.conf",
-                DROP_IN.to_owned(),
-            ),
-            (
-                "etc/systemd/system/squire.service",
-                std::fs::read_to_string(repository::file("systemd/squire.service")).unwrap(),
-            ),
-        ] {
+        for (path, text) in files_over_root {
             let path = files.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
@@ -86,11 +88,11 @@ impl Machine {
     }
 
     /// Runs a program in it; whether it went well, and what it said.
-    async fn run(&self, program: &[&str]) -> (bool, String) {
+    pub(crate) async fn run(&self, program: &[&str]) -> (bool, String) {
         inside(&self.init, program).await
     }
 
-    async fn done(&self, program: &[&str]) -> String {
+    pub(crate) async fn done(&self, program: &[&str]) -> String {
         let (well, said) = self.run(program).await;
         if !well {
             let (_, log) = self
@@ -101,7 +103,7 @@ impl Machine {
         said
     }
 
-    async fn property(&self, name: &str) -> String {
+    pub(crate) async fn property(&self, name: &str) -> String {
         let said = self
             .done(&["systemctl", "show", "squire", "--value", "-p", name])
             .await;
@@ -124,7 +126,7 @@ impl Drop for Machine {
 
 async fn inside(init: &str, program: &[&str]) -> (bool, String) {
     let ran = Command::new("nsenter")
-        .args(["-t", init, "--all", "--root", "--wd=/"])
+        .args(["-t", init, "--all", "--root", "--wdns=/"])
         .args(program)
         .stdin(Stdio::null())
         .output()

@@ -6,9 +6,11 @@
 //! | [`notified`] | a socket in the place of the service manager |
 //! | [`reloads`] | another configuration for a running daemon |
 //! | [`booted`] | a systemd of this suite's own runs the unit |
+//! | [`installed`] | such a systemd runs what `squire service install` wrote |
 #![allow(missing_docs)]
 
 mod booted;
+mod installed;
 mod notified;
 mod reloads;
 mod units;

@@ -7,13 +7,16 @@
 //! | [`finding`] | what was found, how bad it is, the exit code: pure |
 //! | [`targets`] | opens the targets, to read only |
 //! | [`readable`] | whether the application could read what the daemon writes |
+//! | [`schedules`] | when each cron schedule comes next |
 //! | [`machine`] | the port, the memory, the state folder |
 
 mod finding;
 mod machine;
 mod readable;
+mod schedules;
 mod targets;
 
+use chrono::Utc;
 use serde_json::{Value, json};
 use squire_config::{ConfigError, Loaded, Place, Problem, Setting};
 
@@ -80,8 +83,13 @@ pub(super) async fn run(args: &CheckArg) -> Done {
         say_json(&json_of(&loaded, args.show, found.as_ref(), done.is_ok()));
         return done;
     }
+    let schedules = schedules::of(&loaded.settings, Utc::now());
     if args.show {
         output::say(loaded.shown().to_string().trim_end());
+        for schedule in &schedules {
+            // What is shown is a file that can be loaded.
+            output::say(&format!("# {schedule}"));
+        }
         return done;
     }
     match &found {
@@ -97,6 +105,9 @@ pub(super) async fn run(args: &CheckArg) -> Done {
                 output::say(&format!("{}: {}", target.name, target.uri));
             }
         }
+    }
+    for schedule in &schedules {
+        output::say(&schedule.to_string());
     }
     if let Some(lacking) = lacking {
         output::say(&format!(
@@ -156,6 +167,7 @@ fn json_of(
     if let Some((_, machine)) = found {
         told["machine"] = json!(machine);
     }
+    told["schedules"] = json!(schedules::of(&loaded.settings, Utc::now()));
     if show {
         let shown = loaded.shown();
         told["settings"] = shown.settings().iter().map(setting).collect();

@@ -48,6 +48,7 @@ fn columns(pane: Pane) -> Vec<Column> {
             number("queue", 6, 4),
             column("trend", 16, 6),
             number("looked", 8, 5),
+            column("next schedule", 26, 7),
             column("tables are", 24, 0),
         ],
         Pane::Tables => vec![

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     model::{Pane, Sort, View},
-    told::{Job, Run, Table, Target, Text, Ticket, Told},
+    told::{Job, Run, Schedule, Table, Target, Text, Ticket, Told},
 };
 use crate::output;
 
@@ -60,9 +60,13 @@ pub(super) fn rows(pane: Pane, told: &Told, view: &View, now: DateTime<Utc>) -> 
     all.into_iter().filter(wanted).collect()
 }
 
+/// The healths of tables, the worst first.
+const WORST_FIRST: [&str; 7] = [
+    "stuck", "failing", "blocked", "due", "paused", "ok", "unknown",
+];
+
 /// Worst first; an unknown word last.
 fn rank(health: &Text) -> usize {
-    const WORST_FIRST: [&str; 6] = ["failing", "blocked", "due", "paused", "ok", "unknown"];
     let rank = WORST_FIRST.iter().position(|word| *word == health.raw());
     rank.unwrap_or(WORST_FIRST.len())
 }
@@ -81,7 +85,7 @@ fn sort(tables: &mut [&Table], sort: Sort) {
 
 fn tone(health: &Text) -> Tone {
     match health.raw() {
-        "failing" => Tone::Bad,
+        "stuck" | "failing" => Tone::Bad,
         "blocked" => Tone::Warning,
         "due" => Tone::Busy,
         "paused" | "unknown" => Tone::Quiet,
@@ -90,7 +94,7 @@ fn tone(health: &Text) -> Tone {
 }
 
 fn of_target(target: &Target, told: &Told, now: DateTime<Utc>) -> Row {
-    let counts = ["failing", "blocked", "due", "paused", "ok", "unknown"].iter();
+    let counts = WORST_FIRST.iter();
     let counts = counts.filter_map(|word| match target.health.get(*word) {
         Some(0) | None => None,
         Some(n) => Some(format!("{} {word}", output::count(*n))),
@@ -103,7 +107,7 @@ fn of_target(target: &Target, told: &Told, now: DateTime<Utc>) -> Row {
     let stuck = target.status.raw() == "stuck";
     let tone = match &target.failing {
         Some(_) => Tone::Bad,
-        None if stuck || count("failing") > 0 => Tone::Bad,
+        None if stuck || count("stuck") + count("failing") > 0 => Tone::Bad,
         None if count("blocked") > 0 => Tone::Warning,
         None => Tone::Plain,
     };
@@ -132,10 +136,21 @@ fn of_target(target: &Target, told: &Told, now: DateTime<Utc>) -> Row {
             output::count(target.tickets),
             spark(&target.trend.fragments, 16),
             age(target.looked, now),
+            comes(&target.schedules),
             is,
         ],
         tone,
     }
+}
+
+/// The schedule that comes next: its duty, and the time in UTC.
+fn comes(schedules: &[Schedule]) -> String {
+    let next = schedules
+        .iter()
+        .filter_map(|schedule| Some((schedule.next?, &schedule.duty)));
+    next.min().map_or_else(String::new, |(at, duty)| {
+        format!("{duty} {}", at.format("%m-%d %H:%M UTC"))
+    })
 }
 
 fn of_table(table: &Table) -> Row {
@@ -341,6 +356,22 @@ mod tests {
             };
             assert_eq!(of_run(&run, Utc::now()).cells.len(), 9);
         }
+    }
+
+    #[test]
+    fn of_the_schedules_of_a_target_the_one_that_comes_next_is_shown_in_utc() {
+        let schedule = |duty: &str, next: &str| Schedule {
+            duty: duty.into(),
+            next: next.parse().ok(),
+        };
+        assert_eq!(comes(&[]), "");
+        assert_eq!(comes(&[schedule("index", "never")]), "");
+        let all = [
+            schedule("index", "never"),
+            schedule("cleanup", "2026-12-01T04:00:00Z"),
+            schedule("compaction", "2026-12-01T03:00:00Z"),
+        ];
+        assert_eq!(comes(&all), "compaction 12-01 03:00 UTC");
     }
 
     #[test]

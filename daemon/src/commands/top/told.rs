@@ -95,6 +95,15 @@ pub(super) struct Target {
     pub(super) running: u64,
     pub(super) backlog: u64,
     pub(super) tickets: u64,
+    pub(super) schedules: Vec<Schedule>,
+}
+
+/// A cron schedule of a target.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Schedule {
+    pub(super) duty: Text,
+    pub(super) next: Option<DateTime<Utc>>,
 }
 
 /// How much something has.

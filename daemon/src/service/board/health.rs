@@ -11,8 +11,12 @@ use super::words::{DutyWord, Health};
 pub(super) struct Known<'a> {
     /// Somebody has looked at it.
     pub(super) looked: bool,
+    /// A job of it stands still.
+    pub(super) stuck: bool,
     /// Why the last look failed.
     pub(super) failing: Option<&'a str>,
+    /// Why its versions could not be listed.
+    pub(super) unlisted: Option<&'a str>,
     /// The duties whose last job failed, with the error, until one of it ends well.
     pub(super) failed: &'a BTreeMap<DutyWord, String>,
     /// What was decided last about each duty, with details.
@@ -21,6 +25,10 @@ pub(super) struct Known<'a> {
 
 /// The worst that is known of the table, and why; no reason where all is well.
 pub(super) fn judge(known: &Known<'_>) -> (Health, Option<String>) {
+    if known.stuck {
+        let why = "a job stands still, and is being cancelled";
+        return (Health::Stuck, Some(why.to_owned()));
+    }
     if let Some(error) = known.failing {
         return (Health::Failing, Some(error.to_owned()));
     }
@@ -30,6 +38,10 @@ pub(super) fn judge(known: &Known<'_>) -> (Health, Option<String>) {
             .map(|(duty, error)| format!("the last {} failed: {error}", duty.as_str()))
             .collect();
         return (Health::Failing, Some(failed.join("; ")));
+    }
+    if let Some(error) = known.unlisted {
+        let why = format!("its versions cannot be listed: {error}");
+        return (Health::Failing, Some(why));
     }
     let worst = known.decisions.iter().map(|(duty, decision, reason)| {
         let reason = format!("{}: {reason}", duty.as_str());
@@ -120,7 +132,9 @@ mod tests {
             .map(|(duty, error)| (*duty, (*error).to_owned()));
         judge(&Known {
             looked: !decisions.is_empty(),
+            stuck: false,
             failing,
+            unlisted: None,
             failed: &failed.collect(),
             decisions: &decisions,
         })

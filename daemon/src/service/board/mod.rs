@@ -102,6 +102,9 @@ impl Board {
         let mut board = self.lock();
         let notes = board.target(target);
         let now = Utc::now();
+        if notes.since.is_none() || notes.failing.is_some() != failing.is_some() {
+            notes.since = Some(now);
+        }
         notes.looked = Some(now);
         notes.note_layout(now);
         if notes.failing != failing {
@@ -143,6 +146,16 @@ impl Board {
     /// A table could not be looked at.
     pub(super) fn table_failing(&self, target: &str, table: &str, error: &str) {
         self.on_table(target, table, |of_table| of_table.fails(error));
+    }
+
+    /// The versions of a table could not be listed, or could again.
+    pub(super) fn unlisted(&self, target: &str, table: &str, why: Option<&str>) {
+        self.on_table(target, table, |of_table| of_table.is_unlisted(why));
+    }
+
+    /// A job of a table stands still.
+    pub(super) fn stuck(&self, target: &str, table: &str) {
+        self.on_table(target, table, TableState::is_stuck);
     }
 
     /// A table has so many versions.
@@ -249,7 +262,9 @@ impl Board {
         let not_before = match decided.decision {
             Decision::Skip(skip) => {
                 let ended = decided.ended_ago.and_then(|ago| before(now, ago));
+                let room = decided.not_before;
                 health::not_before(skip, ended, decided.wait)
+                    .or_else(|| now.checked_add_signed(chrono::TimeDelta::from_std(room?).ok()?))
             }
             Decision::Act(_) => None,
         };
@@ -310,6 +325,8 @@ pub(crate) struct Decided<'a> {
     pub(crate) ended_ago: Option<Duration>,
     /// How long the table is left alone after it.
     pub(crate) wait: Duration,
+    /// How long it takes at least until a budget has room.
+    pub(crate) not_before: Option<Duration>,
 }
 
 fn before(now: DateTime<Utc>, ago: Duration) -> Option<DateTime<Utc>> {

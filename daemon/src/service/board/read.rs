@@ -1,5 +1,7 @@
 //! How the API reads the board.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -8,7 +10,7 @@ use super::{
     queue::TicketNotes,
     runs::{JobNotes, Run},
     table::TableNotes,
-    target::TargetNotes,
+    target::{HealthCounts, TargetNotes},
     words::DutyWord,
 };
 
@@ -62,6 +64,15 @@ impl Board {
                 at_work: sum.at_work + state.running.len(),
                 waiting: sum.waiting + state.backlog,
             })
+    }
+
+    /// How many tables each target has, by their health.
+    pub(crate) fn health(&self) -> BTreeMap<String, HealthCounts> {
+        let board = self.lock();
+        let targets = board.targets.iter();
+        targets
+            .map(|(name, state)| (name.clone(), state.health()))
+            .collect()
     }
 
     /// All targets, by name.

@@ -25,6 +25,8 @@ pub(crate) struct TableNotes {
     pub(crate) table: String,
     /// How it is, in one word.
     pub(crate) health: Health,
+    /// Since when that is its health.
+    pub(crate) since: Option<DateTime<Utc>>,
     /// Why it is not `ok`.
     pub(crate) reason: Option<String>,
     /// When it was looked at last.
@@ -87,10 +89,15 @@ pub(super) struct TableState {
     versions: Option<u64>,
     looked: Option<DateTime<Utc>>,
     failing: Option<String>,
+    /// Why its versions could not be listed.
+    unlisted: Option<String>,
+    /// A job of it stands still.
+    stuck: bool,
     /// The duties whose last job failed, with the error.
     failed: BTreeMap<DutyWord, String>,
     decisions: BTreeMap<DutyWord, (Decision, DutyNotes)>,
     health: (Health, Option<String>),
+    since: Option<DateTime<Utc>>,
     trend: Series,
     /// The board's revision when something of it changed last.
     pub(super) changed: u64,
@@ -170,8 +177,24 @@ impl TableState {
         self.versions.replace(versions) != Some(versions)
     }
 
+    /// Its versions could not be listed, or could again.
+    pub(super) fn is_unlisted(&mut self, why: Option<&str>) -> bool {
+        let news = self.unlisted.as_deref() != why;
+        self.unlisted = why.map(str::to_owned);
+        self.judge();
+        news
+    }
+
+    /// A job of it stands still.
+    pub(super) fn is_stuck(&mut self) -> bool {
+        let news = !std::mem::replace(&mut self.stuck, true);
+        self.judge();
+        news
+    }
+
     /// A job ended, with this error or well.
     pub(super) fn ended(&mut self, duty: DutyWord, error: Option<&str>) {
+        self.stuck = false;
         match error {
             Some(error) => drop(self.failed.insert(duty, error.to_owned())),
             None => drop(self.failed.remove(&duty)),
@@ -203,12 +226,18 @@ impl TableState {
         let decisions = self.decisions.iter();
         let decisions =
             decisions.map(|(duty, (decision, notes))| (*duty, *decision, notes.because()));
-        self.health = health::judge(&Known {
+        let health = health::judge(&Known {
             looked: self.looked.is_some(),
+            stuck: self.stuck,
             failing: self.failing.as_deref(),
+            unlisted: self.unlisted.as_deref(),
             failed: &self.failed,
             decisions: &decisions.collect::<Vec<_>>(),
         });
+        if self.since.is_none() || health.0 != self.health.0 {
+            self.since = Some(Utc::now());
+        }
+        self.health = health;
     }
 
     pub(super) fn notes(&self, target: &str, table: &str, running: Option<DutyWord>) -> TableNotes {
@@ -218,6 +247,7 @@ impl TableState {
             target: target.to_owned(),
             table: table.to_owned(),
             health,
+            since: self.since,
             reason,
             looked: self.looked,
             version: facts.version,

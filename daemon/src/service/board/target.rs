@@ -13,6 +13,7 @@ use super::{
     table::TableState,
     words::Health,
 };
+use crate::service::timetable::ScheduleNotes;
 
 /// A target, as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -25,8 +26,10 @@ pub(crate) struct TargetNotes {
     pub(crate) kind: Option<String>,
     /// Whether it can be kept.
     pub(crate) status: Status,
-    /// Why the last look at it failed, or at one of its tables.
+    /// Why the last look at it failed.
     pub(crate) failing: Option<String>,
+    /// Since when it is as it is.
+    pub(crate) since: Option<DateTime<Utc>>,
     /// When it was looked at last.
     pub(crate) looked: Option<DateTime<Utc>>,
     /// How many tables it has, by their health.
@@ -43,15 +46,18 @@ pub(crate) struct TargetNotes {
     pub(crate) backlog: u64,
     /// Tickets in the queue of a graph.
     pub(crate) tickets: u64,
+    /// Its cron schedules, with when they come next.
+    #[serde(default)]
+    pub(crate) schedules: Vec<ScheduleNotes>,
 }
 
 /// Whether a target can be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
-    /// Nothing of its keeper's look has ended for a while.
+    /// Its store does not answer, or its keeper stands still.
     Stuck,
-    /// The last look at it failed, or at one of its tables.
+    /// The last look at it failed. What is wrong with single tables is told by their health.
     Failing,
     /// Nobody has looked at it yet.
     Opening,
@@ -63,6 +69,7 @@ pub(crate) enum Status {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(missing_docs)]
 pub(crate) struct HealthCounts {
+    pub(crate) stuck: u64,
     pub(crate) failing: u64,
     pub(crate) blocked: u64,
     pub(crate) due: u64,
@@ -72,8 +79,33 @@ pub(crate) struct HealthCounts {
 }
 
 impl HealthCounts {
+    /// Each health with its word, the worst first.
+    pub(crate) fn named(&self) -> [(&'static str, u64); 7] {
+        [
+            ("stuck", self.stuck),
+            ("failing", self.failing),
+            ("blocked", self.blocked),
+            ("due", self.due),
+            ("paused", self.paused),
+            ("ok", self.ok),
+            ("unknown", self.unknown),
+        ]
+    }
+
+    /// Adds those of another target.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.stuck += other.stuck;
+        self.failing += other.failing;
+        self.blocked += other.blocked;
+        self.due += other.due;
+        self.paused += other.paused;
+        self.ok += other.ok;
+        self.unknown += other.unknown;
+    }
+
     fn count(&mut self, health: Health) {
         *match health {
+            Health::Stuck => &mut self.stuck,
             Health::Failing => &mut self.failing,
             Health::Blocked => &mut self.blocked,
             Health::Due => &mut self.due,
@@ -90,6 +122,8 @@ pub(super) struct TargetState {
     pub(super) uri: String,
     pub(super) kind: Option<String>,
     pub(super) failing: Option<String>,
+    /// Since when it fails, or does not.
+    pub(super) since: Option<DateTime<Utc>>,
     pub(super) looked: Option<DateTime<Utc>>,
     pub(super) tables: BTreeMap<String, TableState>,
     pub(super) running: BTreeMap<String, AtWork>,
@@ -116,11 +150,17 @@ impl TargetState {
         })
     }
 
-    pub(super) fn notes(&self, name: &str) -> TargetNotes {
+    /// How many tables it has, by their health.
+    pub(super) fn health(&self) -> HealthCounts {
         let mut health = HealthCounts::default();
         self.tables
             .values()
             .for_each(|table| health.count(table.health().0));
+        health
+    }
+
+    pub(super) fn notes(&self, name: &str) -> TargetNotes {
+        let health = self.health();
         TargetNotes {
             name: name.to_owned(),
             uri: self.uri.clone(),
@@ -131,6 +171,7 @@ impl TargetState {
                 (None, Some(_)) => Status::Ok,
             },
             failing: self.failing.clone(),
+            since: self.since,
             looked: self.looked,
             health,
             tables: self.tables.len() as u64,
@@ -139,6 +180,8 @@ impl TargetState {
             running: self.running.len() as u64,
             backlog: self.backlog,
             tickets: self.queue.len() as u64,
+            // The timetable has them.
+            schedules: Vec::new(),
         }
     }
 }

@@ -49,6 +49,8 @@ impl From<DutyWord> for Duty {
 )]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Health {
+    /// A job of it stands still, and is being cancelled.
+    Stuck,
     /// It cannot be read, or its last job failed.
     Failing,
     /// Something is due that cannot be done until somebody acts.

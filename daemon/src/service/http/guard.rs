@@ -3,7 +3,7 @@
 //! | | nobody but this machine can reach the address | others can |
 //! |---|---|---|
 //! | the page, which holds nothing until it is given the token | everybody | everybody |
-//! | `/healthz` | everything; the bare status for pages of others | everything with the token, else the bare status |
+//! | `/healthz`, `/livez`, `/readyz` | everything; the bare status for pages of others | everything with the token, else the bare status |
 //! | to read | whoever is on this machine, but no page of another site | with the token |
 //! | to change | the same, and with the token when there is one; no page without it | with the token |
 //!
@@ -78,6 +78,9 @@ pub(super) struct Asked<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
+/// Whoever asks is told whether the daemon works.
+const PROBES: [&str; 3] = ["/healthz", "/livez", "/readyz"];
+
 /// What a request has to show for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shown {
@@ -89,7 +92,7 @@ enum Shown {
 impl Rules {
     /// Who asks, or why he gets no answer.
     pub(super) fn judge(&self, asked: Asked<'_>) -> Result<Standing, Reason> {
-        let open = asked.path == "/healthz" || PAGES.contains(&asked.path);
+        let open = PROBES.contains(&asked.path) || PAGES.contains(&asked.path);
         match self.trusts(asked) {
             Ok(()) => Ok(Standing::Trusted),
             Err(_) if open && !asked.changes() => Ok(Standing::Stranger),

@@ -205,6 +205,8 @@ fn who_may_ask_for_what() {
         (Exposed, "GET", "/what/ever", &[THERE], Err(TokenMissing)),
         (Exposed, "GET", "/healthz/", &[THERE], Err(TokenMissing)),
         (Exposed, "GET", "/healthz", &[THERE], Ok(Stranger)),
+        (Exposed, "GET", "/livez", &[THERE], Ok(Stranger)),
+        (Exposed, "GET", "/readyz", &[THERE], Ok(Stranger)),
         (Exposed, "HEAD", "/healthz", &[THERE], Ok(Stranger)),
         (Exposed, "GET", "/healthz", &[THERE, WRONG], Ok(Stranger)),
         (Exposed, "GET", "/healthz", &[THERE, RIGHT], Ok(Trusted)),

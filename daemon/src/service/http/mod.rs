@@ -1,4 +1,4 @@
-//! What the daemon answers over HTTP: `/metrics` for Prometheus, `/healthz` for whoever asks whether the daemon works, and
+//! What the daemon answers over HTTP: `/metrics` for Prometheus, `/healthz`, `/livez` and `/readyz` for whoever asks whether the daemon works, and
 //! [`api`] for a person.
 //!
 //! | room | what is in it |
@@ -28,16 +28,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use chrono::Utc;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::{api::Api, door::Door, guard::Standing, refusals::Refusals};
 use super::{
+    clock,
+    health::{Health, Probe},
     metrics::Metrics,
     pauses::PauseBook,
-    pulse::{Health, Pulse},
 };
 
 /// What `/healthz` answers.
@@ -53,7 +53,7 @@ struct HealthAnswer {
 #[derive(Clone)]
 struct Shared {
     metrics: Arc<Metrics>,
-    pulse: Arc<Pulse>,
+    probe: Probe,
     pauses: Arc<PauseBook>,
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     door: Arc<Door>,
     metrics: Arc<Metrics>,
-    pulse: Arc<Pulse>,
+    probe: Probe,
     api: Api,
     stop: CancellationToken,
 ) {
@@ -75,12 +75,14 @@ pub(super) async fn serve(
     };
     let shared = Shared {
         metrics,
-        pulse,
+        probe,
         pauses: api.pauses.clone(),
     };
     let router = Router::new()
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(show_health))
+        .route("/livez", get(show_live))
+        .route("/readyz", get(show_ready))
         .with_state(shared)
         .merge(api::router(api))
         .merge(page::router());
@@ -90,29 +92,44 @@ pub(super) async fn serve(
 }
 
 async fn show_metrics(State(shared): State<Shared>) -> Response {
-    let now = Utc::now();
-    match shared.metrics.scrape(&shared.pauses, now) {
+    let now = clock::not_ahead();
+    let health = shared.probe.board.health();
+    match shared.metrics.scrape(&shared.pauses, &health, now) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     }
 }
 
-/// Strangers are not told what is kept here.
+/// How the daemon is. Strangers are not told what is kept here.
 async fn show_health(
     State(shared): State<Shared>,
     Extension(standing): Extension<Standing>,
 ) -> Response {
-    let health = shared.pulse.health();
-    let code = if health.is_well() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let code = code(shared.probe.is_live());
+    let health = shared.probe.health();
     let pauses = shared.pauses.unreadable();
     let pauses =
         pauses.map(|why| format!("every target is paused: the pauses cannot be read ({why})"));
     match standing {
         Standing::Trusted => (code, Json(HealthAnswer { health, pauses })).into_response(),
         Standing::Stranger => code.into_response(),
+    }
+}
+
+/// Whether the process gets on: an orchestrator may end one that does not.
+async fn show_live(State(shared): State<Shared>) -> StatusCode {
+    code(shared.probe.is_live())
+}
+
+/// Whether it can do work.
+async fn show_ready(State(shared): State<Shared>) -> StatusCode {
+    code(shared.probe.is_live() && shared.probe.is_ready())
+}
+
+fn code(well: bool) -> StatusCode {
+    if well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
     }
 }

@@ -14,8 +14,12 @@ use squire_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Keeper;
-use crate::{opened::Opened, policy, service::board::Decided};
+use super::{Keeper, kept::Kept};
+use crate::{
+    opened::Opened,
+    policy,
+    service::{board::Decided, clock},
+};
 
 /// What is due of a table's indexes cannot be done.
 const REFUSED: Decision = Decision::Skip(Skip::Index(indexing::Skip::Refused));
@@ -27,9 +31,10 @@ impl Keeper {
         if !self.within_reach {
             return self.leave_waiting(&BTreeMap::new());
         }
+        self.mind_clock();
         let now = Now {
             monotonic: self.now(),
-            wall: Utc::now(),
+            wall: clock::now(),
             local: Local::now().naive_local(),
         };
         let mut plan = self.plan(opened.kind(), &now);
@@ -37,10 +42,7 @@ impl Keeper {
         self.mind_writes(&mut plan, now.monotonic);
         self.tell(&plan);
         self.tell_success(now.wall);
-        let left = self.spent.pace.bytes_per_hour.map(|budget| {
-            let spent = self.spent.ledger.spent(now.monotonic);
-            budget.saturating_sub(spent)
-        });
+        let left = self.spent.ledger.left(&self.spent.pace, now.monotonic);
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         metrics.budget_left(name, left);
         let mut waiting: BTreeMap<Duty, usize> = BTreeMap::new();
@@ -65,6 +67,20 @@ impl Keeper {
         }
     }
 
+    /// After a jump of the wall clock, nothing counts that was judged by it: when versions are listed again, and that none
+    /// need be removed.
+    fn mind_clock(&mut self) {
+        let jumps = clock::jumps();
+        if std::mem::replace(&mut self.clock_jumps, jumps) == jumps {
+            return;
+        }
+        for kept in self.tables.values_mut() {
+            kept.listing = None;
+            kept.left_over.found = false;
+            kept.unneeded.remove(&Duty::Cleanup);
+        }
+    }
+
     /// Asks the planner about every table that was looked at.
     fn plan(&self, kind: Kind, now: &Now) -> Plan {
         // What protects versions of a graph is asked by the executor, of the manifests that are kept then.
@@ -81,13 +97,16 @@ impl Keeper {
                 (table, (hot, kept.policy_at(now.monotonic)))
             })
             .collect();
+        let unpaused = clock::not_ahead();
         let paused = |key: &TableKey| {
             let (pauses, target) = (&self.shared.pauses, &self.target.name);
-            pauses.until(target, &key.to_string(), now.wall).is_some()
+            pauses.until(target, &key.to_string(), unpaused).is_some()
         };
+        let clock_jumped = clock::distrust(&self.target.name).is_some();
         let views = self.tables.iter().filter_map(|(key, kept)| {
-            let looked_at = kept.stats.version > 0;
-            looked_at.then(|| TableView {
+            // What a job of ours left is decided about once it was seen, and what cannot be read is left alone.
+            let known = kept.stats.version > 0 && kept.stale.is_none() && kept.is_well();
+            known.then(|| TableView {
                 key,
                 stats: &kept.stats,
                 versions: kept.listing.as_ref().map(|listing| &*listing.versions),
@@ -98,6 +117,7 @@ impl Keeper {
                 hot: &judged_by[key].0,
                 forced: &kept.forced,
                 paused: paused(key),
+                clock_jumped,
             })
         });
         plan(&views.collect::<Vec<_>>(), &self.spent, now)
@@ -113,7 +133,10 @@ impl Keeper {
             let Some(kept) = self.tables.get_mut(table) else {
                 continue;
             };
-            let refused = kept.details(decision);
+            let refused = match decision {
+                Decision::Skip(Skip::Clock) => vec![clock_told(name, kept)],
+                decision => kept.details(decision),
+            };
             let mut changed = kept.decisions.insert(duty, decision) != Some(decision);
             if duty == Duty::Index && kept.refusals_told != refused {
                 changed = true;
@@ -131,8 +154,11 @@ impl Keeper {
             let decided = Decided {
                 decision,
                 details: &refused,
+                not_before: decided.not_before.map(|at| at.saturating_sub(now)),
                 ended_ago: history.last_end.map(|end| now.saturating_sub(end)),
-                wait: history.back_off().max(policy::floor(&kept.policy, duty)),
+                wait: history
+                    .back_off(kept.stats.version)
+                    .max(policy::floor(&kept.policy, duty)),
             };
             shared
                 .board
@@ -205,6 +231,23 @@ impl Keeper {
                 .values()
                 .filter_map(|kept| kept.last_success(duty));
             metrics.succeeded(name, duty.as_str(), last);
+        }
+    }
+}
+
+/// Why nothing is removed from a table by the clock as it is.
+fn clock_told(target: &str, kept: &Kept) -> String {
+    match clock::distrust(target) {
+        Some(distrust) => distrust.to_string(),
+        None => {
+            let versions = kept.listing.iter().flat_map(|listing| &listing.versions);
+            let newest = versions.map(|version| version.written).max();
+            let newest = newest.map_or_else(String::new, |at| {
+                at.format(" (%Y-%m-%d %H:%M:%S UTC)").to_string()
+            });
+            format!(
+                "the clock of this machine is behind the table's newest version{newest}: nothing is removed until it is set, or the time has come"
+            )
         }
     }
 }

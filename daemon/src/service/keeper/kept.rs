@@ -20,7 +20,7 @@ use squire_engine::{
     schema::{Index, TypeDef},
 };
 
-use super::listing::Listing;
+use super::{listing::Listing, memory::TableMemory, trouble::Repeated};
 use crate::{policy, service::state::RestoredTable};
 
 /// One table, as far as it is known.
@@ -45,8 +45,14 @@ pub(super) struct Kept {
     /// until the table changes.
     pub(super) unneeded: BTreeMap<Duty, Unneeded>,
     /// Why the last look failed.
-    pub(super) failing: Option<String>,
-    /// Why its versions could not be listed.
+    pub(super) trouble: Repeated,
+    /// It is being read, or a read of it hangs.
+    pub(super) being_read: bool,
+    /// When the last read of it began.
+    pub(super) read_at: Duration,
+    /// A job of ours ended then, and it was not read since: nothing is decided by what was known before.
+    pub(super) stale: Option<Duration>,
+    /// Its versions could not be listed.
     pub(super) unlisted: Option<Unlisted>,
     /// Its folder is listed and there is no table in it, as when a writer was killed or has just begun.
     pub(super) gone: bool,
@@ -60,6 +66,7 @@ pub(super) struct Kept {
 }
 
 /// What a graph's manifest says of a table.
+#[derive(Debug)]
 pub(super) struct Told {
     entry: TableEntry,
     /// Statistics have what is declared and not there.
@@ -68,7 +75,6 @@ pub(super) struct Told {
 
 /// Versions that could not be listed.
 pub(super) struct Unlisted {
-    pub(super) why: String,
     /// When it is tried again.
     pub(super) again: Duration,
 }
@@ -118,7 +124,8 @@ pub(super) struct Unneeded {
 }
 
 /// When each duty of a table was last in order.
-struct Successes {
+#[derive(Debug)]
+pub(super) struct Successes {
     /// Of a duty that never was, this counts: when the table was found.
     found: DateTime<Utc>,
     last: BTreeMap<Duty, DateTime<Utc>>,
@@ -186,7 +193,10 @@ impl Kept {
             refusals_told: Vec::new(),
             forced: BTreeSet::new(),
             unneeded: BTreeMap::new(),
-            failing: None,
+            trouble: Repeated::default(),
+            being_read: false,
+            read_at: Duration::ZERO,
+            stale: None,
             unlisted: None,
             gone: false,
             told: None,
@@ -199,17 +209,35 @@ impl Kept {
         }
     }
 
-    /// Goes on with what an earlier keeper knew.
+    /// Goes on with what an earlier daemon knew.
     pub(super) fn remember(&mut self, was: RestoredTable) {
-        self.history = was.history;
+        self.history = was.history(&self.policy.pace);
         self.forced = was.forced;
         self.successes.found = was.found.unwrap_or(self.successes.found);
         self.successes.last = was.last_success;
     }
 
+    /// Goes on with what the keeper before left of it.
+    pub(super) fn resume(&mut self, left: TableMemory) {
+        let TableMemory {
+            history,
+            forced,
+            successes,
+        } = left;
+        (self.history, self.forced, self.successes) = (history, forced, successes);
+    }
+
+    /// What the next keeper goes on with.
+    pub(super) fn leave(self) -> TableMemory {
+        TableMemory {
+            history: self.history,
+            forced: self.forced,
+            successes: self.successes,
+        }
+    }
+
     /// Takes in a look; says what it brought.
     pub(super) fn take_in(&mut self, stats: TableStats, now: Duration) -> News {
-        self.failing = None;
         let news = News::between(&self.stats, &stats, &self.policy.compaction);
         self.looked_well = true;
         if std::mem::take(&mut self.gone) {
@@ -238,7 +266,8 @@ impl Kept {
         self.decisions.clear();
         self.refusals_told.clear();
         self.unneeded.clear();
-        self.failing = None;
+        self.trouble.over();
+        self.stale = None;
         self.unlisted = None;
         self.told = None;
         self.looked_well = false;
@@ -247,7 +276,7 @@ impl Kept {
 
     /// Whether it is there and can be read.
     pub(super) fn is_well(&self) -> bool {
-        !self.gone && self.failing.is_none()
+        !self.gone && self.trouble.text().is_none()
     }
 
     /// Which indexes could not be built or extended, and why.
@@ -294,10 +323,9 @@ impl Kept {
         }
     }
 
-    /// What stands in the way of keeping it.
-    pub(super) fn complaint(&self) -> Option<String> {
-        let unlisted = self.unlisted.as_ref().map(|unlisted| &unlisted.why);
-        self.failing.as_ref().or(unlisted).cloned()
+    /// Reads of it that are under way are given up.
+    pub(super) fn read_no_more(&mut self) {
+        (self.being_read, self.stale) = (false, None);
     }
 
     /// After a look: when the next is due. What cannot be read is tried again by `retries`; and what a job of one's own
@@ -309,7 +337,7 @@ impl Kept {
         retries: &LookPolicy,
         now: Duration,
     ) {
-        if self.failing.is_some() {
+        if self.trouble.text().is_some() {
             self.looks.looked(news, retries, now);
         } else if self.history.running.is_some() {
             self.looks.worked(looks, now, Duration::ZERO);
@@ -404,6 +432,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::keeper::trouble::Trouble;
 
     const LOOKS: LookPolicy = LookPolicy {
         tick: Duration::from_secs(10),
@@ -442,9 +471,10 @@ mod tests {
         seen(&mut kept, 1, TIDY);
         kept.note_successes(at(5));
         assert_eq!(of(&kept), Some(at(5)));
-        kept.failing = Some("it cannot be read".to_owned());
+        kept.trouble.met(&Trouble::Panicked, Duration::ZERO);
         kept.note_successes(at(9));
         assert_eq!(of(&kept), Some(at(5)), "nobody has looked since");
+        kept.trouble.over();
         seen(&mut kept, 2, PAUSED);
         kept.note_successes(at(12));
         assert_eq!(of(&kept), Some(at(5)), "it is due and held back");
@@ -472,11 +502,9 @@ mod tests {
         kept.decisions.insert(Duty::Cleanup, unlisted);
         assert!(kept.in_order(Duty::Cleanup), "there are few");
         kept.unlisted = Some(Unlisted {
-            why: "no route".to_owned(),
             again: Duration::ZERO,
         });
         assert!(!kept.in_order(Duty::Cleanup));
-        assert_eq!(kept.complaint().as_deref(), Some("no route"));
     }
 
     #[test]
@@ -490,7 +518,7 @@ mod tests {
             kept.look_again(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
         }
         assert_eq!(kept.looks.interval(), LOOKS.cold_tick);
-        kept.failing = Some("it cannot be read".to_owned());
+        kept.trouble.met(&Trouble::Panicked, Duration::ZERO);
         kept.look_again(News::Some, &LOOKS, &retries, Duration::from_secs(9));
         assert_eq!(kept.looks.interval(), LOOKS.tick);
         for n in 10..20 {

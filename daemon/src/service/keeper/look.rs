@@ -1,19 +1,22 @@
-//! What is there: tables and their statistics.
+//! What is read of a target, and what is made of it: tables and their statistics.
 //!
 //! An unchanged graph costs one request a tick: statistics are kept by pin and declared indexes, and only tables for
 //! which those moved are read again. A directory costs one list of its root a tick, and one list for each table that is
 //! due for a look: a table that does not change is looked at less and less.
 //!
-//! A look reads so many tables and no more; the next follows at once. So the first tables are worked on before the last
-//! of thousands was seen.
+//! A few are read at once, the longest overdue first, and each is taken in as it comes: the first of thousands of tables
+//! are worked on before the last was seen, and however many are written, one that rests has its turn.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-use chrono::Utc;
-use futures::{StreamExt, stream};
-use squire_config::Kind as Wanted;
+use chrono::{DateTime, Utc};
+use squire_config::{Kind as Wanted, Target};
 use squire_engine::{
-    Directory, Error, Graph, Kind, TableKey, TableStats, detect,
+    Directory, Error, Kind, Snapshot, TableKey, TableStats, VersionInfo, detect,
     maintenance::{
         Duty,
         looks::{LookPolicy, News},
@@ -24,18 +27,19 @@ use super::{
     Keeper, Kept,
     kept::{Told, Unlisted},
     listing::{self, Listing},
+    reads::{Ended, How, Read},
+    trouble::{Tell, Trouble},
 };
 use crate::{
     exit::Failure,
     opened::{Opened, beyond, is_a_graph},
-    service::pulse::Pulse,
+    service::clock,
 };
 
-const READ_AT_ONCE: usize = 8;
-/// So many tables are read in one look.
-const SLICE: usize = 32;
 /// What cannot be read is tried again after so many ticks at the latest.
 const RETRY_TICKS: u32 = 6;
+/// A directory that had tables and has none is taken for empty after this, where the configuration says that it is one.
+const VANISHED_FOR: Duration = Duration::from_secs(3600);
 
 /// What a look came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,46 +50,357 @@ pub(super) enum Seen {
     Another,
 }
 
-impl Keeper {
-    /// Looks at the target, and at the first of the tables that are due for it.
-    pub(super) async fn look(&mut self, opened: &Opened) -> Seen {
-        self.behind = false;
-        let seen = match opened {
-            Opened::Graph(graph) => self.look_at_graph(graph).await.map(|()| Seen::Looked),
-            Opened::Directory(directory) => self.look_at_directory(directory).await,
-        };
-        self.within_reach = seen.is_ok();
-        let metrics = &self.shared.metrics;
-        metrics.passed_over(&self.target.name, opened.uri());
-        let error = match &seen {
-            Ok(_) => self.tables.values().find_map(Kept::complaint),
-            Err(e) => Some(e.to_string()),
-        };
-        self.looked(error);
-        seen.unwrap_or(Seen::Looked)
+impl Seen {
+    pub(super) fn or(self, other: Self) -> Self {
+        if self == Self::Looked { other } else { self }
     }
+}
 
-    /// Notes how a look went; logs only when that changes.
-    pub(super) fn looked(&mut self, error: Option<String>) {
-        let name = &self.target.name;
-        self.shared.metrics.looked(name, error.is_none());
-        if error != self.failing {
-            match &error {
-                Some(error) => {
-                    tracing::error!(target_name = %name, error, "the target cannot be kept; trying again on every tick");
-                }
-                None => tracing::info!(target_name = %name, "the target can be kept again"),
+/// What is to be read of a table.
+#[derive(Debug)]
+pub(super) struct Due {
+    read: Read,
+    /// What a graph's manifest says of it.
+    told: Option<Told>,
+}
+
+impl Due {
+    /// The statistics of a directory's table.
+    fn of_table(table: &TableKey) -> Self {
+        Self {
+            read: Read::Table(table.clone()),
+            told: None,
+        }
+    }
+}
+
+/// A table as it was read.
+struct TableRead {
+    stats: Result<TableStats, Error>,
+    told: Option<Told>,
+    written: Option<DateTime<Utc>>,
+    as_of: Duration,
+    began: Duration,
+}
+
+/// A target as a whole.
+#[derive(Clone, Debug)]
+pub(super) enum Whole {
+    /// Of a graph, its state.
+    Graph(Snapshot),
+    /// Of a directory, its tables.
+    Directory(Arc<BTreeSet<TableKey>>),
+}
+
+/// What a read came to.
+pub(super) enum Came {
+    Whole(Result<Whole, Failure>),
+    /// There is a graph, where a directory was kept.
+    AGraph,
+    Table {
+        stats: Result<TableStats, Error>,
+        told: Option<Told>,
+        written: Option<DateTime<Utc>>,
+        /// As of when this is.
+        as_of: Duration,
+    },
+    Versions(Result<Vec<VersionInfo>, Error>),
+    LeftOver(Result<bool, Error>),
+}
+
+impl Keeper {
+    /// Begins to look at the target; what of it is due for a look follows. One look at a time is enough.
+    pub(super) fn look(&mut self, opened: &Opened) {
+        if !self.reads.has_room_for(&Read::Root) {
+            return;
+        }
+        let now = self.now();
+        match opened {
+            Opened::Graph(graph) => {
+                let graph = graph.clone();
+                let look = async move {
+                    let snapshot = graph.snapshot().await;
+                    Came::Whole(snapshot.map(Whole::Graph).map_err(Failure::from))
+                };
+                self.reads.begin(Read::Root, now, look);
+            }
+            Opened::Directory(directory) => {
+                let known = match &self.whole {
+                    Some(Whole::Directory(known)) => Some(known.clone()),
+                    _ => None,
+                };
+                let look = look_at_directory(directory.clone(), self.target.clone(), known);
+                self.reads.begin(Read::Root, now, look);
             }
         }
-        self.shared.pulse.looked(name, error.clone());
-        self.shared.board.looked(name, error.clone());
-        self.failing = error;
     }
 
-    /// Reads the statistics of tables whose pin or declared indexes moved. A table that cannot be read keeps no other
-    /// from being kept.
-    async fn look_at_graph(&mut self, graph: &Graph) -> Result<(), Failure> {
-        let snapshot = graph.snapshot().await?;
+    /// Looks at tables of a directory that are written so fast that they must not wait for the next tick.
+    pub(super) fn look_between_ticks(&mut self, opened: &Opened) {
+        if let Opened::Directory(_) = opened {
+            self.find_tables_due();
+        }
+    }
+
+    /// Looks at what a job of ours left: at a whole graph, as its one request tells of all, and at one table of a
+    /// directory. Nothing is decided about the table before.
+    pub(super) fn look_at_own_work(&mut self, opened: &Opened, table: &TableKey) {
+        let now = self.now();
+        let Some(kept) = self.tables.get_mut(table) else {
+            return;
+        };
+        kept.stale = Some(now);
+        match opened {
+            Opened::Graph(_) if self.reads.has(&Read::Root) => self.read_again = true,
+            Opened::Graph(_) => self.look(opened),
+            Opened::Directory(_) if kept.being_read => {}
+            Opened::Directory(_) => self.due.push_front(Due::of_table(table)),
+        }
+    }
+
+    /// Begins what is due to be read, as far as there is room.
+    pub(super) fn read_due(&mut self, opened: &Opened) {
+        let now = self.now();
+        let mut left = VecDeque::new();
+        let (mut tables, mut lists) = (true, true);
+        while (tables || lists)
+            && let Some(due) = self.due.pop_front()
+        {
+            let room = match due.read {
+                Read::Root | Read::Table(_) => &mut tables,
+                Read::Versions(_) | Read::LeftOver(_) => &mut lists,
+            };
+            if !*room || !self.reads.has_room_for(&due.read) {
+                // One that is under way already needs no other.
+                if !self.reads.has(&due.read) {
+                    *room = false;
+                    left.push_back(due);
+                }
+                continue;
+            }
+            self.begin_read(opened, due, now);
+        }
+        left.append(&mut self.due);
+        self.due = left;
+    }
+
+    fn begin_read(&mut self, opened: &Opened, due: Due, now: Duration) {
+        let Due { read, told } = due;
+        let Some(kept) = read.table().and_then(|table| self.tables.get_mut(table)) else {
+            return;
+        };
+        let opened = opened.clone();
+        match read.clone() {
+            Read::Root => {}
+            Read::Table(table) => {
+                kept.being_read = true;
+                let (snapshot, as_of) = match &self.whole {
+                    Some(Whole::Graph(snapshot)) => (Some(snapshot.clone()), self.whole_at),
+                    _ => (None, now),
+                };
+                self.reads.begin(read, now, async move {
+                    let stats = match (&snapshot, &opened) {
+                        (Some(snapshot), _) => snapshot.stats(&table).await,
+                        (None, opened) => opened.stats(&table).await,
+                    };
+                    let written = match &opened {
+                        Opened::Directory(directory) => directory.last_written(&table),
+                        Opened::Graph(_) => None,
+                    };
+                    Came::Table {
+                        stats,
+                        told,
+                        written,
+                        as_of,
+                    }
+                });
+            }
+            Read::Versions(table) => {
+                self.reads.begin(read, now, async move {
+                    Came::Versions(opened.versions(&table).await)
+                });
+            }
+            Read::LeftOver(table) => {
+                self.reads.begin(read, now, async move {
+                    Came::LeftOver(opened.has_left_over_files(&table).await)
+                });
+            }
+        }
+    }
+
+    /// Takes in a read that has ended.
+    pub(super) fn take_in(&mut self, opened: &Opened, ended: Ended<Came>) -> Seen {
+        let Ended { read, began, how } = ended;
+        self.taken += 1;
+        let came = match how {
+            How::Read(came) => came,
+            How::GivenUp => {
+                self.trouble_with(&read, Trouble::NoAnswer(self.shared.daemon.look_timeout));
+                return Seen::Looked;
+            }
+            How::Panicked => {
+                self.trouble_with(&read, Trouble::Panicked);
+                return Seen::Looked;
+            }
+        };
+        match (read, came) {
+            (_, Came::AGraph) => return Seen::Another,
+            (_, Came::Whole(whole)) => self.take_in_whole(opened, whole, began),
+            (
+                Read::Table(table),
+                Came::Table {
+                    stats,
+                    told,
+                    written,
+                    as_of,
+                },
+            ) => {
+                let read = TableRead {
+                    stats,
+                    told,
+                    written,
+                    as_of,
+                    began,
+                };
+                self.take_in_table(opened, &table, read);
+            }
+            (Read::Versions(table), Came::Versions(versions)) => {
+                self.take_in_versions(&table, versions);
+            }
+            (Read::LeftOver(table), Came::LeftOver(found)) => {
+                if let Err(e) = &found {
+                    tracing::debug!(target_name = %self.target.name, %table, error = %e, "files that no version names could not be looked for");
+                }
+                let now = self.now();
+                if let Some(kept) = self.tables.get_mut(&table) {
+                    kept.left_over.looked(found.unwrap_or(false), now);
+                }
+            }
+            _ => {}
+        }
+        Seen::Looked
+    }
+
+    /// What could not be read.
+    fn trouble_with(&mut self, read: &Read, trouble: Trouble) {
+        let now = self.now();
+        match read {
+            Read::Root => {
+                self.within_reach = false;
+                self.looked(Err(trouble));
+            }
+            Read::Table(table) => {
+                self.fails(table, &trouble);
+                let (looks, retries) = (self.looks, self.retries());
+                if let Some(kept) = self.tables.get_mut(table) {
+                    (kept.being_read, kept.stale) = (false, None);
+                    kept.look_again(News::Some, &looks, &retries, now);
+                }
+            }
+            Read::Versions(table) => self.cannot_list(table, trouble.to_string()),
+            Read::LeftOver(table) => {
+                if let Some(kept) = self.tables.get_mut(table) {
+                    kept.left_over.looked(false, now);
+                }
+            }
+        }
+    }
+
+    /// Gives up reads that do not answer. One of a local disk goes on: its thread waits for the disk.
+    pub(super) fn give_up_reads(&mut self, opened: &Opened) {
+        let patience = self.shared.daemon.look_timeout;
+        for read in self.reads.give_up(self.now(), patience) {
+            let trouble = Trouble::NoAnswer(patience);
+            self.taken += 1;
+            match &read {
+                Read::Root => {
+                    self.within_reach = false;
+                    self.looked(Err(trouble));
+                }
+                // It is looked at again when this read has ended.
+                Read::Table(table) => {
+                    self.fails(table, &trouble);
+                }
+                Read::Versions(table) => self.cannot_list(table, trouble.to_string()),
+                Read::LeftOver(_) => {}
+            }
+        }
+        self.shared
+            .pulse
+            .answers(&self.target.name, !self.reads.is_overdue(&Read::Root));
+        let metrics = &self.shared.metrics;
+        metrics.passed_over(&self.target.name, opened.uri());
+    }
+
+    /// Notes how a look went.
+    pub(super) fn looked(&mut self, look: Result<(), Trouble>) {
+        let now = self.now();
+        let name = &self.target.name;
+        self.shared.metrics.looked(name, look.is_ok());
+        match &look {
+            Ok(()) => {
+                if self.trouble.over() {
+                    tracing::info!(target_name = %name, "the target can be kept again");
+                }
+            }
+            Err(error) => match self.trouble.met(error, now) {
+                Tell::New => {
+                    tracing::error!(target_name = %name, %error, "the target cannot be kept; trying again on every tick");
+                }
+                Tell::GoesOn(times, since) => {
+                    tracing::error!(target_name = %name, %error, times, seconds = since.as_secs(), "the target still cannot be kept");
+                }
+                Tell::Nothing => {}
+            },
+        }
+        let error = self.trouble.text().map(str::to_owned);
+        self.shared.pulse.looked(name, error.clone());
+        self.shared.board.looked(name, error);
+    }
+
+    /// Takes in a look at the target as a whole.
+    fn take_in_whole(&mut self, opened: &Opened, whole: Result<Whole, Failure>, began: Duration) {
+        self.whole_at = began;
+        let look = match whole {
+            Ok(Whole::Graph(snapshot)) => {
+                self.take_in_graph(&snapshot);
+                self.whole = Some(Whole::Graph(snapshot));
+                Ok(())
+            }
+            Ok(Whole::Directory(there)) => match self.vanished(&there) {
+                Some(tables) => Err(Trouble::Vanished(tables)),
+                None => {
+                    self.found(&there);
+                    self.whole = Some(Whole::Directory(there));
+                    Ok(())
+                }
+            },
+            Err(e) => Err(Trouble::Failed(e)),
+        };
+        self.within_reach = look.is_ok();
+        self.looked(look);
+        if self.within_reach {
+            self.find_tables_due();
+        }
+        if std::mem::take(&mut self.read_again) {
+            self.look(opened);
+        }
+    }
+
+    /// How many tables a directory had that has none now, as where its volume is not mounted.
+    fn vanished(&mut self, there: &BTreeSet<TableKey>) -> Option<usize> {
+        let had = self.tables.values().filter(|kept| !kept.gone).count();
+        if had == 0 || !there.is_empty() {
+            self.vanished = None;
+            return None;
+        }
+        let now = self.now();
+        let since = *self.vanished.get_or_insert(now);
+        let may_be_empty = self.target.kind == Wanted::Directory && now - since > VANISHED_FOR;
+        (!may_be_empty).then_some(had)
+    }
+
+    fn take_in_graph(&mut self, snapshot: &Snapshot) {
         let manifest = snapshot.manifest();
         self.shared.metrics.manifest(&self.target.name, manifest);
         self.shared.board.queue(&self.target.name, manifest);
@@ -102,130 +417,73 @@ impl Keeper {
             .collect();
         another.iter().for_each(|table| self.forget(table));
         self.found(&manifest.tables.keys().cloned().collect());
+        for kept in self.tables.values_mut() {
+            kept.protection_is_of(manifest.collected_below);
+        }
+    }
+
+    /// Finds the tables that are due for a look, the longest overdue first. Of a graph these are tables whose pin or
+    /// declared indexes moved.
+    fn find_tables_due(&mut self) {
         let now = self.now();
         let mut due = Vec::new();
-        for (table, entry) in &manifest.tables {
-            let Some(kept) = self.tables.get_mut(table) else {
-                continue;
-            };
-            kept.protection_is_of(manifest.collected_below);
-            let def = manifest.schema.types.get(table);
-            if kept
-                .told
-                .as_ref()
-                .is_some_and(|told| told.is_as(entry, def))
-            {
-                kept.looked_well = kept.failing.is_none();
-            } else if kept.looks.due(now) {
-                due.push((table.clone(), Told::new(entry, def)));
-            }
-        }
-        self.cut(&mut due);
-        let (looks, retries) = (self.looks, self.retries());
-        let reads = due.into_iter().map(|(table, told)| {
-            let snapshot = &snapshot;
-            async move {
-                let stats = snapshot.stats(&table).await;
-                (table, told, stats)
-            }
-        });
-        let read = each(&self.shared.pulse, &self.target.name, reads.collect()).await;
-        for (table, told, stats) in read {
-            let well = stats.is_ok();
-            let news = self.take_in(&table, stats, Kind::Graph);
-            if let Some(kept) = self.tables.get_mut(&table) {
-                if well {
-                    kept.told = Some(told);
-                } else {
-                    kept.look_again(news, &looks, &retries, now);
+        match &self.whole {
+            Some(Whole::Graph(snapshot)) => {
+                let manifest = snapshot.manifest();
+                for (table, entry) in &manifest.tables {
+                    let Some(kept) = self.tables.get_mut(table) else {
+                        continue;
+                    };
+                    let def = manifest.schema.types.get(table);
+                    if kept.told.as_ref().is_some_and(|t| t.is_as(entry, def)) {
+                        kept.looked_well = kept.trouble.text().is_none();
+                        // What our own job left is what was known already.
+                        kept.stale = kept.stale.filter(|ended| self.whole_at < *ended);
+                    } else if !kept.being_read && kept.looks.due(now) {
+                        due.push((kept.read_at, table.clone(), Some(Told::new(entry, def))));
+                    }
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Looks at the tables that are due for it.
-    async fn look_at_directory(&mut self, directory: &Directory) -> Result<Seen, Failure> {
-        let there: BTreeSet<_> = directory.tables().await?.into_iter().collect();
-        let known = self.tables.keys().eq(there.iter());
-        // A graph that is made here has a manifest before it has tables.
-        if (!known || there.is_empty())
-            && detect(&self.target.uri, None, &beyond(&self.target)).await? == Kind::Graph
-        {
-            return match self.target.kind {
-                Wanted::Directory => Err(is_a_graph(directory.uri())),
-                Wanted::Graph | Wanted::Auto => Ok(Seen::Another),
-            };
-        }
-        self.found(&there);
-        self.look_at_due(directory).await;
-        Ok(Seen::Looked)
-    }
-
-    /// Looks at tables of a directory that are written so fast that they must not wait for the next tick.
-    pub(super) async fn look_between_ticks(&mut self, opened: &Opened) -> Seen {
-        if let Opened::Directory(directory) = opened {
-            self.look_at_due(directory).await;
-        }
-        Seen::Looked
-    }
-
-    async fn look_at_due(&mut self, directory: &Directory) {
-        let began = self.now();
-        let due = self.tables.iter().filter(|(_, kept)| kept.looks.due(began));
-        let mut due: Vec<_> = due.map(|(table, _)| table.clone()).collect();
-        self.cut(&mut due);
-        let (looks, retries) = (self.looks, self.retries());
-        let reads = due.into_iter().map(|table| async move {
-            let stats = directory.stats(&table).await;
-            (table, stats)
-        });
-        let read = each(&self.shared.pulse, &self.target.name, reads.collect()).await;
-        let tick = chrono::TimeDelta::from_std(looks.tick).unwrap_or_default();
-        for (table, stats) in read {
-            let known = self.tables.get(&table).is_some_and(|k| k.stats.version > 0);
-            let news = self.take_in(&table, stats, Kind::Directory);
-            let written = directory.last_written(&table);
-            if let Some(kept) = self.tables.get_mut(&table) {
-                kept.look_again(news, &looks, &retries, began);
-                if !known && written.is_some_and(|at| Utc::now() - at < tick) {
-                    kept.looks.soon(&looks, began);
+            Some(Whole::Directory(_)) => {
+                for (table, kept) in &self.tables {
+                    if kept.stale.is_some() && !kept.being_read {
+                        due.push((Duration::ZERO, table.clone(), None));
+                    } else if !kept.being_read && kept.looks.due(now) {
+                        due.push((kept.looks.next(), table.clone(), None));
+                    }
                 }
             }
+            None => return,
         }
-    }
-
-    /// Looks at what a job of ours left: at a whole graph, as its one request tells of all, and at one table of a
-    /// directory.
-    pub(super) async fn look_at_own_work(&mut self, opened: &Opened, table: &TableKey) -> Seen {
-        let directory = match opened {
-            Opened::Graph(_) => return self.look(opened).await,
-            Opened::Directory(directory) => directory,
-        };
-        if self.tables.contains_key(table) {
-            let stats = directory.stats(table).await;
-            self.take_in(table, stats, Kind::Directory);
-            let now = self.now();
-            if let Some(kept) = self.tables.get_mut(table) {
-                let rested = kept.rested();
-                kept.looks.worked(&self.looks, now, rested);
-            }
-        }
-        Seen::Looked
+        due.sort_by_key(|(since, ..)| *since);
+        self.due.retain(|due| !matches!(due.read, Read::Table(_)));
+        let due = due.into_iter().map(|(_, table, told)| Due {
+            read: Read::Table(table),
+            told,
+        });
+        self.due.extend(due);
     }
 
     /// Begins to keep tables that are new, and forgets those that are gone.
     fn found(&mut self, there: &BTreeSet<TableKey>) {
-        let gone = self.tables.keys().filter(|table| !there.contains(*table));
+        let target = &self.target;
+        let ignored = |table: &TableKey| target.ignores(&table.to_string());
+        let gone = self.tables.keys();
+        let gone = gone.filter(|table| !there.contains(*table) || ignored(table));
         let gone: Vec<_> = gone.cloned().collect();
         gone.iter().for_each(|table| self.forget(table));
         let now = self.now();
         for table in there {
             if !self.tables.contains_key(table) {
                 let text = table.to_string();
+                if self.target.ignores(&text) {
+                    continue;
+                }
                 let policies = self.target.policies_of(&text);
                 let mut kept = Kept::new(table, &policies, &self.looks, now);
-                if let Some(was) = self.remembered.remove(&text) {
+                if let Some(left) = self.left.remove(table) {
+                    kept.resume(left);
+                } else if let Some(was) = self.remembered.remove(&text) {
                     kept.remember(was);
                 }
                 self.tables.insert(table.clone(), kept);
@@ -234,8 +492,49 @@ impl Keeper {
         }
     }
 
-    /// Takes in a look at one table; says what it brought. That it cannot be read any more, or can again, is news, too.
-    fn take_in(&mut self, table: &TableKey, stats: Result<TableStats, Error>, kind: Kind) -> News {
+    /// Takes in a look at one table.
+    fn take_in_table(&mut self, opened: &Opened, table: &TableKey, read: TableRead) {
+        let known = self.tables.get(table).is_some_and(|k| k.stats.version > 0);
+        let well = read.stats.is_ok();
+        let news = self.take_in_stats(table, read.stats, opened.kind());
+        let now = self.now();
+        let (looks, retries) = (self.looks, self.retries());
+        let Some(kept) = self.tables.get_mut(table) else {
+            return;
+        };
+        (kept.being_read, kept.read_at) = (false, read.began);
+        // What was read before our own job ended tells nothing of what it left.
+        let own = kept.stale.is_some_and(|ended| read.as_of >= ended);
+        if own || !well {
+            kept.stale = None;
+        }
+        match opened {
+            Opened::Graph(_) if well => kept.told = read.told,
+            Opened::Graph(_) => kept.look_again(news, &looks, &retries, now),
+            Opened::Directory(_) if own && well => {
+                let rested = kept.rested();
+                kept.looks.worked(&looks, now, rested);
+            }
+            Opened::Directory(_) => {
+                kept.look_again(news, &looks, &retries, read.began);
+                let tick = chrono::TimeDelta::from_std(looks.tick).unwrap_or_default();
+                if !known && read.written.is_some_and(|at| Utc::now() - at < tick) {
+                    kept.looks.soon(&looks, read.began);
+                }
+                if kept.stale.is_some() {
+                    self.due.push_front(Due::of_table(table));
+                }
+            }
+        }
+    }
+
+    /// Says what a look at one table brought. That it cannot be read any more, or can again, is news, too.
+    fn take_in_stats(
+        &mut self,
+        table: &TableKey,
+        stats: Result<TableStats, Error>,
+        kind: Kind,
+    ) -> News {
         let now = self.now();
         let (name, shared) = (&self.target.name, &self.shared);
         let Some(kept) = self.tables.get_mut(table) else {
@@ -246,6 +545,9 @@ impl Keeper {
         let mut brought = News::Nothing;
         let found = match stats {
             Ok(stats) => {
+                if kept.trouble.over() {
+                    tracing::info!(target_name = %name, %table, "the table can be read again");
+                }
                 let news = kept.take_in(stats, now);
                 shared.board.table(name, &text, &kept.stats, &kept.policy);
                 if news != News::Nothing {
@@ -263,9 +565,7 @@ impl Keeper {
                 "gone"
             }
             Err(e) => {
-                let error = e.to_string();
-                shared.board.table_failing(name, &text, &error);
-                kept.failing = Some(error);
+                self.fails(table, &e.into());
                 "failed"
             }
         };
@@ -279,79 +579,83 @@ impl Keeper {
         brought
     }
 
-    /// Lists the versions of tables that a cleanup could be due for.
-    pub(super) async fn list_versions(&mut self, opened: &Opened) {
-        let (now, monotonic) = (Utc::now(), self.now());
-        let due = self.tables.iter().filter(|(_, kept)| {
+    /// A table cannot be read: that is its own trouble, and all others are kept.
+    fn fails(&mut self, table: &TableKey, trouble: &Trouble) {
+        let now = self.now();
+        let (name, shared) = (&self.target.name, &self.shared);
+        let Some(kept) = self.tables.get_mut(table) else {
+            return;
+        };
+        match kept.trouble.met(trouble, now) {
+            Tell::New => {
+                tracing::error!(target_name = %name, %table, error = %trouble, "the table cannot be read and is left alone; it is tried again, the others are kept");
+            }
+            Tell::GoesOn(times, since) => {
+                tracing::error!(target_name = %name, %table, error = %trouble, times, seconds = since.as_secs(), "the table still cannot be read");
+            }
+            Tell::Nothing => {}
+        }
+        if let Some(error) = kept.trouble.text() {
+            shared.board.table_failing(name, &table.to_string(), error);
+        }
+    }
+
+    /// Finds tables whose versions are to be listed, as a cleanup could be due for them, and those in which files that no
+    /// version names were not looked for for a day.
+    pub(super) fn find_lists_due(&mut self) {
+        if !self.within_reach {
+            return;
+        }
+        let (now, monotonic) = (clock::now(), self.now());
+        self.due.retain(|due| matches!(due.read, Read::Table(_)));
+        for (table, kept) in &self.tables {
+            if kept.history.running.is_some() {
+                continue;
+            }
             let (listing, policy) = (kept.listing.as_ref(), &kept.policy.cleanup);
             let forced = kept.forced.contains(&Duty::Cleanup);
             let rests = kept.unlisted.as_ref().is_some_and(|u| monotonic < u.again);
-            !rests
-                && kept.history.running.is_none()
-                && listing::is_due(listing, kept.stats.version, policy, now, forced)
-        });
-        let mut due: Vec<_> = due.map(|(table, _)| table.clone()).collect();
-        self.cut(&mut due);
-        let lists = due.into_iter().map(|table| async move {
-            let versions = opened.versions(&table).await;
-            (table, versions)
-        });
-        let listed = each(&self.shared.pulse, &self.target.name, lists.collect()).await;
-        for (table, versions) in listed {
-            let again = self.now() + self.retries().cold_tick;
-            let Some(kept) = self.tables.get_mut(&table) else {
-                continue;
-            };
-            match versions {
-                Ok(versions) => {
-                    let (name, n) = (&self.target.name, versions.len());
-                    let metrics = &self.shared.metrics;
-                    metrics.versions(name, &table.to_string(), n, &kept.policy);
-                    self.shared.board.versions(name, &table.to_string(), n);
-                    kept.unlisted = None;
-                    kept.listing = Some(Listing::new(versions, &kept.policy.cleanup, now));
-                }
-                Err(Error::TableGone { .. } | Error::UnknownTable { .. }) => self.bury(&table),
-                Err(e) => {
-                    tracing::debug!(target_name = %self.target.name, %table, error = %e, "the versions could not be listed");
-                    kept.unlisted = Some(Unlisted {
-                        why: e.to_string(),
-                        again,
-                    });
-                }
+            let mut due = |read| self.due.push_back(Due { read, told: None });
+            if !rests && listing::is_due(listing, kept.stats.version, policy, now, forced) {
+                due(Read::Versions(table.clone()));
+            }
+            if policy.enabled && kept.is_well() && kept.left_over.is_due(monotonic) {
+                due(Read::LeftOver(table.clone()));
             }
         }
     }
 
-    /// Looks for files that no version names, where it was not looked for them for a day.
-    pub(super) async fn look_for_left_over_files(&mut self, opened: &Opened) {
-        let now = self.now();
-        let due = self.tables.iter().filter(|(_, kept)| {
-            kept.policy.cleanup.enabled
-                && kept.is_well()
-                && kept.history.running.is_none()
-                && kept.left_over.is_due(now)
-        });
-        let mut due: Vec<_> = due.map(|(table, _)| table.clone()).collect();
-        self.cut(&mut due);
-        let looks = due.into_iter().map(|table| async move {
-            let found = opened.has_left_over_files(&table).await;
-            (table, found)
-        });
-        for (table, found) in each(&self.shared.pulse, &self.target.name, looks.collect()).await {
-            if let Err(e) = &found {
-                tracing::debug!(target_name = %self.target.name, %table, error = %e, "files that no version names could not be looked for");
+    fn take_in_versions(&mut self, table: &TableKey, versions: Result<Vec<VersionInfo>, Error>) {
+        let now = clock::now();
+        let Some(kept) = self.tables.get_mut(table) else {
+            return;
+        };
+        match versions {
+            Ok(versions) => {
+                let (name, n) = (&self.target.name, versions.len());
+                let metrics = &self.shared.metrics;
+                metrics.versions(name, &table.to_string(), n, &kept.policy);
+                let text = table.to_string();
+                self.shared.board.versions(name, &text, n);
+                if kept.unlisted.take().is_some() {
+                    self.shared.board.unlisted(name, &text, None);
+                }
+                kept.listing = Some(Listing::new(versions, &kept.policy.cleanup, now));
             }
-            if let Some(kept) = self.tables.get_mut(&table) {
-                kept.left_over.looked(found.unwrap_or(false), now);
-            }
+            Err(Error::TableGone { .. } | Error::UnknownTable { .. }) => self.bury(table),
+            Err(e) => self.cannot_list(table, e.to_string()),
         }
     }
 
-    /// Leaves the first of what is due; the rest is for the next look.
-    fn cut<T>(&mut self, due: &mut Vec<T>) {
-        self.behind |= due.len() > SLICE;
-        due.truncate(SLICE);
+    fn cannot_list(&mut self, table: &TableKey, why: String) {
+        let again = self.now() + self.retries().cold_tick;
+        tracing::debug!(target_name = %self.target.name, %table, error = why, "the versions could not be listed");
+        let Some(kept) = self.tables.get_mut(table) else {
+            return;
+        };
+        let (name, text) = (&self.target.name, table.to_string());
+        self.shared.board.unlisted(name, &text, Some(&why));
+        kept.unlisted = Some(Unlisted { again });
     }
 
     /// How often a table is looked at that cannot be read.
@@ -364,13 +668,28 @@ impl Keeper {
     }
 }
 
-/// Waits for all of these, a few at a time; each that ends is a sign of life of the target's keeper.
-async fn each<F: Future>(pulse: &Pulse, target: &str, reads: Vec<F>) -> Vec<F::Output> {
-    let mut reads = stream::iter(reads).buffer_unordered(READ_AT_ONCE);
-    let mut all = Vec::new();
-    while let Some(read) = reads.next().await {
-        pulse.beat(target);
-        all.push(read);
+/// Lists a directory; where its tables are not those that were known, it is seen whether it is a graph now.
+async fn look_at_directory(
+    directory: Directory,
+    target: Target,
+    known: Option<Arc<BTreeSet<TableKey>>>,
+) -> Came {
+    let look = async {
+        let there: BTreeSet<_> = directory.tables().await?.into_iter().collect();
+        // A graph that is made here has a manifest before it has tables.
+        let same = known.is_some_and(|known| *known == there);
+        if (!same || there.is_empty())
+            && detect(&target.uri, None, &beyond(&target)).await? == Kind::Graph
+        {
+            return match target.kind {
+                Wanted::Directory => Err(is_a_graph(directory.uri())),
+                Wanted::Graph | Wanted::Auto => Ok(None),
+            };
+        }
+        Ok(Some(Whole::Directory(Arc::new(there))))
+    };
+    match look.await.transpose() {
+        Some(whole) => Came::Whole(whole),
+        None => Came::AGraph,
     }
-    all
 }

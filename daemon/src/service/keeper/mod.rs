@@ -1,44 +1,63 @@
 //! A keeper: looks at one target on every tick, lets the planner decide, and runs the jobs.
 //!
+//! Its loop waits for nothing but the next event: whatever reads or writes is a task of its own. So nothing that hangs holds
+//! the keeper, a job place or a stop.
+//!
 //! | room | what is in it |
 //! |---|---|
 //! | this file | the keeper, and its loop |
-//! | [`look`] | what is there: tables and their statistics |
+//! | [`reads`] | reads that are under way |
+//! | [`look`] | what is read, and what is made of it |
 //! | [`listing`] | when versions are listed |
 //! | [`decide`] | what to do, and why not |
 //! | [`work`] | the jobs, from their start to their end |
+//! | [`jobs`] | jobs that are at work, and those that stand still |
 //! | [`writes`] | whether the target takes writes |
+//! | [`trouble`] | what stands in the way, and when that is told |
 //! | [`kept`] | what is known of one table |
+//! | [`memory`] | what a keeper leaves to the next |
 
 mod decide;
+mod jobs;
 mod kept;
 mod listing;
 mod look;
+pub(super) mod memory;
+mod reads;
+mod trouble;
 mod work;
 mod writes;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use chrono::Utc;
 use squire_config::{Daemon, Drift, Target};
 use squire_engine::{
     DriftPolicy, Options, TableKey,
-    maintenance::{looks::LookPolicy, pace::Spent},
+    maintenance::{Job, looks::LookPolicy, pace::Spent},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{kept::Kept, look::Seen, work::Ended, writes::Writes};
+use self::{
+    jobs::Jobs,
+    kept::Kept,
+    look::{Came, Due, Seen, Whole},
+    memory::{Memories, Memory, TableMemory},
+    reads::Reads,
+    trouble::{Repeated, Trouble},
+    writes::Writes,
+};
 use super::{
-    board::Board,
+    board::{Board, words::Ending},
+    clock,
     crew::Until,
     metrics::Metrics,
     pauses::PauseBook,
@@ -52,6 +71,22 @@ use crate::{
     policy,
 };
 
+/// How often a keeper sees whether anything that is under way stands still.
+const BEAT: Duration = Duration::from_secs(1);
+/// So long a keeper that leaves waits for a round of healing, and then for its heartbeat to go. What is cut off there is
+/// found by whoever comes next.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+/// While reads are under way, it is decided anew after so many, or after this time.
+const TAKEN_AT_ONCE: usize = 32;
+const DECIDED_EVERY: Duration = Duration::from_millis(250);
+
+/// What a keeper goes by; it may change while it works.
+#[derive(Clone, Debug)]
+pub(super) struct Orders {
+    pub(super) target: Target,
+    pub(super) daemon: Daemon,
+}
+
 /// What all keepers of a daemon share.
 #[derive(Clone)]
 pub(super) struct Shared {
@@ -63,6 +98,7 @@ pub(super) struct Shared {
     pub(super) pauses: Arc<PauseBook>,
     pub(super) board: Arc<Board>,
     pub(super) state: Arc<State>,
+    pub(super) memories: Arc<Memories>,
     /// Where the monotonic clock begins.
     pub(super) started: Instant,
 }
@@ -77,7 +113,7 @@ impl Shared {
     /// What time it is.
     pub(super) fn clock(&self) -> Clock {
         Clock {
-            wall: Utc::now(),
+            wall: chrono::Utc::now(),
             monotonic: self.started.elapsed(),
         }
     }
@@ -92,8 +128,8 @@ impl Shared {
 /// Keeps one target.
 pub(super) struct Keeper {
     target: Target,
-    /// Where other policies come from while it works.
-    told: watch::Receiver<Target>,
+    /// Where other orders come from while it works.
+    orders: watch::Receiver<Orders>,
     shared: Shared,
     forces: Arc<Forces>,
     looks: LookPolicy,
@@ -104,53 +140,80 @@ pub(super) struct Keeper {
     /// Whether it takes writes.
     writes: Writes,
     tables: BTreeMap<TableKey, Kept>,
-    at_work: JoinSet<Ended>,
-    failing: Option<String>,
+    /// What the keeper before this one left of tables that were not found again yet.
+    left: BTreeMap<TableKey, TableMemory>,
+    reads: Reads<Came>,
+    /// What is to be read as soon as there is room, the longest overdue first.
+    due: VecDeque<Due>,
+    /// The target as it was read last.
+    whole: Option<Whole>,
+    /// When the read of it began.
+    whole_at: Duration,
+    /// When a table is looked at before the next tick.
+    hot: Option<Instant>,
+    /// The target was changed while it was read: it is read again.
+    read_again: bool,
+    jobs: Jobs,
+    trouble: Repeated,
+    /// Since when a target has no tables that had some.
+    vanished: Option<Duration>,
     /// Whether the last look at the target as a whole succeeded.
     within_reach: bool,
-    /// Tables are due for a look that the last one had no room for.
-    behind: bool,
+    /// So much was read, or has changed, since it was decided last; and when that was.
+    taken: usize,
+    decided: Duration,
     /// Tables that are due and found no place.
     backlog: usize,
     /// A place that this keeper stood in line for.
     place: Option<OwnedSemaphorePermit>,
+    /// How often the wall clock had jumped when this keeper acted last.
+    clock_jumps: u64,
 }
 
 impl Keeper {
     pub(super) fn new(
-        mut told: watch::Receiver<Target>,
-        shared: Shared,
+        mut orders: watch::Receiver<Orders>,
+        mut shared: Shared,
         forces: Arc<Forces>,
     ) -> Self {
-        let target = told.borrow_and_update().clone();
-        let looks = LookPolicy {
-            tick: shared.daemon.tick,
-            hot_tick: shared.daemon.hot_tick,
-            cold_tick: shared.daemon.cold_tick,
+        let Orders { target, daemon } = orders.borrow_and_update().clone();
+        shared.daemon = daemon;
+        let looks = looks(&shared.daemon);
+        let pace = policy::of_target(&target.policies);
+        // Of an earlier keeper more is known than of an earlier daemon.
+        let (name, uri) = (&target.name, &target.uri);
+        let restored = shared.state.load(name, uri, &shared.clock());
+        let (ledger, left, remembered) = match shared.memories.take(name, uri) {
+            Some(memory) => (memory.spent.ledger, memory.tables, BTreeMap::new()),
+            None => (restored.ledger(&pace), BTreeMap::new(), restored.tables),
         };
-        let restored = shared
-            .state
-            .load(&target.name, &target.uri, &shared.clock());
-        let spent = Spent {
-            pace: policy::of_target(&target.policies),
-            ledger: restored.ledger,
-        };
+        let spent = Spent { pace, ledger };
         Self {
             target,
-            told,
+            orders,
             shared,
             forces,
             looks,
             spent,
-            remembered: restored.tables,
+            remembered,
             writes: Writes::default(),
             tables: BTreeMap::new(),
-            at_work: JoinSet::new(),
-            failing: None,
+            left,
+            reads: Reads::new(true),
+            due: VecDeque::new(),
+            whole: None,
+            whole_at: Duration::ZERO,
+            hot: None,
+            read_again: false,
+            jobs: Jobs::default(),
+            trouble: Repeated::default(),
+            vanished: None,
             within_reach: false,
-            behind: false,
+            taken: 0,
+            decided: Duration::ZERO,
             backlog: 0,
             place: None,
+            clock_jumps: clock::jumps(),
         }
     }
 
@@ -161,13 +224,23 @@ impl Keeper {
         while let Some(opened) = self.open(&until.leave).await {
             // The dead are healed for as long as a job is at work: the next keeper begins only after the last of them.
             let over = until.stop.child_token();
-            let upkeep = self.upkeep(&opened, &over);
+            let mut upkeep = self.upkeep(&opened, &over);
+            self.reads = Reads::new(!opened.is_on_disk());
             self.keep(&opened, until).await;
+            self.reads = Reads::new(true);
+            (self.due, self.whole, self.read_again) = (VecDeque::new(), None, false);
+            self.tables.values_mut().for_each(Kept::read_no_more);
             self.see_jobs_end().await;
             over.cancel();
             // A round of healing that has begun is finished, or its heartbeat would come after the leave.
-            upkeep.join_all().await;
-            opened.close().await;
+            let finished = async { while upkeep.join_next().await.is_some() {} };
+            if timeout(LEAVE_PATIENCE, finished).await.is_err() {
+                tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "a round of healing did not end in time and is cut off; whoever comes next goes on with it");
+                upkeep.shutdown().await;
+            }
+            if timeout(LEAVE_PATIENCE, opened.close()).await.is_err() {
+                tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "the heartbeat could not be taken back in time; it goes when its lease is over");
+            }
             // It goes on only where the target has become something else.
             let gone: Vec<_> = self.tables.keys().cloned().collect();
             gone.iter().for_each(|table| self.forget(table));
@@ -187,12 +260,32 @@ impl Keeper {
             beyond: beyond(&self.target),
             ..Options::default()
         };
+        let mut beats = beats();
         loop {
-            let opened = tokio::select! {
-                biased;
-                () = stop.cancelled() => return None,
-                opened = Opened::open(&self.target.uri, self.target.kind, options.clone()) => opened,
+            let opened = {
+                let Target { uri, kind, .. } = self.target.clone();
+                let options = options.clone();
+                let opening = async move { Opened::open(&uri, kind, options).await };
+                let mut opening = std::pin::pin!(opening);
+                let patience = self.shared.daemon.look_timeout;
+                let mut late = std::pin::pin!(tokio::time::sleep(patience));
+                let mut in_time = true;
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return None,
+                        opened = &mut opening => break opened,
+                        // It is not begun anew: on a disk that hangs, each attempt would hold another thread.
+                        () = &mut late, if in_time => {
+                            in_time = false;
+                            self.looked(Err(Trouble::NoAnswer(patience)));
+                            self.shared.pulse.answers(&self.target.name, false);
+                        }
+                        _ = beats.tick() => self.shared.pulse.beat(&self.target.name),
+                    }
+                }
             };
+            self.shared.pulse.answers(&self.target.name, true);
             match opened {
                 Ok(opened) => {
                     tracing::info!(target_name = %self.target.name, uri = opened.uri(), kind = %opened.kind(), "keeping a target");
@@ -202,11 +295,16 @@ impl Keeper {
                         .opened(&self.target.name, opened.uri(), opened.kind());
                     return Some(opened);
                 }
-                Err(e) => self.looked(Some(e.to_string())),
+                Err(e) => self.looked(Err(Trouble::Failed(e))),
             }
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                () = tokio::time::sleep(self.shared.daemon.tick) => {}
+            let mut pause = std::pin::pin!(tokio::time::sleep(self.shared.daemon.tick));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return None,
+                    () = &mut pause => break,
+                    _ = beats.tick() => self.shared.pulse.beat(&self.target.name),
+                }
             }
         }
     }
@@ -217,9 +315,8 @@ impl Keeper {
         if let Opened::Graph(graph) = opened {
             let upkeeper = Upkeep {
                 graph: graph.clone(),
-                target: self.target.clone(),
-                told: self.told.clone(),
-                daemon: self.shared.daemon.clone(),
+                name: self.target.name.clone(),
+                orders: self.orders.clone(),
                 metrics: self.shared.metrics.clone(),
                 stop: stop.clone(),
             };
@@ -233,22 +330,31 @@ impl Keeper {
     /// Looks, decides and starts jobs until it is time to leave, or until the target is something else.
     async fn keep(&mut self, opened: &Opened, until: &Until) {
         let Until { leave, stop } = until;
-        let mut ticks = interval(self.shared.daemon.tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = self.ticks();
+        let mut beats = beats();
         // A keeper with a backlog stands in line for the next free place, behind the other targets' keepers.
         let mut in_line = None;
         loop {
+            self.shared.pulse.beat(&self.target.name);
             if self.backlog > 0 && in_line.is_none() {
                 in_line = Some(Box::pin(self.shared.jobs.clone().acquire_owned()));
             }
-            let hot = self.next_hot_look();
-            let seen = tokio::select! {
+            let hot = self.hot;
+            let mut seen = Seen::Looked;
+            // Nothing is awaited in what follows an event: a place that comes meanwhile would lie idle.
+            tokio::select! {
                 biased;
                 () = leave.cancelled() => return,
-                Ok(()) = self.told.changed() => {
+                Ok(()) = self.orders.changed() => {
+                    let tick = self.looks.tick;
                     self.take_orders();
-                    Seen::Looked
+                    if self.looks.tick != tick {
+                        ticks = self.ticks();
+                    }
+                    self.taken += 1;
                 }
+                _ = ticks.tick() => self.look(opened),
+                _ = beats.tick() => self.watch(opened),
                 place = async {
                     match &mut in_line {
                         Some(place) => place.await,
@@ -262,56 +368,80 @@ impl Keeper {
                     self.place = None;
                     continue;
                 }
-                Some(ended) = self.at_work.join_next() => match ended {
+                ended = self.jobs.next() => {
+                    let table = ended.job.table.clone();
+                    self.ended(ended);
                     // A freed table may be due again, by its new layout.
-                    Ok(ended) => {
-                        let table = ended.job.table.clone();
-                        self.ended(ended);
-                        self.look_at_own_work(opened, &table).await
-                    }
-                    Err(_) => Seen::Looked,
-                },
-                () = self.forces.called() => self.look(opened).await,
-                _ = ticks.tick() => self.look(opened).await,
-                () = std::future::ready(()), if self.behind => self.look(opened).await,
+                    self.look_at_own_work(opened, &table);
+                    self.taken += 1;
+                }
+                () = self.forces.called() => {
+                    self.force();
+                    self.look(opened);
+                    self.taken += 1;
+                }
                 () = async {
                     match hot {
                         Some(at) => tokio::time::sleep_until(at.into()).await,
                         None => std::future::pending().await,
                     }
-                } => self.look_between_ticks(opened).await,
+                } => {
+                    self.hot = None;
+                    self.look_between_ticks(opened);
+                }
+                ended = self.reads.next() => {
+                    seen = self.take_in(opened, ended);
+                    while let Some(ended) = self.reads.try_next() {
+                        seen = seen.or(self.take_in(opened, ended));
+                    }
+                }
             };
             if let Seen::Another = seen {
                 tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "a graph was made where a directory was kept: it is kept as a graph from now on");
                 return;
             }
-            self.force();
-            if self.within_reach {
-                self.list_versions(opened).await;
-                self.look_for_left_over_files(opened).await;
+            self.read_due(opened);
+            let waits = !self.reads.is_idle()
+                && self.taken < TAKEN_AT_ONCE
+                && self.now() < self.decided + DECIDED_EVERY;
+            if self.taken > 0 && !waits {
+                (self.taken, self.decided) = (0, self.now());
+                self.force();
+                self.act(opened, stop);
+                self.find_lists_due();
+                self.read_due(opened);
+                self.hot = self.next_hot_look();
             }
-            self.act(opened, stop);
         }
     }
 
-    /// Waits for what is at work. A long job is no keeper that is stuck.
+    /// Sees whether anything that is under way stands still.
+    fn watch(&mut self, opened: &Opened) {
+        self.give_up_reads(opened);
+        self.give_up_jobs();
+    }
+
+    /// Waits for what is at work. A long job is no keeper that is stuck, and one that stands still does not hold the
+    /// next keeper.
     async fn see_jobs_end(&mut self) {
-        let mut beats = interval(Duration::from_secs(1));
-        loop {
+        let mut beats = beats();
+        while !self.jobs.is_empty() {
             tokio::select! {
-                ended = self.at_work.join_next() => match ended {
-                    Some(Ok(ended)) => self.ended(ended),
-                    Some(Err(_)) => {}
-                    None => return,
-                },
-                _ = beats.tick() => self.shared.pulse.beat(&self.target.name),
+                ended = self.jobs.next() => self.ended(ended),
+                _ = beats.tick() => {
+                    self.shared.pulse.beat(&self.target.name);
+                    self.give_up_jobs();
+                }
             }
         }
     }
 
     /// Goes by other policies from now on. What is known of the tables stays, and what is at work ends as it began.
     fn take_orders(&mut self) {
-        self.target = self.told.borrow_and_update().clone();
+        let Orders { target, daemon } = self.orders.borrow_and_update().clone();
+        self.target = target;
+        self.looks = looks(&daemon);
+        self.shared.daemon = daemon;
         self.spent.pace = policy::of_target(&self.target.policies);
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         for (table, kept) in &mut self.tables {
@@ -324,13 +454,22 @@ impl Keeper {
         }
     }
 
+    fn ticks(&self) -> Interval {
+        let mut ticks = interval(self.looks.tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    }
+
     /// When a table is looked at before the next tick.
     fn next_hot_look(&self) -> Option<Instant> {
         if !self.within_reach {
             return None;
         }
         // What a job of one's own is at work on is looked at when it ends.
-        let kept = self.tables.values().filter(|k| k.history.running.is_none());
+        let kept = self
+            .tables
+            .values()
+            .filter(|kept| kept.history.running.is_none() && !kept.being_read);
         let next = kept.filter_map(|kept| kept.looks.between_ticks(&self.looks));
         next.min().map(|next| self.shared.started + next)
     }
@@ -339,7 +478,7 @@ impl Keeper {
     /// are known waits for them. A schedule's call waits for the end of a pause, too; a person's does not: he means now.
     fn force(&mut self) {
         let name = &self.target.name;
-        let now = Utc::now();
+        let now = clock::not_ahead();
         for call in self.forces.take(!self.tables.is_empty()) {
             let duty = match &call {
                 Call::Schedule(duty, cron) => {
@@ -363,8 +502,15 @@ impl Keeper {
                 if meant {
                     kept.unneeded.remove(&duty);
                     kept.forced.insert(duty);
-                    let (state, clock) = (&self.shared.state, self.shared.clock());
-                    state.forced(name, &text, &kept.forced, &clock);
+                    if let Call::Person(..) = call {
+                        kept.history.forgive(duty);
+                        self.writes.made_room();
+                    }
+                    let (state, at) = (&self.shared.state, self.shared.clock());
+                    state.forced(name, &text, &kept.forced, &at);
+                    if let Call::Person(..) = call {
+                        state.forgiven(name, &text, duty);
+                    }
                 }
             }
         }
@@ -392,6 +538,53 @@ impl Keeper {
     fn now(&self) -> Duration {
         self.shared.started.elapsed()
     }
+}
+
+fn looks(daemon: &Daemon) -> LookPolicy {
+    LookPolicy {
+        tick: daemon.tick,
+        hot_tick: daemon.hot_tick,
+        cold_tick: daemon.cold_tick,
+    }
+}
+
+impl Drop for Keeper {
+    /// Leaves to the next what it goes on with. A keeper that panicked leaves jobs behind, too: whoever saw them begin sees
+    /// them end.
+    fn drop(&mut self) {
+        let now = self.now();
+        for Job { table, duty, .. } in self.jobs.abandon() {
+            let (name, shared) = (&self.target.name, &self.shared);
+            tracing::error!(target_name = %name, %table, %duty, "job cut off, as its keeper panicked; it is tried again");
+            shared.metrics.job(name, duty.as_str(), "cancelled");
+            let ending = Ending::Cancelled;
+            shared.board.ended(name, &table.to_string(), ending, None);
+            if let Some(kept) = self.tables.get_mut(&table) {
+                let pace = &kept.policy.pace;
+                kept.history.end(duty, now, true, 0, pace);
+            }
+        }
+        let tables = std::mem::take(&mut self.tables);
+        let mut left = std::mem::take(&mut self.left);
+        left.extend(
+            tables
+                .into_iter()
+                .map(|(table, kept)| (table, kept.leave())),
+        );
+        let memory = Memory {
+            spent: std::mem::take(&mut self.spent),
+            tables: left,
+        };
+        let Target { name, uri, .. } = &self.target;
+        self.shared.memories.leave(name, uri, memory);
+    }
+}
+
+/// Ticks to see by whether something stands still.
+fn beats() -> Interval {
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beats
 }
 
 /// This machine's name.

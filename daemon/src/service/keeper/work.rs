@@ -1,9 +1,7 @@
 //! The jobs, from their start to their end.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::time::Duration;
 
-use chrono::Utc;
-use futures::FutureExt;
 use squire_engine::{
     Cleaned, Compacted, Error, Indexed, Loss,
     maintenance::{Duty, Job, Skip},
@@ -12,11 +10,16 @@ use squire_engine::{
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::{Keeper, kept::Unneeded};
+use super::{
+    Keeper,
+    jobs::{Ended, How},
+    kept::Unneeded,
+};
 use crate::{
     opened::{Opened, Outcome},
     service::{
         board::{runs::Begun, words::Ending},
+        clock,
         state::JobEnd,
     },
 };
@@ -24,15 +27,6 @@ use crate::{
 /// A duty that found nothing to do is asked again after this, though its table has not changed: what protects versions
 /// may go.
 const UNNEEDED_FOR: Duration = Duration::from_secs(3600);
-
-/// A job that has ended.
-pub(super) struct Ended {
-    pub(super) job: Job,
-    /// Nothing when the job panicked.
-    result: Option<Result<Outcome, Error>>,
-    /// Given back once the end is told, so that the log shows no two jobs in one place.
-    _place: OwnedSemaphorePermit,
-}
 
 /// What the end of a job means for what comes next.
 struct Meaning {
@@ -69,7 +63,8 @@ impl Keeper {
             progress: progress.clone(),
         };
         self.shared.board.began(name, &table, begun);
-        if self.shared.pauses.until(name, &table, Utc::now()).is_some() {
+        let unpaused = clock::not_ahead();
+        if self.shared.pauses.until(name, &table, unpaused).is_some() {
             self.shared.board.withdrawn(name, &table);
             return;
         }
@@ -77,35 +72,51 @@ impl Keeper {
         self.shared.metrics.began(name, job.duty.as_str());
         kept.forced.remove(&job.duty);
         tracing::info!(target_name = %self.target.name, table = %job.table, duty = %job.duty, reason = %job.reason, fragments = kept.stats.fragments.len(), bytes = kept.stats.bytes(), deleted_rows = kept.stats.deleted_rows(), "job started");
-        let (opened, policy, stop) = (opened.clone(), kept.policy.clone(), stop.clone());
-        self.at_work.spawn(async move {
-            let work = opened.run(&job.table, job.duty, &policy, &job.ask, &stop);
-            // A table whose job panicked must not count as at work for ever.
-            let work = AssertUnwindSafe(progress.watch(work));
-            let result = work.catch_unwind().await.ok();
-            Ended {
-                job,
-                result,
-                _place: place,
+        let (stop, steady_until) = (stop.child_token(), clock::steady_until());
+        let (opened, policy, asked, work_stop) = (
+            opened.clone(),
+            kept.policy.clone(),
+            job.clone(),
+            stop.clone(),
+        );
+        let work = async move {
+            let Job {
+                table, duty, ask, ..
+            } = &asked;
+            tokio::select! {
+                biased;
+                // What is removed is judged by its age.
+                () = steady_until.cancelled(), if *duty == Duty::Cleanup => Err(Error::Cancelled),
+                ended = opened.run(table, *duty, &policy, ask, &work_stop) => ended,
             }
-        });
+        };
+        self.jobs.begin(job, progress, stop, place, work);
+    }
+
+    /// Gives up jobs that stand still.
+    pub(super) fn give_up_jobs(&mut self) {
+        let (now, stuck_after) = (self.now(), self.shared.daemon.stuck_after);
+        let (name, shared) = (&self.target.name, &self.shared);
+        for (Job { table, duty, .. }, still) in self.jobs.give_up(now, stuck_after) {
+            tracing::error!(target_name = %name, %table, %duty, seconds = still.as_secs(), "the job is stuck: neither it nor its store has moved for daemon.stuck_after; it is cancelled");
+            shared.board.stuck(name, &table.to_string());
+            shared.metrics.stuck(name, duty.as_str());
+        }
     }
 
     /// Takes in the end of a job.
     pub(super) fn ended(&mut self, ended: Ended) {
-        let Ended {
-            job,
-            result,
-            _place,
-        } = ended;
-        let meaning = self.tell_end(&job, &result);
-        self.mind_write(&result);
-        let (now, Job { table, duty, .. }) = (self.now(), &job);
+        // Its place is given back once the end is told.
+        let Ended { job, how, .. } = &ended;
+        let meaning = self.tell_end(job, how);
+        self.mind_write(how);
+        let (now, Job { table, duty, .. }) = (self.now(), job);
         let (name, shared) = (&self.target.name, &self.shared);
-        let detail = match &result {
-            None => Some("it panicked".to_owned()),
-            Some(Err(e)) => Some(e.to_string()),
-            Some(Ok(_)) => meaning.unneeded.map(|skip| skip.to_string()),
+        let detail = match how {
+            How::Panicked => Some("it panicked".to_owned()),
+            How::Stuck(still) => Some(stood_still(*still)),
+            How::Ended(Err(e)) => Some(e.to_string()),
+            How::Ended(Ok(_)) => meaning.unneeded.map(|skip| skip.to_string()),
         };
         let outcome = Ending::of(meaning.outcome);
         shared
@@ -118,7 +129,7 @@ impl Keeper {
             return;
         };
         // What the schedule asked for is still to be done, as far as it is not.
-        if job.ask.forced && (meaning.lost || leaves_more(&result)) {
+        if job.ask.forced && (meaning.lost || leaves_more(how)) {
             kept.forced.insert(*duty);
         }
         if *duty == Duty::Cleanup {
@@ -134,25 +145,34 @@ impl Keeper {
             let until = now + UNNEEDED_FOR;
             kept.unneeded.insert(*duty, Unneeded { skip, until });
         }
-        if let Some(Ok(Outcome::Compacted(Compacted::Done(receipt)))) = &result {
+        if let How::Ended(Ok(Outcome::Compacted(Compacted::Done(receipt)))) = how {
             kept.heat.measured(receipt.bytes_read, receipt.rewrite);
         }
         let expected = kept.history.running.map_or(0, |running| running.bytes);
         let bytes = meaning.bytes.unwrap_or(expected);
-        let charge = kept.history.end(*duty, now, meaning.lost, bytes);
+        let pace = &kept.policy.pace;
+        let charge = kept.history.end(*duty, now, meaning.lost, bytes, pace);
+        self.spent.ledger.charge(charge, &self.spent.pace);
+        let lasts = match how {
+            How::Panicked => true,
+            How::Ended(Err(e)) => meaning.lost && e.lasts(),
+            How::Stuck(_) | How::Ended(Ok(_)) => false,
+        };
+        if lasts {
+            kept.history.lasts(*duty, kept.stats.version);
+        }
         let end = JobEnd {
             duty: *duty,
             charge,
-            losses: kept.history.of(*duty).losses,
+            history: kept.history.of(*duty),
         };
-        let (state, clock, table) = (&shared.state, shared.clock(), table.to_string());
-        state.ended(name, &table, &end, &clock);
-        state.forced(name, &table, &kept.forced, &clock);
-        self.spent.ledger.charge(charge);
+        let (state, at, table) = (&shared.state, shared.clock(), table.to_string());
+        state.ended(name, &table, &end, &at);
+        state.forced(name, &table, &kept.forced, &at);
     }
 
     /// Tells how a job ended, in the log and in the metrics of its duty.
-    fn tell_end(&self, job: &Job, result: &Option<Result<Outcome, Error>>) -> Meaning {
+    fn tell_end(&self, job: &Job, how: &How) -> Meaning {
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         let Job { table, duty, .. } = job;
         let means = |outcome, lost, bytes| Meaning {
@@ -165,8 +185,8 @@ impl Keeper {
             unneeded: Some(skip),
             ..means("skipped", false, Some(0))
         };
-        match result {
-            Some(Ok(Outcome::Compacted(Compacted::Done(receipt)))) => {
+        match how {
+            How::Ended(Ok(Outcome::Compacted(Compacted::Done(receipt)))) => {
                 metrics.compacted(name, duty.as_str(), receipt);
                 let losses = receipt.lost.iter();
                 losses.for_each(|loss| metrics.lost(name, duty.as_str(), *loss));
@@ -182,61 +202,70 @@ impl Keeper {
                     Some(receipt.bytes_read.saturating_add(receipt.index_bytes)),
                 )
             }
-            Some(Ok(Outcome::Indexed(Indexed::Done(receipt)))) => {
+            How::Ended(Ok(Outcome::Indexed(Indexed::Done(receipt)))) => {
                 metrics.indexed(name, duty.as_str(), receipt);
                 tracing::info!(target_name = %name, %table, %duty, operation = %receipt.operation, reason = %receipt.reason, tasks = receipt.tasks.len(), rows = receipt.rows, work_ms = millis(receipt.work), hold_ms = millis(receipt.hold), "job done");
                 means("done", false, None)
             }
-            Some(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) => {
+            How::Ended(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) => {
                 metrics.cleaned(name, receipt);
                 tracing::info!(target_name = %name, %table, %duty, reason = %receipt.reason, versions = receipt.versions, files = receipt.files, bytes = receipt.bytes, read = receipt.read, "job done");
                 means("done", false, Some(receipt.read))
             }
-            Some(Ok(Outcome::Compacted(Compacted::Skipped(skip)))) => {
+            How::Ended(Ok(Outcome::Compacted(Compacted::Skipped(skip)))) => {
                 self.tell_no_longer_due(job, skip.as_str());
                 skipped(Skip::Compaction(*skip))
             }
-            Some(Ok(Outcome::Indexed(Indexed::Skipped(skip)))) => {
+            How::Ended(Ok(Outcome::Indexed(Indexed::Skipped(skip)))) => {
                 self.tell_no_longer_due(job, skip.as_str());
                 skipped(Skip::Index(*skip))
             }
-            Some(Ok(Outcome::Cleaned(Cleaned::Skipped(skip)))) => {
+            How::Ended(Ok(Outcome::Cleaned(Cleaned::Skipped(skip)))) => {
                 self.tell_no_longer_due(job, skip.as_str());
                 skipped(Skip::Cleanup(*skip))
             }
-            Some(Ok(
+            How::Ended(Ok(
                 Outcome::Compacted(Compacted::Lost(loss)) | Outcome::Indexed(Indexed::Lost(loss)),
             )) => {
                 metrics.lost(name, duty.as_str(), *loss);
                 tracing::info!(target_name = %name, %table, %duty, because = %loss, "job lost: it is planned anew");
                 means("lost", true, None)
             }
-            Some(Err(Error::Cancelled)) => {
-                tracing::info!(target_name = %name, %table, %duty, "job abandoned: the daemon stops");
+            How::Ended(Err(Error::Cancelled)) => {
+                let why = if clock::distrust(name).is_some() {
+                    "the clock jumped"
+                } else {
+                    "the daemon stops"
+                };
+                tracing::info!(target_name = %name, %table, %duty, "job abandoned: {why}");
                 means("cancelled", false, None)
             }
-            Some(Err(Error::TableGone { .. } | Error::UnknownTable { .. })) => {
+            How::Ended(Err(Error::TableGone { .. } | Error::UnknownTable { .. })) => {
                 tracing::debug!(target_name = %name, %table, %duty, "the table went while the job was at work");
                 means("gone", false, None)
             }
-            Some(Err(e @ Error::TableReplaced { .. })) => {
+            How::Ended(Err(e @ Error::TableReplaced { .. })) => {
                 tracing::info!(target_name = %name, %table, %duty, because = %e, "job lost: it is planned anew");
                 means("lost", true, None)
             }
-            None => {
+            How::Panicked => {
                 tracing::error!(target_name = %name, %table, %duty, "job panicked; please report it with the lines above");
                 means("failed", true, None)
             }
-            Some(Err(e @ Error::Unreadable { .. })) => {
+            How::Stuck(still) => {
+                tracing::error!(target_name = %name, %table, %duty, seconds = still.as_secs(), "job cut off, as it was stuck; it is tried again after a pause");
+                means("failed", true, None)
+            }
+            How::Ended(Err(e @ Error::Unreadable { .. })) => {
                 metrics.unreadable(name, 1);
                 tracing::warn!(target_name = %name, %table, %duty, error = %e, "job failed; the fragments are left alone");
                 means("failed", true, None)
             }
-            Some(Err(e @ Error::CommitRefused { .. })) => {
+            How::Ended(Err(e @ Error::CommitRefused { .. })) => {
                 tracing::warn!(target_name = %name, %table, %duty, error = %e, "job failed; what it would have committed is left alone");
                 means("failed", true, None)
             }
-            Some(Err(e)) => {
+            How::Ended(Err(e)) => {
                 tracing::error!(target_name = %name, %table, %duty, error = %e, "job failed; it is tried again after a pause");
                 means("failed", true, None)
             }
@@ -244,15 +273,18 @@ impl Keeper {
     }
 
     /// Takes in what a job tells of the target: whether it takes writes.
-    fn mind_write(&mut self, result: &Option<Result<Outcome, Error>>) {
+    fn mind_write(&mut self, how: &How) {
         let now = self.now();
-        match result {
-            Some(Err(e)) if e.stops_all_writes() && self.writes.failed(now) => {
+        match how {
+            How::Ended(Err(e)) if e.stops_all_writes() && self.writes.failed(now) => {
                 tracing::warn!(target_name = %self.target.name, error = %e, "the target takes no writes: compaction and index work wait until it does");
             }
-            Some(Ok(
+            How::Ended(Ok(
                 Outcome::Compacted(Compacted::Done(_)) | Outcome::Indexed(Indexed::Done(_)),
             )) => self.writes.done(),
+            How::Ended(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) if receipt.bytes > 0 => {
+                self.writes.made_room();
+            }
             _ => {}
         }
     }
@@ -263,8 +295,16 @@ impl Keeper {
 }
 
 /// Whether the job did a part of what it was asked for.
-fn leaves_more(result: &Option<Result<Outcome, Error>>) -> bool {
-    matches!(result, Some(Ok(outcome)) if outcome.leaves_more())
+fn leaves_more(how: &How) -> bool {
+    matches!(how, How::Ended(Ok(outcome)) if outcome.leaves_more())
+}
+
+/// Why a job was cut off.
+fn stood_still(still: Duration) -> String {
+    let still = humantime::format_duration(Duration::from_secs(still.as_secs()));
+    format!(
+        "neither it nor its store moved for {still}: see whether the store answers; if the job only takes its time, raise daemon.stuck_after"
+    )
 }
 
 /// Why rewrites were lost, for one field of a line.

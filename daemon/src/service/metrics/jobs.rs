@@ -28,6 +28,7 @@ const REWRITE_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 
 pub(super) struct Jobs {
     ended: IntCounterVec,
     running: IntGaugeVec,
+    stuck: IntCounterVec,
     lost: IntCounterVec,
     carried: IntCounterVec,
     unreadable: IntCounterVec,
@@ -59,6 +60,10 @@ impl Jobs {
                 &["target", "duty", "outcome"],
             )?,
             running: register.gauge("squire_jobs_running", "Jobs that are at work.", DUTY)?,
+            stuck: register.counter("squire_jobs_stuck_total",
+                "Jobs that were cancelled as they stood still, with their store, for daemon.stuck_after.",
+                DUTY,
+            )?,
             lost: register.counter("squire_lost_total",
                 "Rewrites of a group of fragments, and index work, that were done for nothing, by duty and reason.",
                 &["target", "duty", "reason"],
@@ -146,6 +151,7 @@ impl Jobs {
         for duty in Duty::ALL {
             let duty = duty.as_str();
             self.running.with_label_values(&[target, duty]).set(0);
+            self.stuck.with_label_values(&[target, duty]);
             self.backlog.with_label_values(&[target, duty]).set(0);
             for outcome in OUTCOMES {
                 self.ended.with_label_values(&[target, duty, outcome]);
@@ -227,6 +233,11 @@ impl Metrics {
         let labels = [target, duty, outcome];
         self.jobs.ended.with_label_values(&labels).inc();
         self.jobs.running.with_label_values(&[target, duty]).dec();
+    }
+
+    /// A job stands still.
+    pub(in crate::service) fn stuck(&self, target: &str, duty: &str) {
+        self.jobs.stuck.with_label_values(&[target, duty]).inc();
     }
 
     /// Work was done for nothing.
@@ -313,6 +324,7 @@ mod tests {
             table: table.parse().unwrap(),
             duty: Duty::Compaction,
             decision,
+            not_before: None,
         };
         let show = |decisions: Vec<Decided>| {
             let plan = Plan {

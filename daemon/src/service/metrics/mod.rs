@@ -25,7 +25,10 @@ mod store;
 mod table;
 mod target;
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 use chrono::{DateTime, Utc};
 use prometheus::{Encoder, IntGaugeVec, Result, TextEncoder};
@@ -34,7 +37,10 @@ use squire_config::Daemon;
 pub(super) use graph::Task;
 use register::Register;
 
-use super::pauses::{Noted, PauseBook};
+use super::{
+    board::target::HealthCounts,
+    pauses::{Noted, PauseBook},
+};
 
 /// The daemon's metrics.
 #[derive(Debug)]
@@ -42,6 +48,7 @@ pub(super) struct Metrics {
     register: Register,
     reloads: process::Reloads,
     pauses: process::OnDisk,
+    clock: process::Clock,
     target: target::Targets,
     jobs: jobs::Jobs,
     graph: graph::Graphs,
@@ -63,6 +70,7 @@ impl Metrics {
         Ok(Self {
             reloads: process::Reloads::new(&register)?,
             pauses: process::OnDisk::new(&register)?,
+            clock: process::Clock::new(&register)?,
             target: target::Targets::new(&mut register, daemon.metrics_tables)?,
             jobs: jobs::Jobs::new(&mut register)?,
             graph: graph::Graphs::new(&mut register)?,
@@ -78,12 +86,18 @@ impl Metrics {
         &self.register.registry
     }
 
-    /// All metrics in Prometheus's text format, with what is paused now.
-    pub(super) fn scrape(&self, pauses: &PauseBook, now: DateTime<Utc>) -> Result<Vec<u8>> {
+    /// All metrics in Prometheus's text format, with what is paused now and how tables are.
+    pub(super) fn scrape(
+        &self,
+        pauses: &PauseBook,
+        health: &BTreeMap<String, HealthCounts>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<u8>> {
         // What is paused is written anew each time: another scrape would meet half of it.
         let _scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         let active: Vec<Noted> = pauses.active(now);
         self.target.paused(&active, now);
+        self.target.healths(health);
         self.pauses.follow(pauses);
         self.render()
     }

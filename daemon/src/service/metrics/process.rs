@@ -1,7 +1,7 @@
 //! The process: which Squire it is, what it was told, and what it takes.
 
 use chrono::Utc;
-use prometheus::{IntGauge, IntGaugeVec, Opts, Result};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Result};
 use squire_config::Daemon;
 
 use super::{Metrics, count, register::Register, whole};
@@ -99,7 +99,36 @@ impl OnDisk {
     }
 }
 
+/// The wall clock.
+#[derive(Debug)]
+pub(super) struct Clock {
+    jumps: IntCounter,
+    steady: IntGauge,
+}
+
+impl Clock {
+    pub(super) fn new(register: &Register) -> Result<Self> {
+        let jumps = IntCounter::new(
+            "squire_clock_jumps_total",
+            "Times that the wall clock was set by more than a minute.",
+        )?;
+        register.registry.register(Box::new(jumps.clone()))?;
+        let steady = register.single(
+            "squire_clock_steady",
+            "1 when the wall clock is trusted; 0 for an hour after it jumped, and when it is behind the build: nothing is removed then.",
+        )?;
+        steady.set(1);
+        Ok(Self { jumps, steady })
+    }
+}
+
 impl Metrics {
+    /// The wall clock jumped so often since it was looked at last, and is trusted or not.
+    pub(in crate::service) fn clock(&self, jumps: u64, steady: bool) {
+        self.clock.jumps.inc_by(jumps);
+        self.clock.steady.set(steady.into());
+    }
+
     /// These settings are in force, and so many jobs can be at work at once.
     pub(in crate::service) fn follow(&self, daemon: &Daemon, places: usize) {
         self.reloads.places.set(count(places));

@@ -1,11 +1,13 @@
 //! Targets: whether each can be looked at, when that was done last, and what a person wants left alone.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use prometheus::{IntCounterVec, IntGaugeVec, Result};
 use squire_engine::{Kind, passed_over};
 
 use super::{Metrics, count, register::Register, whole};
-use crate::service::pauses::Noted;
+use crate::service::{board::target::HealthCounts, pauses::Noted};
 
 const TARGET: &[&str] = &["target"];
 /// What a look at a single table can find.
@@ -16,6 +18,8 @@ pub(super) struct Targets {
     up: IntGaugeVec,
     ticks: IntCounterVec,
     last_look: IntGaugeVec,
+    health: IntGaugeVec,
+    restarts: IntCounterVec,
     looks: IntCounterVec,
     paused_until: IntGaugeVec,
     budget_left: IntGaugeVec,
@@ -35,6 +39,14 @@ impl Targets {
             ticks: register.counter("squire_ticks_total", "Looks at a target.", TARGET)?,
             last_look: register.gauge("squire_last_look_timestamp_seconds",
                 "When the last look at the target ended, well or not, or its keeper began, as seconds since 1970.",
+                TARGET,
+            )?,
+            health: register.gauge("squire_health_tables",
+                "Tables by their health: stuck, failing, blocked, due, paused, ok, or unknown as nobody has looked at them yet.",
+                &["target", "health"],
+            )?,
+            restarts: register.counter("squire_keeper_restarts_total",
+                "Keepers that panicked; another began in their place.",
                 TARGET,
             )?,
             looks: register.counter("squire_table_looks_total",
@@ -63,6 +75,7 @@ impl Targets {
 
     pub(super) fn begins(&self, target: &str) {
         self.ticks.with_label_values(&[target]);
+        self.restarts.with_label_values(&[target]);
         self.other_daemons.with_label_values(&[target]);
         // A keeper that comes in place of one that panicked has not looked yet.
         let last_look = self.last_look.with_label_values(&[target]);
@@ -75,6 +88,16 @@ impl Targets {
         for found in FOUND {
             let labels = [target, kind.as_str(), found];
             self.looks.with_label_values(&labels);
+        }
+    }
+
+    /// How many tables each target has, by their health.
+    pub(super) fn healths(&self, health: &BTreeMap<String, HealthCounts>) {
+        for (target, counts) in health {
+            for (health, n) in counts.named() {
+                let gauge = self.health.with_label_values(&[target, health]);
+                gauge.set(whole(n));
+            }
         }
     }
 
@@ -119,6 +142,11 @@ impl Metrics {
         if kind == Kind::Graph {
             self.graph.opened(target);
         }
+    }
+
+    /// A keeper panicked, and another begins.
+    pub(in crate::service) fn keeper_restarted(&self, target: &str) {
+        self.target.restarts.with_label_values(&[target]).inc();
     }
 
     /// A look at a target succeeded or failed.

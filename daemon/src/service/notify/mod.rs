@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{watch::Watchdog, words::Amiss};
 use super::{
-    board::Board, pauses::PauseBook, pulse::Pulse, reload::record::Record, signals::MARGIN,
+    board::Board, health::Probe, pauses::PauseBook, reload::record::Record, signals::MARGIN,
 };
 
 /// How often the pulse is felt, and the status looked at.
@@ -25,7 +25,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Tells the service manager.
 #[derive(Clone)]
 pub(super) struct Notifier {
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) probe: Probe,
     pub(super) board: Arc<Board>,
     pub(super) record: Arc<Record>,
     pub(super) pauses: Arc<PauseBook>,
@@ -58,7 +58,7 @@ impl Notifier {
         ]);
     }
 
-    /// Tells how the daemon is whenever that changes, and feeds the watchdog as long as every keeper gets on. Runs until it
+    /// Tells how the daemon is whenever that changes, and feeds the watchdog as long as the process gets on. Runs until it
     /// is dropped, or does nothing where nobody listens.
     pub(super) async fn attend(self, stop: CancellationToken) {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
@@ -84,7 +84,7 @@ impl Notifier {
                 told = status;
             }
             if let Some(watchdog) = &mut watchdog
-                && watchdog.is_due(self.pulse.health().is_well(), Instant::now())
+                && watchdog.is_due(self.probe.is_live(), Instant::now())
             {
                 tell(&[NotifyState::Watchdog]);
             }
@@ -98,7 +98,7 @@ impl Notifier {
             refused,
             unreadable,
         };
-        words::running(&self.pulse.summary(), self.board.load(), amiss)
+        words::running(&self.probe.health(), self.board.load(), amiss)
     }
 }
 

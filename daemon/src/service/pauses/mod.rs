@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use super::state::whole;
+use super::{clock, state::whole};
 use crate::exit::Failure;
 
 /// No pause is longer: maintenance must not stay off because somebody forgot.
@@ -148,7 +148,7 @@ impl PauseBook {
     /// Ends a pause; false when there was none. [`Self::keep`] brings that to the disk.
     pub(super) fn resume(&self, target: &str, table: Option<&str>) -> bool {
         let mut pages = self.lock();
-        pages.pauses.expire(Utc::now());
+        pages.pauses.expire(clock::not_ahead());
         let about = (target.to_owned(), table.map(str::to_owned));
         pages.reasons.remove(&about);
         let was = pages.pauses.resume(target, table);
@@ -162,7 +162,7 @@ impl PauseBook {
     /// Ends every pause, also that of everything; false when there was none. [`Self::keep`] brings that to the disk.
     pub(super) fn resume_all(&self) -> bool {
         let mut pages = self.lock();
-        pages.pauses.expire(Utc::now());
+        pages.pauses.expire(clock::not_ahead());
         let was = pages.unreadable.is_some() || pages.pauses != Pauses::default();
         if was {
             *pages = Pages {
@@ -219,7 +219,11 @@ impl PauseBook {
                 pages.fault = Some(why);
                 return;
             }
-            (pages.active(Utc::now()), pages.changes, pages.in_the_way)
+            (
+                pages.active(clock::not_ahead()),
+                pages.changes,
+                pages.in_the_way,
+            )
         };
         let aside = if in_the_way {
             whole::set_aside(file).map(Some)

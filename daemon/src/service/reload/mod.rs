@@ -19,7 +19,6 @@ use chrono::Utc;
 use squire_config::{Daemon, Layers, Reading, Settings};
 use squire_engine::failpoint;
 use tokio::{sync::watch, time::timeout};
-use tokio_cron_scheduler::JobScheduler;
 
 use self::{
     plan::{Fate, Plan},
@@ -32,7 +31,8 @@ use super::{
     notify::Notifier,
     places::Places,
     residents::Residents,
-    schedule::{self, ForceBook},
+    schedule::ForceBook,
+    timetable::{Started, Timetable},
 };
 use crate::{exit::Failure, logging::LogFilter};
 
@@ -45,7 +45,7 @@ pub(super) struct Running {
     pub(super) crew: Crew,
     pub(super) residents: Residents,
     pub(super) places: Places,
-    pub(super) schedule: Option<JobScheduler>,
+    pub(super) timetable: Arc<Timetable>,
     pub(super) log: LogFilter,
     pub(super) door: Arc<Door>,
     pub(super) forces: Arc<ForceBook>,
@@ -110,8 +110,8 @@ impl Running {
         let plan = plan::plan(&self.settings, &new, self.places.most());
         let schedule = if plan.schedules {
             let targets = plan.settings.targets.iter();
-            let forces = targets.map(|t| (t.clone(), self.forces.open(&t.name)));
-            Some(schedule::start(forces.collect()).await?)
+            let called = targets.map(|t| (t.clone(), self.forces.open(&t.name)));
+            Some(Started::new(called).await?)
         } else {
             None
         };
@@ -137,14 +137,12 @@ impl Running {
         } = plan;
         self.door.take(&door);
         if let Some(fresh) = schedule {
-            // For a moment both call: a call that comes twice is one, and one that is lost does not come back.
-            end(std::mem::replace(&mut self.schedule, fresh)).await;
+            self.timetable.follow(fresh).await;
         }
         if let Err(e) = self.log.follow(&settings.daemon) {
             tracing::warn!(error = %e, "the log goes on as before");
         }
         self.places.change(places);
-        self.notifier.pulse.follow(&settings.daemon);
         self.crew.follow(&settings.daemon);
         self.metrics.follow(&settings.daemon, places);
         for (name, fate) in &fates {
@@ -176,7 +174,7 @@ struct Prepared {
     /// With the certificate, as it was read.
     door: Door,
     /// Schedules that have begun, where they are others.
-    schedule: Option<Option<JobScheduler>>,
+    schedule: Option<Started>,
 }
 
 /// Why a reload is refused that takes too long.
@@ -187,15 +185,6 @@ fn late(reading: &Reading, limit: Duration) -> Failure {
         what.as_deref().unwrap_or("the configuration"),
         humantime::format_duration(limit),
     ))
-}
-
-/// Ends schedules, if there are any.
-async fn end(schedule: Option<JobScheduler>) {
-    if let Some(mut schedule) = schedule
-        && let Err(e) = schedule.shutdown().await
-    {
-        tracing::warn!(error = %e, "schedules could not be ended");
-    }
 }
 
 fn named(keys: &[&str]) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use squire_config::{Daemon, Settings, Target};
 use squire_engine::{maintenance::Duty, memory::Limits};
 
-use crate::service::schedule;
+use crate::cron;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -72,7 +72,7 @@ fn schedules<'a>(
 ) -> BTreeMap<&'a str, BTreeSet<(Duty, String)>> {
     let all = targets
         .iter()
-        .map(|(name, target)| (*name, schedule::of(target)));
+        .map(|(name, target)| (*name, cron::of_target(target)));
     all.filter(|(_, of_target)| !of_target.is_empty()).collect()
 }
 
@@ -124,6 +124,8 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
         cold_tick,
         heal_interval,
         drift_interval,
+        look_timeout,
+        stuck_after,
         lease,
         shutdown_grace,
         reload_timeout,
@@ -153,7 +155,8 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
         ("daemon.log_format", *log_format != old.log_format),
     ];
     let concurrency = if too_many { most } else { *concurrency };
-    let rhythm = [
+    let rhythm = [("daemon.lease", *lease != old.lease)];
+    let taken_over = [
         ("daemon.tick", *tick != old.tick),
         ("daemon.hot_tick", *hot_tick != old.hot_tick),
         ("daemon.cold_tick", *cold_tick != old.cold_tick),
@@ -162,7 +165,8 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
             "daemon.drift_interval",
             *drift_interval != old.drift_interval,
         ),
-        ("daemon.lease", *lease != old.lease),
+        ("daemon.look_timeout", *look_timeout != old.look_timeout),
+        ("daemon.stuck_after", *stuck_after != old.stuck_after),
     ];
     let changed = [
         ("daemon.concurrency", concurrency != old.concurrency),
@@ -193,7 +197,7 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
             log_format: old.log_format,
             ..new.clone()
         },
-        changed: [named(&changed), named(&rhythm)].concat(),
+        changed: [named(&changed), named(&rhythm), named(&taken_over)].concat(),
         rhythm: named(&rhythm),
         waits: named(&waits),
         places: wanted.min(most),

@@ -38,12 +38,16 @@ fn each_target_meets_its_own_fate() {
 }
 
 #[test]
-fn what_a_keeper_takes_when_it_begins_makes_another_begin_and_the_rest_does_not() {
+fn only_another_lease_makes_another_keeper_begin_and_rhythms_are_taken_over() {
     let with = |keys: &str| settings(&TWO.replace("[daemon]\n", &format!("[daemon]\n{keys}")));
     let quick = plan(&settings(TWO), &with("tick = \"5s\"\n"), 2);
     assert_eq!(quick.daemon, ["daemon.tick"]);
-    for fate in quick.fates.values() {
-        assert_eq!(*fate, Fate::Restart(vec!["daemon.tick"]));
+    assert!(quick.fates.is_empty(), "budgets and back-off go on");
+    let patient = plan(&settings(TWO), &with("lease = \"30s\"\n"), 2);
+    assert_eq!(patient.daemon, ["daemon.lease"]);
+    assert_eq!(patient.fates.len(), 2);
+    for fate in patient.fates.values() {
+        assert_eq!(*fate, Fate::Restart(vec!["daemon.lease"]));
     }
     let other = plan(
         &settings(TWO),

@@ -10,8 +10,8 @@
 //! still counts, by its own clock. At the end of a job it calls [`State::ended`], where duties are forced or not any more
 //! [`State::forced`], and after a good look [`State::in_order`]. None of them waits for the disk.
 //!
-//! The store is in memory, too: the next keeper of the same name and place in one process goes on with all of it, also
-//! without a folder. Nothing here is needed for safety. A file that cannot be read is set aside and told, and the target
+//! Within one process, the next keeper of the same name and place goes on with what the one before it left in its memory,
+//! which is more exact, and needs no folder. Nothing here is needed for safety. A file that cannot be read is set aside and told, and the target
 //! begins anew.
 
 mod remembered;
@@ -105,6 +105,15 @@ impl State {
     pub(super) fn forced(&self, target: &str, table: &str, forced: &BTreeSet<Duty>, clock: &Clock) {
         if let Some(entry) = self.lock().get_mut(target)
             && entry.target.force(table, forced, clock)
+        {
+            entry.change(true);
+        }
+    }
+
+    /// A duty of a table waits no more for what failed: a person wants it done.
+    pub(super) fn forgiven(&self, target: &str, table: &str, duty: Duty) {
+        if let Some(entry) = self.lock().get_mut(target)
+            && entry.target.forgive(table, duty)
         {
             entry.change(true);
         }
@@ -263,7 +272,10 @@ fn read(file: &Path) -> Result<OfTarget, String> {
 
 #[cfg(test)]
 mod tests {
-    use squire_engine::maintenance::pace::Charge;
+    use squire_engine::maintenance::{
+        history::DutyHistory,
+        pace::{Charge, Pace},
+    };
 
     use super::*;
 
@@ -281,20 +293,18 @@ mod tests {
             duty: Duty::Compaction,
             charge: Charge {
                 ended: BASE,
-                ran: Duration::ZERO,
                 bytes,
+                ..Charge::default()
             },
-            losses: 0,
+            history: DutyHistory::default(),
         };
         state.ended("lake", "docs", &end, &clock());
     }
 
     fn spent(state: &State, uri: &str) -> u64 {
         let clock = clock();
-        state
-            .load("lake", uri, &clock)
-            .ledger
-            .spent(clock.monotonic)
+        let restored = state.load("lake", uri, &clock);
+        restored.ledger(&Pace::default()).spent(clock.monotonic)
     }
 
     #[test]

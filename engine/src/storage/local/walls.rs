@@ -67,6 +67,8 @@ impl Walls {
     /// # Errors
     /// [`Wall::Link`], [`Wall::Outside`], [`Wall::ReadOnly`]; what the kernel says.
     pub(super) fn open(&self, path: &Path, flags: OFlags, what_for: For) -> Result<OwnedFd, Fault> {
+        #[cfg(feature = "failpoints")]
+        crate::failpoint::hang(&self.root, path);
         let (mut within, mut at) = self.within(path, what_for)?;
         for _ in 0..MAX_LINKS {
             let errno = match beneath(&within, &at, flags) {

@@ -1,7 +1,6 @@
 //! Jobs: those at work, those that ended, and calls for more.
 
 use axum::{Json, extract::State, http::StatusCode};
-use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use squire_engine::maintenance::Duty;
 use utoipa::ToSchema;
@@ -15,6 +14,7 @@ use crate::service::{
         runs::{JobNotes, Run},
         words::DutyWord,
     },
+    clock,
     schedule::Call,
 };
 
@@ -112,7 +112,7 @@ pub(super) async fn call(
     }
     let until = api
         .pauses
-        .until(&target, table.as_deref().unwrap_or(""), Utc::now());
+        .until(&target, table.as_deref().unwrap_or(""), clock::not_ahead());
     if let Some(until) = until {
         let error = format!("{what} is paused until {until}: resume it first");
         return Err(Refusal(StatusCode::CONFLICT, error));
@@ -198,6 +198,7 @@ mod tests {
             details: &[],
             ended_ago: None,
             wait: std::time::Duration::ZERO,
+            not_before: None,
         };
         api.board.decided("graph", "edge:Knows", Duty::Cleanup, off);
         let asked = r#"{"target": "graph", "table": "Knows", "duty": "cleanup"}"#;
@@ -205,7 +206,7 @@ mod tests {
         let pause = Noted {
             target: "graph".to_owned(),
             table: Some("node:Person".to_owned()),
-            until: Utc::now() + chrono::TimeDelta::hours(1),
+            until: chrono::Utc::now() + chrono::TimeDelta::hours(1),
             reason: None,
         };
         api.pauses.pause(pause);

@@ -40,6 +40,7 @@ pub(crate) use self::{
 use super::{
     super::{
         board::Board, pauses::PauseBook, pulse::Pulse, reload::record::Record, schedule::ForceBook,
+        timetable::Timetable,
     },
     guard,
 };
@@ -50,6 +51,7 @@ pub(in crate::service) struct Api {
     pub(in crate::service) pauses: Arc<PauseBook>,
     pub(in crate::service) board: Arc<Board>,
     pub(in crate::service) forces: Arc<ForceBook>,
+    pub(in crate::service) timetable: Arc<Timetable>,
     pub(in crate::service) pulse: Arc<Pulse>,
     /// How many places for jobs there are.
     pub(in crate::service) places: Arc<AtomicUsize>,

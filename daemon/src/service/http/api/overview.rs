@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use crate::service::board::target::TargetNotes;
+use crate::service::clock;
 use crate::service::reload::record::ConfigNotes;
 
 /// Who may change anything.
@@ -38,6 +39,9 @@ pub(crate) struct Overview {
     pub(crate) places: u64,
     /// Of these, places that are taken.
     pub(crate) taken: u64,
+    /// Why the machine's clock is not trusted and nothing is removed; nothing when it is.
+    #[serde(default)]
+    pub(crate) clock: Option<String>,
     /// How the configuration was loaded.
     pub(crate) configuration: ConfigNotes,
     /// The targets, by name.
@@ -60,6 +64,7 @@ pub(super) async fn overview(State(api): State<Api>) -> Json<Overview> {
         writable: api.writable,
         places: api.places.load(Ordering::Relaxed) as u64,
         taken: taken as u64,
+        clock: clock::distrust("").map(|distrust| distrust.to_string()),
         configuration: api.record.notes(),
         targets: api.targets(),
     })

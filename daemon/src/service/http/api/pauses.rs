@@ -14,6 +14,7 @@ use super::{
 };
 use crate::service::{
     board::runs::JobNotes,
+    clock,
     pauses::{LONGEST, Noted},
 };
 
@@ -74,7 +75,7 @@ pub(crate) struct Paused {
 /// What is paused
 #[utoipa::path(get, path = "/pauses", responses((status = 200, body = Paused)))]
 pub(super) async fn list(State(api): State<Api>) -> Json<Paused> {
-    Json(api.holding(Utc::now()))
+    Json(api.holding(clock::not_ahead()))
 }
 
 /// Pauses a target, or a table of it
@@ -108,7 +109,7 @@ pub(super) async fn pause(
         let error = format!("a reason has {LONGEST_REASON} characters at most");
         return Err(Refusal(StatusCode::BAD_REQUEST, error));
     }
-    let now = Utc::now();
+    let now = clock::now();
     let pause = Noted {
         target: asked.target.clone(),
         table: table.clone(),
@@ -120,7 +121,7 @@ pub(super) async fn pause(
     let running = api.board.jobs(Some(&asked.target), table.as_deref());
     Ok(Json(Paused {
         running,
-        ..api.holding(now)
+        ..api.holding(clock::not_ahead())
     }))
 }
 
@@ -139,7 +140,7 @@ pub(super) async fn resume(
     State(api): State<Api>,
     Said(asked): Said<ResumeRequest>,
 ) -> Answer<Paused> {
-    let now = Utc::now();
+    let now = clock::not_ahead();
     let (was, what) = match (asked.target, asked.table) {
         (Some(target), table) => api.resume_one(target, table, now)?,
         (None, Some(_)) => {

@@ -6,22 +6,27 @@ use super::{
     Api,
     answers::{Answer, Asked, At, News, Refusal, Refused},
 };
-use crate::service::board::{
-    Tables,
-    queue::TicketNotes,
-    table::TableNotes,
-    target::{Status, TargetNotes},
+use crate::service::{
+    board::{
+        Tables,
+        queue::TicketNotes,
+        table::TableNotes,
+        target::{Status, TargetNotes},
+    },
+    clock, pulse,
 };
 
 impl Api {
-    /// All targets; those whose keepers do not get on are stuck.
+    /// All targets, with their schedules; those whose keepers do not get on are stuck.
     pub(super) fn targets(&self) -> Vec<TargetNotes> {
-        let stuck = self.pulse.summary().stuck;
+        let beats = self.pulse.all();
         let mut targets = self.board.targets();
         for target in &mut targets {
-            if stuck.contains(&target.name) {
-                target.status = Status::Stuck;
+            let beat = beats.get(&target.name);
+            if let Some(beat) = beat.filter(|beat| beat.status == pulse::Status::Stuck) {
+                (target.status, target.since) = (Status::Stuck, Some(beat.since));
             }
+            target.schedules = self.timetable.of(&target.name, clock::now());
         }
         targets
     }

@@ -44,7 +44,7 @@ function draw(moved) {
   else view.window.draw();
   showActs();
   if (byId("detail").open) drawDetail();
-  const bad = overview.targets.reduce((sum, target) => sum + target.health.failing, 0);
+  const bad = overview.targets.reduce((sum, target) => sum + target.health.stuck + target.health.failing, 0);
   document.title = bad ? `(${bad}) Squire` : "Squire";
 }
 
@@ -55,6 +55,10 @@ function drawConfiguration() {
   const refused = byId("refused");
   refused.hidden = !last.error;
   if (last.error) show(refused, `A new configuration was refused ${span(since(last.at))} ago, and the one before stays in force. ${last.error}`);
+  const distrust = state.overview.clock;
+  const clock = byId("clock");
+  clock.hidden = !distrust;
+  if (distrust) show(clock, `No old version is removed: ${distrust}.`);
   const keys = last.waits_for_restart ?? [];
   const waits = byId("waits");
   waits.hidden = keys.length === 0;

@@ -23,7 +23,7 @@ function createTarget(target) {
   const row = make("tr");
   const name = make("th");
   name.scope = "row";
-  name.append(make("span", "name", target.name), make("span", "uri"));
+  name.append(make("span", "name", target.name), make("span", "uri"), make("span", "uri"));
   row.append(name);
   for (const kind of ["shares", "n", "trend", "n", "trend", "n", "n", "n", "n", ""]) row.append(make("td", kind === "shares" ? "" : kind));
   const [, shares, , fragments, , size, , , , , acts] = row.cells;
@@ -41,11 +41,16 @@ function createTarget(target) {
 
 function changeTarget(row, target) {
   const [name, shares, fragments, trend, size, sizes, jobs, due, queue, looked, acts] = row.cells;
-  const uri = name.lastChild;
+  const uri = name.children[1];
   const trouble = target.failing ?? (target.status === "stuck" ? "its keeper is stuck" : null);
   show(uri, trouble ?? (target.kind ? `${target.kind}, ${target.uri}` : `opening ${target.uri}`));
   mark(uri, trouble ? "uri bad" : "uri");
-  uri.title = trouble ? `${target.uri}: ${trouble}` : target.uri;
+  const schedules = target.schedules ?? [];
+  uri.title = [trouble ? `${target.uri}: ${trouble}` : target.uri, ...schedules.map(scheduleOf)].join("\n");
+  const coming = schedules.filter((schedule) => schedule.next).sort((a, b) => text(a.next, b.next));
+  const comes = name.children[2];
+  comes.hidden = coming.length === 0;
+  if (coming.length) show(comes, scheduleOf(coming[0]));
   drawMix(shares.firstChild, target);
   show(fragments, count(target.layout.fragments));
   drawSpark(trend.firstChild, target.trend, target.trend.fragments, "fragments", count);
@@ -58,6 +63,14 @@ function changeTarget(row, target) {
   const button = acts.firstChild;
   show(button, pauseOf(target.name, null) ? "Resume" : "Pause");
   button.setAttribute("aria-label", `${button.shown} ${target.name}`);
+}
+
+// When a cron schedule comes: in UTC, as it is written, and by the daemon's clock on the wall.
+function scheduleOf(schedule) {
+  if (!schedule.next) return `${schedule.duty} at ${schedule.cron}: never again`;
+  const minutes = (time) => time.slice(0, 16).replace("T", " ");
+  const local = schedule.next_local ? `, ${minutes(schedule.next_local)} ${schedule.next_local.slice(-6)} local` : "";
+  return `next ${schedule.duty} ${minutes(schedule.next)} UTC${local}`;
 }
 
 function drawMix(cell, target) {

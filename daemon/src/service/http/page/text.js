@@ -56,9 +56,9 @@ const now = () => Date.now() + skew;
 const since = (time) => (now() - Date.parse(time)) / 1000;
 // The planner's words are written with underscores. What follows in brackets, and errors, name things as they are.
 const words = (text) => text.replace(/^[^(]*/, (plain) => plain.replaceAll("_", " "));
-const reasonOf = (table) => (table.health === "failing" ? table.reason : words(table.reason ?? ""));
+const reasonOf = (table) => (["stuck", "failing"].includes(table.health) ? table.reason : words(table.reason ?? ""));
 
-const HEALTHS = ["failing", "blocked", "due", "paused", "ok", "unknown"];
+const HEALTHS = ["stuck", "failing", "blocked", "due", "paused", "ok", "unknown"];
 
 function healthMark(parent, health) {
   const word = make("span", `word is-${health}`);
