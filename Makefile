@@ -10,7 +10,7 @@ TEST := test --locked --workspace $(FAILPOINTS)
 DEBUG := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup setup-tests build deb demo test matrix model lint bench clients contended hostile lancedb memory soak year
+.PHONY: help setup setup-tests build deb demo test matrix chaos fuzz model lint bench clients contended hostile lancedb memory soak year
 .DEFAULT_GOAL := help
 
 help: ## Lists the tasks.
@@ -79,6 +79,14 @@ hostile: setup ## Directories made to do harm, kept beside good tables: make hos
 soak: setup ## Kills writers and daemons of one graph: make soak [MINUTES=60] [SEED=number]
 	@.ci/quietly 'building Squire' $(BUILD) --bin squire --bin squire-soak
 	@"$(DEBUG)/squire-soak" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+chaos: setup ## Lets disks hang, volumes vanish and the clock jump under a daemon: make chaos [SEEDS=0..1000]
+	@.ci/quietly building $(BUILD) $(FAILPOINTS)
+	@SQUIRE_CHAOS=$(or $(SEEDS),0..1000) cargo $(TEST) --test chaos -- --nocapture
+
+fuzz: setup ## Hands Squire spoilt inputs: make fuzz [MINUTES=10] [ONLY=name] [SEED=number] [REPLAY=file]
+	@.ci/quietly building $(BUILD) $(FAILPOINTS)
+	@"$(DEBUG)/squire-fuzz" $(ONLY) $(if $(REPLAY),--replay $(REPLAY),--minutes $(or $(MINUTES),10)) $(if $(SEED),--seed $(SEED))
 
 model: setup ## Explores the large worlds of the protocol's model, for long. ONLY=words picks some.
 	@.ci/quietly 'building the tests' $(TEST) --no-run

@@ -499,6 +499,15 @@ impl Error {
         matches!(self.cause(), Some(Cause::NoSpace | Cause::NotPermitted))
     }
 
+    /// Whether what failed will fail again as long as nothing is changed: it is not worth its work again and again.
+    pub fn lasts(&self) -> bool {
+        match self {
+            Self::Lance { source, .. } => !Cause::of(&**source).may_pass(),
+            Self::Store { source, .. } => !Cause::of(source).may_pass(),
+            _ => matches!(self.advice(), Advice::Repair | Advice::FixInput),
+        }
+    }
+
     /// Whether the error leaves open what became of the operation: no file may be deleted after it.
     pub(crate) fn leaves_open(&self) -> bool {
         self.advice() == Advice::DoNotRetry

@@ -84,12 +84,21 @@ impl Daemon {
         log: &Path,
         environment: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> io::Result<Self> {
+        let mut program = Command::new(squire()?);
+        program.envs(environment);
+        Self::start_by(program, config, log).await
+    }
+
+    /// The same by a program that becomes `squire`, such as one that enters a namespace before.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_by(mut program: Command, config: &Path, log: &Path) -> io::Result<Self> {
         let file = std::fs::File::create(log)?;
-        let mut child = Command::new(squire()?)
+        let mut child = program
             .arg("run")
             .arg("--config")
             .arg(config)
-            .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

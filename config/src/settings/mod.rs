@@ -69,7 +69,7 @@ pub struct Daemon {
     pub reload_timeout: Duration,
     /// For so many tables of each target the metrics have series of their own; the sums of a target count all.
     pub metrics_tables: usize,
-    /// Where pauses are kept over a restart; absolute. Nothing is kept without.
+    /// Where pauses, and what holds jobs back, are kept over a restart; absolute. Nothing is kept without.
     #[serde(serialize_with = "written::path")]
     pub state_dir: Option<PathBuf>,
     /// Filter directives of the log, as `tracing-subscriber` reads them; not empty, otherwise

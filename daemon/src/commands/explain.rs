@@ -1,5 +1,7 @@
 //! `squire explain`: what the running daemon decided last about each duty of each table, and why.
 
+use chrono::Utc;
+
 use super::{Done, client::Client};
 use crate::{
     cli::DaemonArg,
@@ -29,7 +31,7 @@ pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -
         let bare = name.split_once(':').map_or(name, |(_, bare)| bare);
         table.is_none_or(|table| table == name || table == bare)
     };
-    let mut rows = Vec::new();
+    let (mut rows, now) = (Vec::new(), Utc::now());
     for notes in there.tables.iter().filter(wanted) {
         // What is decided about duties says nothing of why nothing is decided.
         if matches!(notes.health, Health::Stuck | Health::Failing) {
@@ -45,7 +47,11 @@ pub(super) async fn run(daemon: &DaemonArg, target: &str, table: Option<&str>) -
             } else {
                 "left alone"
             };
-            let row = [&notes.table, duty.duty.as_str(), what, &duty.because()];
+            let mut because = duty.because();
+            if let Some(at) = duty.not_before.filter(|at| *at > now) {
+                because = format!("{because}, not before {}", cron::shown(at));
+            }
+            let row = [&notes.table, duty.duty.as_str(), what, &because];
             rows.push(row.map(str::to_owned).to_vec());
         }
     }

@@ -69,6 +69,7 @@ use places::Places;
 use pulse::Pulse;
 use reload::{Running, record::Record, socket::Asker};
 use residents::Residents;
+use state::{Clock, State, WINDOW};
 use timetable::Started;
 
 /// Loads a configuration that a daemon can run with.
@@ -111,8 +112,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     metrics.listen_to_lance()?;
     metrics.reloaded(true);
     let metrics = Arc::new(metrics);
-    let state = state_dir(&settings.daemon);
-    let pauses = Arc::new(PauseBook::open(state.as_deref())?);
+    let folder = state_dir(&settings.daemon);
+    let pauses = Arc::new(PauseBook::open(folder.as_deref())?);
     let listener = TcpListener::bind(settings.daemon.listen)
         .await
         .map_err(|e| {
@@ -133,6 +134,15 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     let places = Places::new(&settings.daemon);
     metrics.follow(&settings.daemon, places.now());
     let started = Utc::now();
+    // What an earlier daemon did has a time on this one's clock, too.
+    let back = WINDOW.to_std().unwrap_or_default();
+    let begins = Instant::now();
+    let begins = begins.checked_sub(back).unwrap_or(begins);
+    let clock = move || Clock {
+        wall: Utc::now(),
+        monotonic: begins.elapsed(),
+    };
+    let state = Arc::new(State::open(folder.as_deref(), &clock()));
     let shared = Shared {
         daemon: settings.daemon.clone(),
         jobs: places.jobs(),
@@ -140,8 +150,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         pulse: pulse.clone(),
         pauses: pauses.clone(),
         board: Arc::new(Board::new(started)),
-        memories: Arc::default(),
-        started: Instant::now(),
+        state: state.clone(),
+        started: begins,
     };
     let record = Arc::new(Record::start());
     let probe = Probe {
@@ -154,7 +164,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         record: record.clone(),
         pauses: pauses.clone(),
     };
-    tokio::spawn(pauses.clone().attend(told, stop.clone()));
+    tokio::spawn(pauses.clone().attend(told.clone(), stop.clone()));
+    tokio::spawn(state.clone().attend(told, clock, stop.clone()));
     let api = Api {
         pauses,
         board: shared.board.clone(),
@@ -216,7 +227,11 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     tracing::info!("stopping: no more work is taken, rewrites are abandoned, commits are finished");
     let grace = running.settings.daemon.shutdown_grace;
     running.notifier.stopping(grace);
-    let left = async { tokio::join!(running.crew.end(), running.residents.end()) };
+    let left = async {
+        tokio::join!(running.crew.end(), running.residents.end());
+        // A panic of it has been told.
+        let _ = tokio::task::spawn_blocking(move || state.flush(true, &clock())).await;
+    };
     if tokio::time::timeout(grace, left).await.is_err() {
         let jobs = running.notifier.board.jobs(None, None).into_iter();
         let jobs: Vec<_> = jobs

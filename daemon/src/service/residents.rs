@@ -153,11 +153,17 @@ impl There {
             let Some(kind) = self.kept_as() else {
                 continue;
             };
-            tokio::select! {
-                () = over.cancelled() => break,
-                _ = timeout(self.stay.every, self.beat(&mut presence, kind)) => {}
-            }
             pause = self.stay.every;
+            let mut beat = Box::pin(timeout(pause, self.beat(&mut presence, kind)));
+            let left = tokio::select! {
+                () = over.cancelled() => true,
+                _ = &mut beat => false,
+            };
+            if left {
+                // What is being written would land after it was taken back.
+                let _ = timeout(LEAVE_PATIENCE, beat).await;
+                break;
+            }
         }
         if let Some(presence) = presence {
             let _ = timeout(LEAVE_PATIENCE, presence.leave()).await;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Directory, look, readers::Readers};
 use crate::{
     error::{Error, Result},
+    guard::guarded,
     maintenance::{
         Ask,
         cleanup::{self, CleanupPolicy, Protected, Skip, Verdict},
@@ -50,7 +51,7 @@ impl Directory {
         tokio::select! {
             biased;
             () = stop.cancelled() => Err(Error::Cancelled),
-            cleaned = clean(&table, &self.0.readers, policy, ask) => cleaned,
+            cleaned = guarded(&table, "cleaning up", clean(&table, &self.0.readers, policy, ask)) => cleaned,
         }
     }
 
@@ -65,23 +66,8 @@ impl Directory {
         ask: &Ask,
     ) -> Result<CleanupPreview> {
         let table = self.admitted(table).await?;
-        let now = table.storage.surely_past();
-        let look = Look::at(&table).await?;
-        let protection = look
-            .protection(&table, &self.0.readers, policy, now)
-            .await?;
-        let verdict = look.verdict(&table, &protection, policy, now, ask).await?;
-        let goes = match &verdict {
-            Verdict::Remove { versions, .. } => look.cleaner.explain(&table, versions).await?,
-            Verdict::Skip(_) => Removed::default(),
-        };
-        let by_policy = kept_by_policy(&look.versions, policy, now);
-        Ok(CleanupPreview {
-            verdict,
-            versions: look.versions.len() as u64,
-            goes,
-            kept: protection.kept.into_iter().chain(by_policy).collect(),
-        })
+        let explaining = explain(&table, &self.0.readers, policy, ask);
+        guarded(&table, "looking at the versions of", explaining).await
     }
 
     /// Whether a table has files that no version names and that are so old that nobody will commit them: a cleanup removes
@@ -91,12 +77,15 @@ impl Directory {
     /// [`Error::TableGone`]; [`Error::Panicked`]; [`Error::Lance`], [`Error::Store`].
     pub async fn has_left_over_files(&self, table: &TableKey) -> Result<bool> {
         let table = self.admitted(table).await?;
-        let (permit, params) = table.storage.cleanup();
-        let cleaner = Cleaner::new(look::open(&table, params).await?, permit);
-        if Unwritable::by_features(cleaner.dataset.manifest()).is_some() {
-            return Ok(false);
-        }
-        left_over::any(&table, &cleaner).await
+        let looking = async {
+            let (permit, params) = table.storage.cleanup();
+            let cleaner = Cleaner::new(look::open(&table, params).await?, permit);
+            if Unwritable::by_features(cleaner.dataset.manifest()).is_some() {
+                return Ok(false);
+            }
+            left_over::any(&table, &cleaner).await
+        };
+        guarded(&table, "looking for files of", looking).await
     }
 
     /// All versions of a table, in order: one list.
@@ -106,6 +95,29 @@ impl Directory {
     pub async fn versions(&self, table: &TableKey) -> Result<Vec<VersionInfo>> {
         versions::list(&self.table(table)).await
     }
+}
+
+async fn explain(
+    table: &Table,
+    readers: &Readers,
+    policy: &CleanupPolicy,
+    ask: &Ask,
+) -> Result<CleanupPreview> {
+    let now = table.storage.surely_past();
+    let look = Look::at(table).await?;
+    let protection = look.protection(table, readers, policy, now).await?;
+    let verdict = look.verdict(table, &protection, policy, now, ask).await?;
+    let goes = match &verdict {
+        Verdict::Remove { versions, .. } => look.cleaner.explain(table, versions).await?,
+        Verdict::Skip(_) => Removed::default(),
+    };
+    let by_policy = kept_by_policy(&look.versions, policy, now);
+    Ok(CleanupPreview {
+        verdict,
+        versions: look.versions.len() as u64,
+        goes,
+        kept: protection.kept.into_iter().chain(by_policy).collect(),
+    })
 }
 
 async fn clean(

@@ -31,7 +31,6 @@ mod written;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::FutureExt;
 use lance_io::object_store::WrappingObjectStore;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +38,7 @@ pub use discovery::{Kind, detect};
 
 use crate::{
     error::{Error, Result},
+    guard::guarded,
     maintenance::{Ask, compaction::CompactionPolicy, indexing::IndexPolicy},
     manifest::Touched,
     names::TableKey,
@@ -156,9 +156,9 @@ impl Directory {
         let table = self.admitted(table).await?;
         self.0.storage.refuse_if_careless().await?;
         let (looks, refused) = (&self.0.looks, &self.0.refused);
-        // Boxed, here and below: with Lance's futures inside, they are too large for the stack of a thread.
+        // What is guarded is boxed, here and below: with Lance's futures inside, they are too large for the stack of a thread.
         let compacting = compact::compact(&table, looks, refused, policy, ask, stop);
-        compacting.boxed().await
+        guarded(&table, "compacting", compacting).await
     }
 
     /// Brings the indexes of one table up to date once, if its statistics say that they are due.
@@ -179,7 +179,7 @@ impl Directory {
         let table = self.admitted(table).await?;
         self.0.storage.refuse_if_careless().await?;
         let indexing = index::index(&table, &self.0.looks, &self.0.refused, policy, ask, stop);
-        indexing.boxed().await
+        guarded(&table, "indexing", indexing).await
     }
 
     /// Waits for a turn on a table: no two duties are at work on it in one process.

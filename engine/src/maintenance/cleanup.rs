@@ -68,6 +68,13 @@ pub struct Protected {
     pub versions: BTreeSet<u64>,
 }
 
+impl Protected {
+    /// Whether it leaves a version to the policy.
+    fn lets_go(&self, version: u64) -> bool {
+        self.from.is_none_or(|from| version < from) && !self.versions.contains(&version)
+    }
+}
+
 /// What the planner says of a table's versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -173,9 +180,7 @@ pub fn plan(
     if expired == 0 {
         return Verdict::Skip(Skip::Retained);
     }
-    let from = protected.from.unwrap_or(u64::MAX);
-    let goes = |v: &VersionInfo| v.version < from && !protected.versions.contains(&v.version);
-    let places = (0..expired).filter(|place| goes(&versions[*place]));
+    let places = (0..expired).filter(|place| protected.lets_go(versions[*place].version));
     let oldest = places.clone().next();
     let going: Vec<_> = places.map(|place| versions[place].version).collect();
     let stay = versions.len() - going.len();
@@ -196,6 +201,26 @@ pub fn plan(
         versions: going,
         reason,
     }
+}
+
+/// How many versions could have gone a day ago, and are still there. What retention keeps is none of them, nor what is
+/// protected: however many these are, it is well. Versions are given in any order.
+pub fn overdue(
+    versions: &[VersionInfo],
+    protected: &Protected,
+    policy: &CleanupPolicy,
+    now: DateTime<Utc>,
+) -> usize {
+    if !policy.enabled {
+        return 0;
+    }
+    let mut versions = versions.to_vec();
+    versions.sort_unstable_by_key(|v| v.version);
+    versions.dedup_by_key(|v| v.version);
+    let late = (0..versions.len())
+        .take_while(|place| is_overdue(&versions, Some(*place), policy, now))
+        .filter(|place| protected.lets_go(versions[*place].version));
+    late.count()
 }
 
 impl Verdict {

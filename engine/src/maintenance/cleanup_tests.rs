@@ -263,3 +263,65 @@ fn left_over_files_are_a_reason_of_their_own_and_no_version_goes_for_them() {
     );
     assert_eq!(due.clone().with_left_over_files(), due);
 }
+
+#[test]
+fn what_policy_or_protection_keeps_is_never_overdue_however_much_it_is() {
+    let many = versions(0..500);
+    let count = |policy: &CleanupPolicy, protected: &Protected| {
+        overdue(&many, protected, policy, at(10_000))
+    };
+    let nothing = Protected::default();
+    assert_eq!(count(&policy(1, 1_000), &nothing), 0, "a count keeps them");
+    assert_eq!(count(&policy(20_000, 1), &nothing), 0, "an age keeps them");
+    let tags = Protected {
+        from: Some(400),
+        versions: (1..=399).collect(),
+    };
+    assert_eq!(count(&policy(1, 10), &tags), 0, "tags and pins keep them");
+    let disabled = CleanupPolicy {
+        enabled: false,
+        ..policy(1, 1)
+    };
+    assert_eq!(count(&disabled, &nothing), 0, "cleanup is off");
+}
+
+#[test]
+fn what_could_have_gone_a_day_ago_is_overdue_and_what_can_go_since_an_hour_is_not() {
+    // One each hour; two hours are kept, and five of the newest.
+    let late = |now| {
+        overdue(
+            &versions(0..100),
+            &Protected::default(),
+            &policy(2, 5),
+            at(now),
+        )
+    };
+    assert_eq!(late(2), 0);
+    assert_eq!(late(26), 0);
+    // The first was followed at hour 1: it could go at hour 5, when five others were there.
+    assert_eq!(late(28), 0);
+    assert_eq!(late(29), 1);
+    assert_eq!(late(39), 11);
+    assert_eq!(late(10_000), 95, "the newest five never are");
+}
+
+proptest! {
+    #[test]
+    fn all_that_is_overdue_would_go(
+        hours in prop::collection::btree_set(0_u64..400, 0..40),
+        keep_hours in 0_u64..100,
+        keep in 0_usize..20,
+        kept in prop::collection::btree_set(1_u64..40, 0..5),
+        now in 0_u64..600,
+    ) {
+        let versions = versions(hours);
+        let protected = Protected { from: None, versions: kept };
+        let policy = policy(keep_hours, keep);
+        let late = overdue(&versions, &protected, &policy, at(now));
+        let goes = match plan(&versions, &protected, &policy, at(now), true) {
+            Verdict::Remove { versions, .. } => versions.len(),
+            Verdict::Skip(_) => 0,
+        };
+        prop_assert!(late <= goes, "{late} of {goes}");
+    }
+}

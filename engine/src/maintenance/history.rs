@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Duty, Job,
-    pace::{Charge, Ledger},
+    pace::{Charge, Ledger, Pace},
 };
 
 /// The first pause after a lost rewrite, doubled by every further one.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(5);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(600);
+/// What failed for a reason that lasts is not tried sooner, as long as the table stays as it is.
+const LONGEST_LASTING: Duration = Duration::from_secs(6 * 3600);
 
 /// What happened to one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Running {
     pub bytes: u64,
     /// When it began.
     pub since: Duration,
+    /// It did not wait for the budget.
+    pub emergency: bool,
 }
 
 /// What became of one duty on one table.
@@ -42,6 +46,8 @@ pub struct DutyHistory {
     pub last_ran: Duration,
     /// Failures and lost rewrites in a row.
     pub losses: u32,
+    /// The version of the table at which the last job failed, where the reason will not pass by itself.
+    pub lasting: Option<u64>,
     /// So often in a row, another duty of the table went first although this one was due.
     pub passed_over: u32,
 }
@@ -58,6 +64,7 @@ impl History {
             duty: job.duty,
             bytes: job.bytes,
             since: now,
+            emergency: job.reason.is_emergency(),
         });
         for duty in Duty::ALL {
             let history = self.duties.entry(duty).or_default();
@@ -70,12 +77,21 @@ impl History {
     }
 
     /// A job ends; `lost` when it failed or its work came too late. `bytes` is what it rewrote, or what it was expected
-    /// to when nobody knows; the caller charges its target with what is returned.
-    pub fn end(&mut self, duty: Duty, now: Duration, lost: bool, bytes: u64) -> Charge {
-        let began = self.running.take().map_or(now, |running| running.since);
+    /// to when nobody knows, and `pace` that of the table; the caller charges its target with what is returned.
+    pub fn end(
+        &mut self,
+        duty: Duty,
+        now: Duration,
+        lost: bool,
+        bytes: u64,
+        pace: &Pace,
+    ) -> Charge {
+        let running = self.running.take();
+        let began = running.map_or(now, |running| running.since);
         let history = self.duties.entry(duty).or_default();
         history.last_end = Some(now);
         history.last_ran = now.saturating_sub(began);
+        history.lasting = None;
         history.losses = if lost {
             history.losses.saturating_add(1)
         } else {
@@ -85,20 +101,37 @@ impl History {
             ended: now,
             ran: history.last_ran,
             bytes,
+            emergency: running.is_some_and(|running| running.emergency),
         };
-        self.ledger.charge(charge);
+        self.ledger.charge(charge, pace);
         charge
+    }
+
+    /// The last job of this duty failed for a reason that will not pass by itself, on this version of the table.
+    pub fn lasts(&mut self, duty: Duty, version: u64) {
+        self.duties.entry(duty).or_default().lasting = Some(version);
+    }
+
+    /// Somebody wants this duty done, who may have mended what was in its way: it waits no more for what failed.
+    pub fn forgive(&mut self, duty: Duty) {
+        let history = self.duties.entry(duty).or_default();
+        (history.losses, history.lasting) = (0, None);
     }
 }
 
 impl DutyHistory {
-    /// How long the table is left alone after the last end, because of what was lost in a row.
-    pub fn back_off(&self) -> Duration {
+    /// How long the table, which has this version, is left alone after the last end, because of what was lost in a row.
+    pub fn back_off(&self, version: u64) -> Duration {
+        let longest = if self.lasting == Some(version) {
+            LONGEST_LASTING
+        } else {
+            LONGEST_BACK_OFF
+        };
         match self.losses {
             0 => Duration::ZERO,
             n => FIRST_BACK_OFF
                 .saturating_mul(2_u32.saturating_pow(n - 1))
-                .min(LONGEST_BACK_OFF),
+                .min(longest),
         }
     }
 }

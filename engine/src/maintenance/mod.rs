@@ -178,6 +178,8 @@ pub struct Decided {
     pub duty: Duty,
     /// What to do.
     pub decision: Decision,
+    /// Of what waits for a budget: when that has room, if nothing else is rewritten.
+    pub not_before: Option<Duration>,
 }
 
 /// One run of a duty on a table. The executor plans again on fresh statistics, with the same functions.
@@ -218,6 +220,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the table is so far from what it should be that windows and paces do not hold it back.
+    pub const fn is_emergency(self) -> bool {
+        matches!(
+            self,
+            Self::Compaction(compaction::Reason::Emergency)
+                | Self::Cleanup(cleanup::Reason::Emergency)
+        )
+    }
+
     /// The reason as logs, metrics and the status spell it.
     pub const fn as_str(self) -> &'static str {
         match self {

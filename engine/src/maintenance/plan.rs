@@ -3,7 +3,7 @@
 //! Three steps. Each duty of each table is judged by itself. Of those of one table that are due, one is chosen. The
 //! chosen jobs of all tables are put in order and admitted one after the other, as far as the target's pace allows.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use chrono::TimeDelta;
 
@@ -104,7 +104,7 @@ fn judge(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<
     let since = history
         .last_end
         .map(|end| now.monotonic.saturating_sub(end));
-    if since.is_some_and(|since| since < history.back_off()) {
+    if since.is_some_and(|since| since < history.back_off(view.stats.version)) {
         return Err(Skip::BackOff);
     }
     if since.is_some_and(|since| since < floor) {
@@ -231,7 +231,9 @@ fn choose<'a>(
             (None, _) if due.emergency || ledger.affords(pace, due.bytes, 0, now.monotonic) => None,
             (None, _) => {
                 saving = Some(due.duty);
-                Some(Skip::Budget)
+                let at = ledger.affords_at(pace, due.bytes, now.monotonic);
+                plan.wait(view, due.duty, Skip::Budget, Some(at));
+                continue;
             }
         };
         match waits {
@@ -276,7 +278,8 @@ fn admit(
 ) {
     let at_work = tables.iter().filter_map(|view| view.history.running);
     let mut busy = at_work.clone().count() > 0;
-    let mut reserved = at_work.fold(0_u64, |sum, r| sum.saturating_add(r.bytes));
+    let within = at_work.filter(|running| !running.emergency);
+    let mut reserved = within.fold(0_u64, |sum, r| sum.saturating_add(r.bytes));
     let mut kept = false;
     for Chosen {
         view,
@@ -297,11 +300,14 @@ fn admit(
         };
         kept |= skip == Some(Skip::Budget);
         if let Some(skip) = skip {
-            plan.skip(view, due.duty, skip);
+            let at = ledger.affords_at(&target.pace, due.bytes, now.monotonic);
+            plan.wait(view, due.duty, skip, (skip == Skip::Budget).then_some(at));
             continue;
         }
         busy = true;
-        reserved = reserved.saturating_add(due.bytes);
+        if !due.emergency {
+            reserved = reserved.saturating_add(due.bytes);
+        }
         plan.decide(view, due.duty, Decision::Act(due.reason));
         plan.jobs.push(Job {
             table: view.key.clone(),
@@ -333,6 +339,16 @@ impl Plan {
             table: view.key.clone(),
             duty,
             decision,
+            not_before: None,
+        });
+    }
+
+    fn wait(&mut self, view: &TableView<'_>, duty: Duty, skip: Skip, until: Option<Duration>) {
+        self.decisions.push(Decided {
+            table: view.key.clone(),
+            duty,
+            decision: Decision::Skip(skip),
+            not_before: until,
         });
     }
 

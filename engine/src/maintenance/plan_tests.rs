@@ -4,7 +4,7 @@ use super::*;
 use crate::maintenance::{
     DutyHistory,
     history::Running,
-    pace::Charge,
+    pace::{Charge, Pace},
     sample::{GIB, KIB, MIB, Table, at},
     window::Window,
 };
@@ -60,7 +60,9 @@ fn compaction_goes_first_then_indexes_then_cleanup() {
         table.history.begin(job, now.monotonic);
         assert!(plan_of(&table, &now).jobs.is_empty(), "one at a time");
         let bytes = table.execute(job, &now);
-        table.history.end(job.duty, now.monotonic, false, bytes);
+        table
+            .history
+            .end(job.duty, now.monotonic, false, bytes, &table.policy.pace);
     }
     assert_eq!(order, Duty::ALL);
     assert!(plan_of(&table, &at(100)).jobs.is_empty());
@@ -87,7 +89,9 @@ fn no_duty_is_starved_by_another_that_is_always_due() {
         let plan = plan_of(&table, &now);
         let job = &plan.jobs[0];
         table.history.begin(job, now.monotonic);
-        table.history.end(job.duty, now.monotonic, false, 0);
+        table
+            .history
+            .end(job.duty, now.monotonic, false, 0, &table.policy.pace);
         done.push(job.duty);
     }
     for three in done.chunks(3) {
@@ -120,7 +124,9 @@ fn nothing_is_removed_by_a_clock_that_jumped_and_other_duties_go_on() {
         for job in &plan.jobs {
             table.history.begin(job, now.monotonic);
             let bytes = table.execute(job, &now);
-            table.history.end(job.duty, now.monotonic, false, bytes);
+            table
+                .history
+                .end(job.duty, now.monotonic, false, bytes, &table.policy.pace);
             done.insert(job.duty);
         }
     }
@@ -153,6 +159,7 @@ fn one_table_never_has_two_jobs() {
         duty: Duty::Index,
         bytes: 0,
         since: Duration::ZERO,
+        emergency: false,
     });
     let plan = plan_of(&table, &at(0));
     assert!(plan.jobs.is_empty());
@@ -182,6 +189,47 @@ fn after_a_compaction_its_writers_have_the_table_for_as_long_as_that_took() {
         Decision::Skip(Skip::IntervalFloor)
     );
     assert_eq!(compaction_of(&table, &at(120)), SMALL_FRAGMENTS);
+}
+
+#[test]
+fn what_failed_for_a_reason_that_lasts_waits_for_hours_unless_the_table_changes_or_a_person_calls()
+{
+    let hour = 3_600;
+    let mut table = ended(0, 20);
+    let held = |table: &Table, seconds| {
+        let decision = compaction_of(table, &at(seconds));
+        decision == Decision::Skip(Skip::BackOff)
+    };
+    assert!(
+        held(&table, 599) && !held(&table, 600),
+        "it may pass by itself"
+    );
+    table.history.lasts(Duty::Compaction, table.stats.version);
+    assert!(held(&table, 5 * hour));
+    table
+        .history
+        .duties
+        .entry(Duty::Compaction)
+        .or_default()
+        .losses = 1_000;
+    assert!(
+        held(&table, 6 * hour - 1) && !held(&table, 6 * hour),
+        "never longer"
+    );
+    let mut changed = table.clone();
+    changed.stats.version += 1;
+    assert!(held(&changed, 599) && !held(&changed, 600));
+    let mut called = table.clone();
+    called.history.forgive(Duty::Compaction);
+    assert!(!held(&called, 599));
+    // The first failures are tried again soon, whatever they are.
+    table
+        .history
+        .duties
+        .entry(Duty::Compaction)
+        .or_default()
+        .losses = 2;
+    assert!(held(&table, 9) && !held(&table, 10));
 }
 
 #[test]
@@ -238,10 +286,13 @@ fn an_emergency_goes_before_paces_and_before_other_tables() {
     tables[1].policy.compaction.emergency_small_fragments = 100;
     let mut target = Spent::default();
     target.pace.bytes_per_hour = Some(1);
-    target.ledger.charge(Charge {
-        bytes: 1,
-        ..Charge::default()
-    });
+    target.ledger.charge(
+        Charge {
+            bytes: 1,
+            ..Charge::default()
+        },
+        &target.pace,
+    );
     let views: Vec<_> = tables.iter().map(Table::view).collect();
     let plan = plan(&views, &target, &at(60));
     let named: Vec<_> = plan.jobs.iter().map(|job| &job.table).collect();
@@ -288,11 +339,14 @@ fn a_budget_is_kept_for_the_job_whose_turn_it_is() {
     }
     let mut target = Spent::default();
     target.pace.bytes_per_hour = Some(100 * MIB);
-    target.ledger.charge(Charge {
-        ended: Duration::from_secs(16_200),
-        bytes: MIB,
-        ..Charge::default()
-    });
+    target.ledger.charge(
+        Charge {
+            ended: Duration::from_secs(17_100),
+            bytes: 95 * MIB,
+            ..Charge::default()
+        },
+        &target.pace,
+    );
     // The large one has waited for hours.
     let now = at(18_000);
     let mut waiting = neglected("small");
@@ -306,13 +360,72 @@ fn a_budget_is_kept_for_the_job_whose_turn_it_is() {
     waiting.history.duties.insert(Duty::Compaction, fresh);
     let views = [large.view(), waiting.view()];
     let plan_at = |seconds| plan(&views, &target, &at(seconds));
-    assert!(plan_at(18_000).jobs.is_empty());
-    let plan = plan_at(19_800);
+    let waits = plan_at(18_000);
+    assert!(waits.jobs.is_empty());
+    let begins = waits.decisions[0].not_before.unwrap();
+    assert_eq!(begins, Duration::from_secs(17_100 + 45 * 36));
+    assert!(plan_at(begins.as_secs() - 1).jobs.is_empty());
+    let plan = plan_at(begins.as_secs());
     assert_eq!(plan.jobs.len(), 1);
     assert_eq!(
         (&plan.jobs[0].table, plan.jobs[0].bytes),
         (&large.key, 300 * MIB),
         "a group that is larger than the budget, alone"
+    );
+}
+
+#[test]
+fn emergencies_that_come_all_the_time_keep_a_job_that_is_larger_than_the_budget_out_for_minutes_only()
+ {
+    let mut large = Table::new("large");
+    for _ in 0..8 {
+        large.append(1_000, 100 * MIB, &at(0));
+    }
+    let mut target = Spent::default();
+    target.pace.bytes_per_hour = Some(100 * MIB);
+    let mut busy = neglected("busy");
+    busy.policy.compaction.emergency_small_fragments = 100;
+    busy.policy.compaction.interval_floor = Duration::ZERO;
+    busy.policy.index.enabled = false;
+    busy.policy.cleanup.enabled = false;
+    // A small one has just taken the whole budget.
+    target.ledger.charge(
+        Charge {
+            bytes: 100 * MIB,
+            ..Charge::default()
+        },
+        &target.pace,
+    );
+    let (mut began, mut emergencies) = (None, 0);
+    for minute in 0..120 {
+        let now = at(minute * 60);
+        if busy.stats.fragments.len() < 100 {
+            let again = neglected("busy");
+            (busy.stats, busy.versions) = (again.stats, again.versions);
+        }
+        let plan = plan(&[large.view(), busy.view()], &target, &now);
+        for job in plan.jobs {
+            if job.table == large.key {
+                began.get_or_insert(minute);
+                continue;
+            }
+            emergencies += 1;
+            busy.history.begin(&job, now.monotonic);
+            busy.execute(&job, &now);
+            // Each takes as much as the whole budget.
+            let charge =
+                busy.history
+                    .end(job.duty, now.monotonic, false, 100 * MIB, &Pace::default());
+            assert!(charge.emergency);
+            target.ledger.charge(charge, &target.pace);
+        }
+        if began.is_some() {
+            break;
+        }
+    }
+    assert!(
+        began.is_some_and(|minute| (30..=31).contains(&minute)) && emergencies > 20,
+        "{began:?}, {emergencies} emergencies"
     );
 }
 
@@ -333,7 +446,9 @@ fn a_compaction_takes_no_more_than_an_hour_may_have_and_goes_on_in_the_next() {
                 table.history.begin(&job, now.monotonic);
                 let bytes = table.execute(&job, &now);
                 assert_eq!(bytes, job.bytes);
-                table.history.end(job.duty, now.monotonic, false, bytes);
+                table
+                    .history
+                    .end(job.duty, now.monotonic, false, bytes, &table.policy.pace);
                 rewritten += bytes;
             }
         }
@@ -375,10 +490,14 @@ fn below_full_intensity_a_target_has_one_job_at_a_time_and_rests_after_it() {
     let job = &first.jobs[0];
     tables[0].history.begin(job, Duration::ZERO);
     assert!(plan(&tables, &target, 50).jobs.is_empty());
-    let charge = tables[0]
-        .history
-        .end(job.duty, Duration::from_secs(100), false, 0);
-    target.ledger.charge(charge);
+    let charge = tables[0].history.end(
+        job.duty,
+        Duration::from_secs(100),
+        false,
+        0,
+        &Pace::default(),
+    );
+    target.ledger.charge(charge, &target.pace);
     assert!(plan(&tables, &target, 199).jobs.is_empty());
     assert_eq!(plan(&tables, &target, 200).jobs.len(), 1);
 }
@@ -439,9 +558,13 @@ fn the_poorest_job_is_not_starved_by_tables_that_are_always_better() {
         }
         let table = busy.iter_mut().find(|t| t.key == job.table).unwrap();
         table.history.begin(&job, now.monotonic);
-        let charge = table
-            .history
-            .end(job.duty, now.monotonic + Duration::from_secs(60), false, 0);
+        let charge = table.history.end(
+            job.duty,
+            now.monotonic + Duration::from_secs(60),
+            false,
+            0,
+            &Pace::default(),
+        );
         assert_eq!(charge.ran, Duration::from_secs(60));
     }
     // It is served as soon as its waiting outweighs what it is worse by: never more than sixteen doublings.

@@ -25,7 +25,9 @@ fn keep(table: &mut Table, from: u64, seconds: u64) -> Vec<(Job, u64)> {
         for job in plan_of(table, &now).jobs {
             table.history.begin(&job, now.monotonic);
             let bytes = table.execute(&job, &now);
-            table.history.end(job.duty, now.monotonic, false, bytes);
+            table
+                .history
+                .end(job.duty, now.monotonic, false, bytes, &table.policy.pace);
             done.push((job, bytes));
         }
     }
@@ -170,7 +172,9 @@ fn xagent_1195_whoever_loses_a_race_waits_longer_each_time() {
         let now = at(second);
         for job in plan_of(&table, &now).jobs {
             table.history.begin(&job, now.monotonic);
-            table.history.end(job.duty, now.monotonic, true, job.bytes);
+            table
+                .history
+                .end(job.duty, now.monotonic, true, job.bytes, &table.policy.pace);
             attempts.push(second);
         }
     }
@@ -317,7 +321,9 @@ fn cocoindex_2002_what_is_written_while_a_job_runs_counts_for_the_next_one() {
     let bytes = table.execute(job, &at(10));
     append(&mut table, 15);
     assert!(plan_of(&table, &at(20)).jobs.is_empty(), "one at a time");
-    table.history.end(job.duty, at(20).monotonic, false, bytes);
+    table
+        .history
+        .end(job.duty, at(20).monotonic, false, bytes, &table.policy.pace);
     let next = plan_of(&table, &at(60)).jobs;
     assert!(
         next.iter().any(|next| next.duty == Duty::Compaction),

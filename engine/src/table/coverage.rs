@@ -254,7 +254,10 @@ fn bytes(dataset: &Dataset, segment: &Segment) -> u64 {
         .keyed_field()
         .and_then(|id| dataset.schema().field_by_id(id));
     match field.and_then(|field| width(&field.data_type())) {
-        Some(value) => covered.map(live_rows).sum::<u64>() * (value + ROW_ID_BYTES),
+        Some(value) => {
+            let rows: u64 = covered.map(live_rows).sum();
+            rows.saturating_mul(value.saturating_add(ROW_ID_BYTES))
+        }
         None => {
             let files = covered.flat_map(|f| &f.files);
             let sizes = files.filter_map(|file| file.file_size_bytes.get());

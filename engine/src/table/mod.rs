@@ -23,6 +23,7 @@ pub(crate) mod removal;
 pub(crate) mod rewrite;
 pub(crate) mod row_sizes;
 pub(crate) mod rows;
+mod sound;
 pub(crate) mod staged;
 pub(crate) mod stats;
 pub(crate) mod unwritable;
@@ -81,6 +82,7 @@ impl Table {
             .with_commit_handler(handler.unwrap_or_else(|| Arc::new(ByListing)))
             .load()
             .await
+            .and_then(sound::sound)
     }
 
     /// The table at its newest version.
@@ -100,6 +102,7 @@ impl Table {
             .with_commit_handler(handler)
             .load()
             .await
+            .and_then(sound::sound)
     }
 
     /// The same version of a table that is open, to be rewritten: its rows are read in batches that follow what was decoded
@@ -133,6 +136,7 @@ impl Table {
             .with_commit_handler(Arc::new(ByListing))
             .load()
             .await
+            .and_then(sound::sound)
             .map_err(|e| self.failed("opening", e))
     }
 

@@ -232,10 +232,9 @@ async fn an_absent_target_fails_by_itself_until_it_is_created() {
         .until_metric("squire_target_up", "target=\"good\"", |up| up == 1.0)
         .await;
     let health = daemon.health().await;
-    assert_eq!(
-        health["status"], "ok",
-        "a failing target is not the daemon's fault"
-    );
+    assert_eq!(health["status"], "failing", "the worst is told");
+    let (live, _) = daemon.get("/livez").await;
+    assert_eq!(live, 200, "a failing target is not the daemon's fault");
     assert_eq!(health["targets"]["good"]["status"], "ok");
     assert_eq!(health["targets"]["later"]["status"], "failing");
     let error = health["targets"]["later"]["error"].as_str().unwrap();

@@ -23,7 +23,7 @@ use squire_tests::{
     repository,
 };
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::{process::Command, time::timeout};
 
 pub(crate) use squire_tests::patience::{PATIENCE, until};
 
@@ -199,11 +199,14 @@ impl Site {
     ) -> Keeping {
         let log = self.path(name);
         let daemon = Daemon::start_in(config, &log, variables.iter().copied()).await;
-        Keeping {
-            daemon: daemon.expect("the daemon starts"),
-            seen: Vec::new(),
-            log,
-        }
+        Keeping::new(daemon.expect("the daemon starts"), log)
+    }
+
+    /// The same by a program that becomes the daemon.
+    pub(crate) async fn daemon_by(&self, program: Command, config: &Path, name: &str) -> Keeping {
+        let log = self.path(name);
+        let daemon = Daemon::start_by(program, config, &log).await;
+        Keeping::new(daemon.expect("the daemon starts"), log)
     }
 }
 
@@ -229,6 +232,14 @@ pub(crate) struct Keeping {
 }
 
 impl Keeping {
+    fn new(daemon: Daemon, log: PathBuf) -> Self {
+        Self {
+            daemon,
+            seen: Vec::new(),
+            log,
+        }
+    }
+
     /// Waits for a line of the log; the lines so far count, too.
     pub(crate) async fn until_logged(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         if let Some(line) = self.seen.iter().find(|line| is(line)) {
@@ -294,6 +305,11 @@ impl Keeping {
         let before = before.get(&labels).copied().unwrap_or(0.0);
         self.until_metric("squire_ticks_total", &labels, |n| n > before + more)
             .await;
+    }
+
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.daemon.id().expect("it runs")
     }
 
     /// Where it listens.

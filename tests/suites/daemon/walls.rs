@@ -73,8 +73,8 @@ async fn a_table_with_a_link_is_left_alone_by_commands_and_daemon_with_the_reaso
         fragments(&root, "good").await <= 3
     })
     .await;
-    let health = daemon.health().await.to_string();
-    assert!(health.contains("is a symbolic link to"), "{health}");
+    let why = site.explain(&daemon, "lake").await;
+    assert!(why.contains("is a symbolic link to"), "{why}");
     for reason in ["link", "name"] {
         let labels = format!("reason=\"{reason}\",target=\"lake\"");
         let counted = async || daemon.metric("squire_passed_over_entries").await;

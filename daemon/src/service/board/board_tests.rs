@@ -151,6 +151,7 @@ fn the_failure_of_one_duty_does_not_hide_that_of_another_and_goes_when_the_duty_
             details: &[],
             ended_ago: None,
             wait: Duration::ZERO,
+            not_before: None,
         };
         board.decided("lake", "a", duty, off);
     };
@@ -179,6 +180,7 @@ fn a_decision_tells_when_the_duty_may_be_due_again_where_that_is_known() {
             details: &[],
             ended_ago: Some(Duration::from_secs(10)),
             wait: Duration::from_secs(60),
+            not_before: (skip == Skip::Budget).then(|| Duration::from_secs(1_000)),
         };
         board.decided("lake", "a", Duty::Compaction, decided);
         let notes = board.of_table("lake", "a").expect("it is known");
@@ -187,6 +189,8 @@ fn a_decision_tells_when_the_duty_may_be_due_again_where_that_is_known() {
     };
     let left = decide(Skip::BackOff).expect("it is known");
     assert!((1..=50).contains(&left), "{left} s");
+    let left = decide(Skip::Budget).expect("it is known");
+    assert!((950..=1_000).contains(&left), "{left} s");
     assert_eq!(decide(Skip::Compaction(compaction::Skip::Tidy)), None);
 }
 

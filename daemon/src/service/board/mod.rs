@@ -262,7 +262,9 @@ impl Board {
         let not_before = match decided.decision {
             Decision::Skip(skip) => {
                 let ended = decided.ended_ago.and_then(|ago| before(now, ago));
+                let room = decided.not_before;
                 health::not_before(skip, ended, decided.wait)
+                    .or_else(|| now.checked_add_signed(chrono::TimeDelta::from_std(room?).ok()?))
             }
             Decision::Act(_) => None,
         };
@@ -323,6 +325,8 @@ pub(crate) struct Decided<'a> {
     pub(crate) ended_ago: Option<Duration>,
     /// How long the table is left alone after it.
     pub(crate) wait: Duration,
+    /// How long it takes at least until a budget has room.
+    pub(crate) not_before: Option<Duration>,
 }
 
 fn before(now: DateTime<Utc>, ago: Duration) -> Option<DateTime<Utc>> {

@@ -164,7 +164,7 @@ impl Watch {
     }
 
     /// Tests do not wait for an hour.
-    #[cfg(any(test, feature = "failpoints"))]
+    #[cfg(feature = "failpoints")]
     pub(super) fn hold_for(&mut self, hold: Duration) {
         self.hold = hold;
     }

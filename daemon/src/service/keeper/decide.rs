@@ -42,10 +42,7 @@ impl Keeper {
         self.mind_writes(&mut plan, now.monotonic);
         self.tell(&plan);
         self.tell_success(now.wall);
-        let left = self.spent.pace.bytes_per_hour.map(|budget| {
-            let spent = self.spent.ledger.spent(now.monotonic);
-            budget.saturating_sub(spent)
-        });
+        let left = self.spent.ledger.left(&self.spent.pace, now.monotonic);
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         metrics.budget_left(name, left);
         let mut waiting: BTreeMap<Duty, usize> = BTreeMap::new();
@@ -157,8 +154,11 @@ impl Keeper {
             let decided = Decided {
                 decision,
                 details: &refused,
+                not_before: decided.not_before.map(|at| at.saturating_sub(now)),
                 ended_ago: history.last_end.map(|end| now.saturating_sub(end)),
-                wait: history.back_off().max(policy::floor(&kept.policy, duty)),
+                wait: history
+                    .back_off(kept.stats.version)
+                    .max(policy::floor(&kept.policy, duty)),
             };
             shared
                 .board
@@ -209,13 +209,19 @@ impl Keeper {
     /// Tells of each duty when the table that waits longest was last in order; tables that a policy leaves alone do not
     /// count.
     fn tell_success(&mut self, now: DateTime<Utc>) {
-        self.tables
-            .values_mut()
-            .for_each(|kept| kept.note_successes(now));
+        for (table, kept) in &mut self.tables {
+            if kept.note_successes(now) {
+                let (found, last) = kept.successes();
+                let state = &self.shared.state;
+                state.in_order(&self.target.name, &table.to_string(), found, last);
+            }
+        }
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         for (table, kept) in &self.tables {
             let last = Duty::ALL.map(|duty| (duty, kept.last_success(duty)));
-            metrics.table_succeeded(name, &table.to_string(), &last);
+            let table = table.to_string();
+            metrics.table_succeeded(name, &table, &last);
+            metrics.overdue_versions(name, &table, kept.overdue_versions(now));
         }
         // Where no table is in sight, as when a volume is not mounted, the last success gets older and older.
         if self.tables.values().all(|kept| kept.gone) {

@@ -11,17 +11,20 @@ use squire_config::Policies;
 use squire_engine::{
     TableKey, TableStats,
     maintenance::{
-        Decision, Duty, History, Policy, Skip, cleanup, compaction,
+        Decision, Duty, History, Policy, Skip,
+        cleanup::{self, Protected},
+        compaction,
         heat::Heat,
         indexing,
         looks::{LookPolicy, Looks, News},
+        pace::Ledger,
     },
     manifest::TableEntry,
     schema::{Index, TypeDef},
 };
 
-use super::{listing::Listing, memory::TableMemory, trouble::Repeated};
-use crate::policy;
+use super::{listing::Listing, trouble::Repeated};
+use crate::{policy, service::state::RestoredTable};
 
 /// One table, as far as it is known.
 pub(super) struct Kept {
@@ -209,23 +212,13 @@ impl Kept {
         }
     }
 
-    /// Goes on with what the keeper before left of it.
-    pub(super) fn resume(&mut self, left: TableMemory) {
-        let TableMemory {
-            history,
-            forced,
-            successes,
-        } = left;
-        (self.history, self.forced, self.successes) = (history, forced, successes);
-    }
-
-    /// What the next keeper goes on with.
-    pub(super) fn leave(self) -> TableMemory {
-        TableMemory {
-            history: self.history,
-            forced: self.forced,
-            successes: self.successes,
-        }
+    /// Goes on with what an earlier keeper knew.
+    pub(super) fn remember(&mut self, was: RestoredTable) {
+        self.history = was.history;
+        self.history.ledger = Ledger::of(was.charges, &self.policy.pace);
+        self.forced = was.forced;
+        self.successes.found = was.found.unwrap_or(self.successes.found);
+        self.successes.last = was.last_success;
     }
 
     /// Takes in a look; says what it brought.
@@ -370,16 +363,22 @@ impl Kept {
         (now < unneeded.until).then_some(unneeded.skip)
     }
 
-    /// Notes what is in order, once for each good look.
-    pub(super) fn note_successes(&mut self, now: DateTime<Utc>) {
+    /// Notes what is in order, once for each good look; says whether there was one.
+    pub(super) fn note_successes(&mut self, now: DateTime<Utc>) -> bool {
         if !std::mem::take(&mut self.looked_well) {
-            return;
+            return false;
         }
         for duty in Duty::ALL {
             if self.in_order(duty) {
                 self.successes.last.insert(duty, now);
             }
         }
+        true
+    }
+
+    /// When it was found, and when each duty was last in order.
+    pub(super) fn successes(&self) -> (DateTime<Utc>, &BTreeMap<Duty, DateTime<Utc>>) {
+        (self.successes.found, &self.successes.last)
     }
 
     /// When a duty was last in order; of one that never was, when the table was found. Nothing where it does not count.
@@ -387,6 +386,19 @@ impl Kept {
         let counts = !self.gone && policy::enabled(&self.policy, duty);
         let last = self.successes.last.get(&duty);
         counts.then(|| *last.unwrap_or(&self.successes.found))
+    }
+
+    /// How many of its versions should have gone, as of the last list. Where cleanup looked closer and found all that is left
+    /// protected, there are none.
+    pub(super) fn overdue_versions(&self, now: DateTime<Utc>) -> usize {
+        let Some(listing) = self.listing.as_ref().filter(|_| !self.gone) else {
+            return 0;
+        };
+        if self.in_order(Duty::Cleanup) {
+            return 0;
+        }
+        let nothing = Protected::default();
+        cleanup::overdue(&listing.versions, &nothing, &self.policy.cleanup, now)
     }
 
     /// Whether a duty has nothing to do on it that it should.

@@ -481,8 +481,8 @@ impl Keeper {
                 }
                 let policies = self.target.policies_of(&text);
                 let mut kept = Kept::new(table, &policies, &self.looks, now);
-                if let Some(left) = self.left.remove(table) {
-                    kept.resume(left);
+                if let Some(was) = self.remembered.remove(&text) {
+                    kept.remember(was);
                 }
                 self.tables.insert(table.clone(), kept);
                 self.shared.board.found(&self.target.name, &text);

@@ -15,14 +15,12 @@
 //! | [`writes`] | whether the target takes writes |
 //! | [`trouble`] | what stands in the way, and when that is told |
 //! | [`kept`] | what is known of one table |
-//! | [`memory`] | what a keeper leaves to the next |
 
 mod decide;
 mod jobs;
 mod kept;
 mod listing;
 mod look;
-pub(super) mod memory;
 mod reads;
 mod trouble;
 mod work;
@@ -37,7 +35,11 @@ use std::{
 use squire_config::{Daemon, Drift, Target};
 use squire_engine::{
     DriftPolicy, Options, TableKey,
-    maintenance::{Job, looks::LookPolicy, pace::Spent},
+    maintenance::{
+        Job,
+        looks::LookPolicy,
+        pace::{Ledger, Spent},
+    },
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -50,7 +52,6 @@ use self::{
     jobs::Jobs,
     kept::Kept,
     look::{Came, Due, Seen, Whole},
-    memory::{Memories, Memory, TableMemory},
     reads::Reads,
     trouble::{Repeated, Trouble},
     writes::Writes,
@@ -63,6 +64,7 @@ use super::{
     pauses::PauseBook,
     pulse::Pulse,
     schedule::{Call, Forces},
+    state::{Clock, RestoredTable, State},
     upkeep::Upkeep,
 };
 use crate::{
@@ -96,7 +98,7 @@ pub(super) struct Shared {
     pub(super) pulse: Arc<Pulse>,
     pub(super) pauses: Arc<PauseBook>,
     pub(super) board: Arc<Board>,
-    pub(super) memories: Arc<Memories>,
+    pub(super) state: Arc<State>,
     /// Where the monotonic clock begins.
     pub(super) started: Instant,
 }
@@ -106,6 +108,14 @@ impl Shared {
     pub(super) fn expect(&self, target: &Target) {
         self.pulse.begin(&target.name);
         self.board.expect(&target.name, &target.uri);
+    }
+
+    /// What time it is.
+    pub(super) fn clock(&self) -> Clock {
+        Clock {
+            wall: Utc::now(),
+            monotonic: self.started.elapsed(),
+        }
     }
 
     /// A target is kept no more: nothing of it is shown.
@@ -125,11 +135,11 @@ pub(super) struct Keeper {
     looks: LookPolicy,
     /// What was spent on the target as a whole.
     spent: Spent,
+    /// What an earlier keeper knew of tables that are not found yet.
+    remembered: BTreeMap<String, RestoredTable>,
     /// Whether it takes writes.
     writes: Writes,
     tables: BTreeMap<TableKey, Kept>,
-    /// What the keeper before this one left of tables that were not found again yet.
-    left: BTreeMap<TableKey, TableMemory>,
     reads: Reads<Came>,
     /// What is to be read as soon as there is room, the longest overdue first.
     due: VecDeque<Due>,
@@ -167,10 +177,13 @@ impl Keeper {
         let Orders { target, daemon } = orders.borrow_and_update().clone();
         shared.daemon = daemon;
         let looks = looks(&shared.daemon);
-        let memory = shared.memories.take(&target.name, &target.uri);
+        let restored = shared
+            .state
+            .load(&target.name, &target.uri, &shared.clock());
+        let pace = policy::of_target(&target.policies);
         let spent = Spent {
-            pace: policy::of_target(&target.policies),
-            ..memory.spent
+            ledger: Ledger::of(restored.charges, &pace),
+            pace,
         };
         Self {
             target,
@@ -179,9 +192,9 @@ impl Keeper {
             forces,
             looks,
             spent,
+            remembered: restored.tables,
             writes: Writes::default(),
             tables: BTreeMap::new(),
-            left: memory.tables,
             reads: Reads::new(true),
             due: VecDeque::new(),
             whole: None,
@@ -485,6 +498,12 @@ impl Keeper {
                 if meant {
                     kept.unneeded.remove(&duty);
                     kept.forced.insert(duty);
+                    if let Call::Person(..) = call {
+                        kept.history.forgive(duty);
+                        self.writes.made_room();
+                    }
+                    let (state, clock) = (&self.shared.state, self.shared.clock());
+                    state.forced(name, &text, &kept.forced, &clock);
                 }
             }
         }
@@ -523,33 +542,15 @@ fn looks(daemon: &Daemon) -> LookPolicy {
 }
 
 impl Drop for Keeper {
-    /// Leaves to the next what it goes on with. A keeper that panicked leaves jobs behind, too: whoever saw them begin sees
-    /// them end.
+    /// A keeper that panicked leaves jobs behind: whoever saw them begin sees them end.
     fn drop(&mut self) {
-        let now = self.now();
         for Job { table, duty, .. } in self.jobs.abandon() {
             let (name, shared) = (&self.target.name, &self.shared);
             tracing::error!(target_name = %name, %table, %duty, "job cut off, as its keeper panicked; it is tried again");
             shared.metrics.job(name, duty.as_str(), "cancelled");
             let ending = Ending::Cancelled;
             shared.board.ended(name, &table.to_string(), ending, None);
-            if let Some(kept) = self.tables.get_mut(&table) {
-                kept.history.end(duty, now, true, 0);
-            }
         }
-        let tables = std::mem::take(&mut self.tables);
-        let mut left = std::mem::take(&mut self.left);
-        left.extend(
-            tables
-                .into_iter()
-                .map(|(table, kept)| (table, kept.leave())),
-        );
-        let memory = Memory {
-            spent: std::mem::take(&mut self.spent),
-            tables: left,
-        };
-        let Target { name, uri, .. } = &self.target;
-        self.shared.memories.leave(name, uri, memory);
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     service::{
         board::{runs::Begun, words::Ending},
         clock,
+        state::JobEnd,
     },
 };
 
@@ -149,8 +150,26 @@ impl Keeper {
         }
         let expected = kept.history.running.map_or(0, |running| running.bytes);
         let bytes = meaning.bytes.unwrap_or(expected);
-        let charge = kept.history.end(*duty, now, meaning.lost, bytes);
-        self.spent.ledger.charge(charge);
+        let pace = &kept.policy.pace;
+        let charge = kept.history.end(*duty, now, meaning.lost, bytes, pace);
+        let lasts = match how {
+            // What hangs may hold a thread for each attempt.
+            How::Panicked | How::Stuck(_) => true,
+            How::Ended(Err(e)) => meaning.lost && e.lasts(),
+            How::Ended(Ok(_)) => false,
+        };
+        if lasts {
+            kept.history.lasts(*duty, kept.stats.version);
+        }
+        let end = JobEnd {
+            duty: *duty,
+            charge,
+            losses: kept.history.of(*duty).losses,
+        };
+        let (state, clock, table) = (&shared.state, shared.clock(), table.to_string());
+        state.ended(name, &table, &end, &clock);
+        state.forced(name, &table, &kept.forced, &clock);
+        self.spent.ledger.charge(charge, &self.spent.pace);
     }
 
     /// Tells how a job ended, in the log and in the metrics of its duty.
@@ -214,7 +233,12 @@ impl Keeper {
                 means("lost", true, None)
             }
             How::Ended(Err(Error::Cancelled)) => {
-                tracing::info!(target_name = %name, %table, %duty, "job abandoned: the daemon stops, or the clock jumped");
+                let why = if clock::distrust(name).is_some() {
+                    "the clock jumped"
+                } else {
+                    "the daemon stops"
+                };
+                tracing::info!(target_name = %name, %table, %duty, "job abandoned: {why}");
                 means("cancelled", false, None)
             }
             How::Ended(Err(Error::TableGone { .. } | Error::UnknownTable { .. })) => {
@@ -259,6 +283,9 @@ impl Keeper {
             How::Ended(Ok(
                 Outcome::Compacted(Compacted::Done(_)) | Outcome::Indexed(Indexed::Done(_)),
             )) => self.writes.done(),
+            How::Ended(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) if receipt.bytes > 0 => {
+                self.writes.made_room();
+            }
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// So many jobs in a row may fail for it, before it is taken for the target's.
 const FREE: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Whether a target takes writes, as far as jobs tell.
 #[derive(Debug, Default)]
@@ -22,6 +22,11 @@ impl Writes {
     /// A job wrote something.
     pub(super) fn done(&mut self) {
         *self = Self::default();
+    }
+
+    /// A cleanup made room, or a person says so: it may be over.
+    pub(super) fn made_room(&mut self) {
+        self.until = Duration::ZERO;
     }
 
     /// A job failed because the target takes no writes; says whether they are held back from now on.
@@ -70,7 +75,20 @@ mod tests {
         for _ in 0..40 {
             writes.failed(at(200));
         }
-        assert_eq!(writes.room(0, at(800)), 1, "never longer");
+        assert_eq!(writes.room(0, at(3_799)), 0);
+        assert_eq!(writes.room(0, at(3_800)), 1, "never longer");
+    }
+
+    #[test]
+    fn when_a_cleanup_has_made_room_one_job_finds_out_at_once() {
+        let mut writes = Writes::default();
+        for _ in 0..40 {
+            writes.failed(at(200));
+        }
+        writes.made_room();
+        assert_eq!((writes.room(0, at(201)), writes.room(1, at(201))), (1, 0));
+        writes.failed(at(202));
+        assert_eq!(writes.room(0, at(203)), 0, "it was in vain");
     }
 
     #[test]

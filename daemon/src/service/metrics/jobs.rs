@@ -324,6 +324,7 @@ mod tests {
             table: table.parse().unwrap(),
             duty: Duty::Compaction,
             decision,
+            not_before: None,
         };
         let show = |decisions: Vec<Decided>| {
             let plan = Plan {

@@ -41,6 +41,8 @@ struct Table {
     blocked: u64,
     /// As of the last list; nothing when there was none.
     versions: Option<u64>,
+    /// Versions that should have gone.
+    overdue_versions: u64,
     last_success: BTreeMap<Duty, DateTime<Utc>>,
     layout_need: u32,
     versions_need: u32,
@@ -87,6 +89,7 @@ impl Table {
     fn after(self, before: &Self) -> Self {
         Self {
             versions: before.versions,
+            overdue_versions: before.overdue_versions,
             versions_need: before.versions_need,
             last_success: before.last_success.clone(),
             ..self
@@ -245,6 +248,11 @@ impl Series {
                     "Versions on the store of the tables that were listed, as of the last lists.",
                     |t| Some(t.versions.unwrap_or(0)),
                 )?,
+                sum(
+                    "squire_target_overdue_versions",
+                    "Versions that neither retention nor anything else keeps, and that could have been removed a day ago.",
+                    |t| Some(t.overdue_versions),
+                )?,
             ],
             left_out: gauge(
                 "squire_target_tables_left_out",
@@ -365,6 +373,17 @@ impl Metrics {
             let due = policy.cleanup.keep_versions + policy.cleanup.emergency_versions;
             known.versions = Some(versions as u64);
             known.versions_need = need(versions as u64, due as u64);
+        }
+    }
+
+    /// So many versions of a table should have gone.
+    pub(in crate::service) fn overdue_versions(&self, target: &str, table: &str, overdue: usize) {
+        let mut book = self.tables.book.lock();
+        let known = book
+            .get_mut(target)
+            .and_then(|tables| tables.get_mut(table));
+        if let Some(known) = known {
+            known.overdue_versions = overdue as u64;
         }
     }
 

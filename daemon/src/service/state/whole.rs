@@ -42,6 +42,14 @@ pub(in crate::service) fn set_aside(file: &Path) -> io::Result<PathBuf> {
     }
 }
 
+/// Removes a file that nobody needs.
+///
+/// # Errors
+/// When the disk refuses.
+pub(in crate::service) fn remove(file: &Path) -> io::Result<()> {
+    fs::remove_file(file)
+}
+
 /// What a file's name is with another part after it.
 fn beside(file: &Path, more: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();

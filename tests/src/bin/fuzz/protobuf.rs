@@ -139,7 +139,7 @@ fn spoil_in(message: &mut Message, rng: &mut StdRng) {
         0 => drop(message.remove(at)),
         1 => {
             let again = message[at].clone();
-            let times = *[1, 1, 1, 50, 2_000].choose(rng).unwrap_or(&1);
+            let times = *[1, 1, 1, 20, 200].choose(rng).unwrap_or(&1);
             message.extend(std::iter::repeat_n(again, times));
         }
         2 => message[at].0 = rng.random_range(1..40),

@@ -198,6 +198,7 @@ mod tests {
             details: &[],
             ended_ago: None,
             wait: std::time::Duration::ZERO,
+            not_before: None,
         };
         api.board.decided("graph", "edge:Knows", Duty::Cleanup, off);
         let asked = r#"{"target": "graph", "table": "Knows", "duty": "cleanup"}"#;

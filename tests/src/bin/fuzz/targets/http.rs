@@ -145,7 +145,9 @@ impl Server {
         kib.ok_or_else(|| "the daemon ended".to_owned())
     }
 
-    async fn ask(&self, request: &[u8]) -> Result<Vec<u8>, String> {
+    /// Sends bytes, and reads until the daemon hangs up. When it has said nothing for a while, it is told that nothing more
+    /// will come.
+    async fn ask(&self, request: &[u8], rest: Duration) -> Result<Vec<u8>, String> {
         let stream = TcpStream::connect(&self.daemon.listening).await;
         let stream = stream.map_err(|e| format!("nobody listens any more: {e}"))?;
         let (mut answers, mut asks) = stream.into_split();
@@ -157,7 +159,7 @@ impl Server {
         let reading = async {
             let mut part = vec![0; 64 << 10];
             loop {
-                match timeout(REST, answers.read(&mut part)).await {
+                match timeout(rest, answers.read(&mut part)).await {
                     // The daemon waits for the rest of a request: it is told that there is none.
                     Err(_) => return,
                     Ok(Ok(length @ 1..)) => answer.extend_from_slice(&part[..length]),
@@ -252,7 +254,7 @@ impl Target for Server {
     }
 
     async fn hold(&self, input: &[u8]) -> Result<Outcome, String> {
-        let answer = self.ask(input).await?;
+        let answer = self.ask(input, REST).await?;
         self.is_well().await?;
         if answer.is_empty() {
             return Ok(Outcome::Refused);

@@ -33,8 +33,6 @@ struct Table {
     objects: Vec<(String, Bytes)>,
     /// The place of its newest manifest.
     newest: String,
-    /// Manifests, the newest last.
-    manifests: Vec<Bytes>,
 }
 
 pub(super) struct Tables {
@@ -57,11 +55,9 @@ impl Tables {
             let table = tables.entry(name.to_owned()).or_insert(Table {
                 objects: Vec::new(),
                 newest: String::new(),
-                manifests: Vec::new(),
             });
             let bytes = Bytes::from(std::fs::read(&file).map_err(|e| e.to_string())?);
             if place.ends_with(".manifest") {
-                table.manifests.push(bytes.clone());
                 // Of the older naming the greatest is the newest, of the other one the least.
                 let counts_down = place.contains("/1844");
                 if table.newest.is_empty() || !counts_down {
@@ -121,9 +117,7 @@ pub(super) fn spoil(bytes: &[u8], rng: &mut StdRng) -> Vec<u8> {
         0 => mutate::bytes(bytes, &[], rng),
         // What stands before: indexes and the transaction, each with its length in front.
         1 | 2 if at > 8 => {
-            let section = &bytes[4..at];
-            let spoilt = protobuf::spoil(section, rng);
-            let spoilt = [&bytes[..4], &spoilt].concat();
+            let spoilt = spoil_sections(&bytes[..at], rng);
             assembled(&spoilt, message, &bytes[bytes.len() - 8..])
         }
         _ => {
@@ -131,6 +125,31 @@ pub(super) fn spoil(bytes: &[u8], rng: &mut StdRng) -> Vec<u8> {
             assembled(&bytes[..at], &spoilt, &bytes[bytes.len() - 8..])
         }
     }
+}
+
+/// Spoils one of several messages that have their lengths in front.
+fn spoil_sections(bytes: &[u8], rng: &mut StdRng) -> Vec<u8> {
+    let (mut rest, mut sections) = (bytes, Vec::new());
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((section, after)) = after.split_at_checked(length) else {
+            break;
+        };
+        sections.push(section.to_vec());
+        rest = after;
+    }
+    let spoilt = rng.random_range(0..sections.len().max(1));
+    let mut out = Vec::new();
+    for (place, mut section) in sections.into_iter().enumerate() {
+        if place == spoilt {
+            section = protobuf::spoil(&section, rng);
+        }
+        let length = u32::try_from(section.len()).unwrap_or(u32::MAX);
+        out.extend(length.to_le_bytes());
+        out.extend(section);
+    }
+    out.extend(rest);
+    out
 }
 
 fn assembled(before: &[u8], message: &[u8], end: &[u8]) -> Vec<u8> {
@@ -144,9 +163,10 @@ fn assembled(before: &[u8], message: &[u8], end: &[u8]) -> Vec<u8> {
 #[async_trait]
 impl Target for Tables {
     fn seeds(&self) -> Vec<Vec<u8>> {
-        let seeds = self.tables.iter().flat_map(|(name, table)| {
-            let named = |bytes: &Bytes| [name.as_bytes(), b"\n", bytes].concat();
-            table.manifests.iter().map(named)
+        let seeds = self.tables.iter().filter_map(|(name, table)| {
+            let mut objects = table.objects.iter();
+            let (_, newest) = objects.find(|(place, _)| *place == table.newest)?;
+            Some([name.as_bytes(), b"\n", newest].concat())
         });
         seeds.collect()
     }

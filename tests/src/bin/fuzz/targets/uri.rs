@@ -133,7 +133,8 @@ fn with_names(text: &str) -> String {
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     let (place, query) = rest.split_at(end);
     // A password may have slashes.
-    if place.contains('@') && place.contains([':', '%']) {
+    let user = place.rsplit_once('@').map(|(user, _)| user);
+    if user.is_some_and(|user| user.contains([':', '%'])) {
         return text.to_owned();
     }
     let authority = place.find('/').unwrap_or(place.len());
