@@ -139,7 +139,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     let begins = Instant::now();
     let begins = begins.checked_sub(back).unwrap_or(begins);
     let clock = move || Clock {
-        wall: Utc::now(),
+        wall: clock::now(),
         monotonic: begins.elapsed(),
     };
     let state = Arc::new(State::open(folder.as_deref(), &clock()));
@@ -189,8 +189,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     let targets = settings.targets.iter();
     let called = targets.map(|target| (target.clone(), forces.open(&target.name)));
     timetable.follow(Started::new(called).await?).await;
-    let clock = clock::keep(timetable.clone(), metrics.clone(), stop.clone());
-    let clock = tokio::spawn(clock);
+    let clock_kept = clock::keep(timetable.clone(), metrics.clone(), stop.clone());
+    let clock_kept = tokio::spawn(clock_kept);
     settings.targets.iter().for_each(|t| crew.begin(t));
     let server = tokio::spawn(http::serve(
         listener,
@@ -246,7 +246,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         );
     }
     attended.abort();
-    clock.abort();
+    clock_kept.abort();
     server.abort();
     tracing::info!("stopped");
     Ok(())

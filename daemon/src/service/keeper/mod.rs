@@ -113,7 +113,7 @@ impl Shared {
     /// What time it is.
     pub(super) fn clock(&self) -> Clock {
         Clock {
-            wall: Utc::now(),
+            wall: clock::now(),
             monotonic: self.started.elapsed(),
         }
     }
