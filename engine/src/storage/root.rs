@@ -84,6 +84,10 @@ impl Root {
             ));
         }
         let trimmed = uri.trim_end_matches('/');
+        let has_bucket = url.host_str().is_some_and(|host| !host.is_empty());
+        if trimmed.ends_with(':') || (scheme == "s3" && !has_bucket) {
+            return Err(bad("it names no bucket: write s3://bucket/graph"));
+        }
         match scheme {
             "file" => match url.to_file_path() {
                 // The parser has taken `..` off as text.
@@ -274,6 +278,18 @@ mod tests {
             assert!(!refused.contains("SECRET"), "{refused}");
         }
         assert!(parse("./a:b?c").is_ok(), "a path may have any name");
+    }
+
+    #[test]
+    fn a_uri_without_a_bucket_is_refused() {
+        for uri in ["s3://", "s3:///", "s3:///graph", "memory://"] {
+            let refused = parse(uri).err().map(|e| e.to_string());
+            assert!(
+                refused.is_some_and(|told| told.contains("no bucket")),
+                "{uri}"
+            );
+        }
+        assert_eq!(parse("s3://bucket/").unwrap().shown, "s3://bucket");
     }
 
     #[test]

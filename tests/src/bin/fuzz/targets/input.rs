@@ -1,6 +1,6 @@
 //! Files that are loaded: what is read fits the table and can be counted; what is not says in which file it is wrong.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use arrow::{
     array::RecordBatch,
@@ -73,7 +73,7 @@ impl File {
         })
     }
 
-    fn read(&self, path: &PathBuf) -> Result<Outcome, String> {
+    fn read(&self, path: &Path) -> Result<Outcome, String> {
         let mut input = Input::new(path);
         input.batch_rows = 1_000;
         let place = path.display().to_string();

@@ -134,17 +134,20 @@ fn with_names(text: &str) -> String {
     let (place, query) = rest.split_at(end);
     // A password may have slashes.
     let user = place.rsplit_once('@').map(|(user, _)| user);
-    if user.is_some_and(|user| user.contains([':', '%'])) {
+    let user = user.map(|user| user.to_ascii_lowercase().replace("%3a", ":"));
+    if user.is_some_and(|user| user.contains(':')) {
         return text.to_owned();
     }
     let authority = place.find('/').unwrap_or(place.len());
     let (authority, path) = place.split_at(authority);
-    let authority = if authority.contains(['@', '%']) {
-        authority.to_owned()
+    let host = authority.rfind('@').map_or(0, |at| at + 1);
+    let (user, host) = authority.split_at(host);
+    let host = if host.contains('%') {
+        host.to_owned()
     } else {
-        authority.replace(SECRET, NAME)
+        host.replace(SECRET, NAME)
     };
-    format!("{begins}{authority}{}{query}", path.replace(SECRET, NAME))
+    format!("{begins}{user}{host}{}{query}", path.replace(SECRET, NAME))
 }
 
 /// What stands before the first colon, if it is a scheme.
