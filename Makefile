@@ -82,7 +82,7 @@ soak: setup ## Kills writers and daemons of one graph: make soak [MINUTES=60] [S
 
 chaos: setup ## Lets disks hang, volumes vanish and the clock jump under a daemon: make chaos [SEEDS=0..1000]
 	@.ci/quietly building $(BUILD) $(FAILPOINTS)
-	@SQUIRE_CHAOS=$(or $(SEEDS),0..1000) cargo $(TEST) --test chaos -- --nocapture
+	@SQUIRE_CHAOS=$(or $(SEEDS),0..1000) cargo $(TEST) --test chaos -- --nocapture --include-ignored --test-threads 1
 
 fuzz: setup ## Hands Squire spoilt inputs: make fuzz [MINUTES=10] [ONLY=name] [SEED=number] [REPLAY=file]
 	@.ci/quietly building $(BUILD) $(FAILPOINTS)

@@ -41,7 +41,11 @@ mod state;
 mod timetable;
 mod upkeep;
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::Utc;
 use squire_config::{Layers, Reading, Settings};
@@ -71,6 +75,9 @@ use reload::{Running, record::Record, socket::Asker};
 use residents::Residents;
 use state::{Clock, State, WINDOW};
 use timetable::Started;
+
+/// For writing down what the next daemon goes on with.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Loads a configuration that a daemon can run with.
 pub(crate) fn load(layers: &Layers) -> Result<Settings, Failure> {
@@ -189,8 +196,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     let targets = settings.targets.iter();
     let called = targets.map(|target| (target.clone(), forces.open(&target.name)));
     timetable.follow(Started::new(called).await?).await;
-    let clock_kept = clock::keep(timetable.clone(), metrics.clone(), stop.clone());
-    let clock_kept = tokio::spawn(clock_kept);
+    let watch = clock::keep(timetable.clone(), metrics.clone(), stop.clone());
+    let watch = tokio::spawn(watch);
     settings.targets.iter().for_each(|t| crew.begin(t));
     let server = tokio::spawn(http::serve(
         listener,
@@ -227,11 +234,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     tracing::info!("stopping: no more work is taken, rewrites are abandoned, commits are finished");
     let grace = running.settings.daemon.shutdown_grace;
     running.notifier.stopping(grace);
-    let left = async {
-        tokio::join!(running.crew.end(), running.residents.end());
-        // A panic of it has been told.
-        let _ = tokio::task::spawn_blocking(move || state.flush(true, &clock())).await;
-    };
+    let left = async { tokio::join!(running.crew.end(), running.residents.end()) };
     if tokio::time::timeout(grace, left).await.is_err() {
         let jobs = running.notifier.board.jobs(None, None).into_iter();
         let jobs: Vec<_> = jobs
@@ -245,8 +248,11 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
             "the shutdown grace is over, and the keepers of these targets have not ended; what is left is healed by whoever comes next"
         );
     }
+    // Whatever hangs, what is known is kept. A panic of it has been told.
+    let flushed = tokio::task::spawn_blocking(move || state.flush(true, &clock()));
+    let _ = tokio::time::timeout(FLUSH_PATIENCE, flushed).await;
     attended.abort();
-    clock_kept.abort();
+    watch.abort();
     server.abort();
     tracing::info!("stopped");
     Ok(())

@@ -9,10 +9,12 @@
 //! | [`world`] | targets, their tables, and the daemon that keeps them |
 //! | [`faults`] | what happens, and how it shows |
 //! | [`report`] | how long it took to notice and to recover |
+//! | [`beside`] | what targets that hang cost the others |
 //!
 //! `SQUIRE_CHAOS=first..end` runs these seeds; `make chaos` runs a thousand. What a seed draws is the same each time; when it
 //! happens is not, as daemon and machine have a say.
 
+mod beside;
 mod faults;
 mod report;
 mod world;

@@ -179,8 +179,8 @@ impl Server {
     }
 
     async fn is_well(&self) -> Result<(), String> {
-        let asked = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        let answer = self.ask(asked, PATIENCE).await?;
+        let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let answer = self.ask(request, PATIENCE).await?;
         let text = String::from_utf8_lossy(&answer);
         if !text.starts_with("HTTP/1.1 200") && !text.starts_with("HTTP/1.1 503") {
             return Err(format!("others are answered with {text:?}"));
