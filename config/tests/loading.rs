@@ -115,7 +115,7 @@ fn a_target_that_says_nothing_has_the_built_in_policy() {
 #[test]
 fn every_key_of_the_daemon_arrives() {
     let settings = load(
-        "[daemon]\nlisten = '[::1]:0'\ntls = { certificate = '/etc/squire/tls.pem', key = '/etc/squire/tls.key' }\nconcurrency = 4\nmemory = '2GiB'\ntick = '1s'\nhot_tick = '200ms'\ncold_tick = '1m'\nmetrics_tables = 50\nstate_dir = '/var/lib/squire'\nheal_interval = '2s'\ndrift_interval = '1h'\n\
+        "[daemon]\nlisten = '[::1]:0'\ntls = { certificate = '/etc/squire/tls.pem', key = '/etc/squire/tls.key' }\nconcurrency = 4\nmemory = '2GiB'\ntick = '1s'\nhot_tick = '200ms'\ncold_tick = '1m'\nmetrics_tables = 50\nstate_dir = '/var/lib/squire'\nheal_interval = '2s'\ndrift_interval = '1h'\nlook_timeout = '4m'\nstuck_after = '2h'\n\
          lease = '1m 30s'\nshutdown_grace = '500ms'\nreload_timeout = '5s'\nlog = 'info,squire=debug'\n\
          log_format = 'json'",
     );
@@ -137,6 +137,8 @@ fn every_key_of_the_daemon_arrives() {
             state_dir: Some("/var/lib/squire".into()),
             heal_interval: Duration::from_secs(2),
             drift_interval: Duration::from_secs(3600),
+            look_timeout: Duration::from_secs(240),
+            stuck_after: Duration::from_secs(7200),
             lease: Duration::from_secs(90),
             shutdown_grace: Duration::from_millis(500),
             reload_timeout: Duration::from_secs(5),
@@ -144,6 +146,19 @@ fn every_key_of_the_daemon_arrives() {
             log_format: LogFormat::Json,
         }
     );
+}
+
+#[test]
+fn a_table_is_ignored_where_the_last_rule_for_it_says_so() {
+    let settings = load(
+        "[[target]]\nname = 'a'\nuri = 'memory://a'\n\
+         [[target.table]]\nmatch = 'logs_*'\nignore = true\n\
+         [[target.table]]\nmatch = 'logs_new'\nignore = false\n\
+         [[target.table]]\nmatch = '*'\n[target.table.cleanup]\nkeep_for = '1day'",
+    );
+    let target = &settings.targets[0];
+    assert!(target.ignores("logs_old"));
+    assert!(!target.ignores("logs_new") && !target.ignores("users"));
 }
 
 #[test]
