@@ -14,6 +14,7 @@ use crate::{
     collection::{self, ManifestRetention},
     core::Core,
     error::{Error, Result},
+    guard::guarded,
     healing::{self, Heal, Healed, Leftovers},
     leftovers::{self, SidecarLook},
     maintenance::{
@@ -32,7 +33,7 @@ use crate::{
     schema::Schema,
     storage::{Beyond, Storage},
     table::{
-        bases,
+        Table, bases,
         drift::DriftPolicy,
         removal::{Cleaned, CleanupPreview},
         rewrite::Compacted,
@@ -455,15 +456,20 @@ impl Snapshot {
     /// # Errors
     /// As [`Self::open`].
     pub async fn stats(&self, table: &TableKey) -> Result<TableStats> {
+        let place = self.core.table_in(&self.manifest, table)?;
+        guarded(&place, "reading", self.stats_of(&place)).await
+    }
+
+    async fn stats_of(&self, place: &Table) -> Result<TableStats> {
+        let table = &place.key;
         let dataset = self.open(table).await?;
         let read = match self.manifest.schema.types.get(table) {
             Some(def) => TableStats::read_declared(&dataset, def).await,
             None => TableStats::read(&dataset).await,
         };
-        let place = self.core.table_in(&self.manifest, table)?;
         let failed = |e| place.failed("reading the indexes of", e);
         let mut stats = read.map_err(failed)?;
-        let marked = bases::mark(&place, &dataset, &mut stats).await;
+        let marked = bases::mark(place, &dataset, &mut stats).await;
         marked.map_err(failed)?;
         let path = &place.path;
         self.core.refused.mark(path, &mut stats);

@@ -40,6 +40,7 @@ pub mod maintenance;
 pub mod manifest;
 pub mod memory;
 pub mod names;
+mod obstacle;
 mod operation;
 mod presence;
 pub mod progress;
@@ -53,11 +54,12 @@ mod table;
 pub use collection::ManifestRetention;
 pub use directory::{Directory, DirectoryOptions, Kind, detect};
 pub use echo::without_echo;
-pub use error::{Advice, Error, ErrorKind, Obstacle, Result};
+pub use error::{Advice, Error, ErrorKind, Result};
 pub use graph::{Graph, LogEntry, Options, Snapshot};
 pub use healing::{Healed, Left};
 pub use leftovers::{Orphan, SidecarLook, SidecarState};
 pub use names::{OperationId, TableKey};
+pub use obstacle::Obstacle;
 pub use operation::{
     DeleteRequest, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest,
     index::{IndexReceipt, Indexed},

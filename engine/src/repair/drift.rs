@@ -6,6 +6,7 @@ use super::Repaired;
 use crate::{
     core::Core,
     error::{Error, Result},
+    guard::guarded,
     manifest::{Call, Manifest, Refusal, TableEntry, TicketState, transition},
     names::{OperationId, TableKey},
     table::{
@@ -96,11 +97,14 @@ pub(crate) async fn look(core: &Core) -> Result<DriftLook> {
 
 async fn look_at(core: &Core, manifest: &Manifest, key: TableKey) -> Result<Option<Drifted>> {
     let (table, pin) = (core.table_in(manifest, &key)?, manifest.pin(&key));
-    let head = table.head_of(&table.at(pin).await?).await?;
-    if head <= pin {
-        return Ok(None);
-    }
-    describe(&table, manifest.number, pin, head).await.map(Some)
+    let looking = async {
+        let head = table.head_of(&table.at(pin).await?).await?;
+        if head <= pin {
+            return Ok(None);
+        }
+        describe(&table, manifest.number, pin, head).await.map(Some)
+    };
+    guarded(&table, "looking for drift of", looking).await
 }
 
 async fn describe(table: &Table, seen: u64, pin: u64, head: u64) -> Result<Drifted> {

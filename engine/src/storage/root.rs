@@ -78,7 +78,7 @@ impl Root {
                 "its bucket has a `%` in it, and may hold credentials: no bucket is called so",
             ));
         }
-        if may_hold_a_password(&url) {
+        if may_hold_a_password(uri) {
             return Err(bad(
                 "it has an `@` behind a `:`, and may hold credentials with a `/` in them: give them in the environment (AWS_ACCESS_KEY_ID, ...); a folder of this machine that is called so can be given as a path",
             ));
@@ -201,7 +201,7 @@ fn without_secrets(uri: &str) -> String {
         return if may_hide { hidden() } else { uri.to_owned() };
     };
     let in_host = url.host_str().is_some_and(|host| host.contains('%'));
-    if in_host || url.cannot_be_a_base() || may_hold_a_password(&url) {
+    if in_host || url.cannot_be_a_base() || may_hold_a_password(uri) {
         return hidden();
     }
     url.set_query(None);
@@ -210,13 +210,16 @@ fn without_secrets(uri: &str) -> String {
     clean.map_or_else(|()| hidden(), |()| url.to_string())
 }
 
-/// Whether the path may be the rest of credentials, or hold another URI's. A secret key may have slashes in it; who writes it
-/// into a URI as it is makes a host of its beginning, and a path of what follows.
-fn may_hold_a_password(url: &Url) -> bool {
-    let Some((before, _)) = url.path().rsplit_once('@') else {
-        return false;
-    };
-    before.contains(':') || before.to_ascii_lowercase().contains("%3a") || url.port().is_some()
+/// Whether a URI may hold a name and a password, well written or not: an `@` with a `:` somewhere before it. A secret key may
+/// have slashes in it; who writes it into a URI as it is makes a host of its beginning, and a path of what follows.
+fn may_hold_a_password(uri: &str) -> bool {
+    let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
+    let rest = rest
+        .to_ascii_lowercase()
+        .replace("%3a", ":")
+        .replace("%40", "@");
+    rest.rsplit_once('@')
+        .is_some_and(|(before, _)| before.contains(':'))
 }
 
 /// What stands before the first colon, when it is a scheme: a path that holds a colon begins with `./` or `/`.
@@ -264,6 +267,7 @@ mod tests {
             "s3://key:SECRET@bucket:port/p",
             "s3://key:12/SECRET@bucket/p",
             "s3://key/:SECRET@bucket/p",
+            "s3://key:/SECRET@bucket/p",
             "s3://bucket/s3://key:SECRET@bucket/p",
         ] {
             let refused = parse(uri).err().unwrap().to_string();

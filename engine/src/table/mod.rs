@@ -42,10 +42,12 @@ use lance_io::object_store::ObjectStoreParams;
 use lance_table::io::commit::CommitHandler;
 
 use drift::DriftPolicy;
+use futures::FutureExt;
 use listing::ByListing;
 
 use crate::{
     error::{Error, Result, plain},
+    guard::{caught, guarded},
     memory,
     names::TableKey,
     storage::{Storage, Wall},
@@ -75,14 +77,25 @@ impl Table {
         params: ObjectStoreParams,
         handler: Option<Arc<dyn CommitHandler>>,
     ) -> lance::Result<Dataset> {
-        DatasetBuilder::from_uri(self.storage.table_uri(&self.path))
+        let opening = DatasetBuilder::from_uri(self.storage.table_uri(&self.path))
             .with_session(self.storage.session())
             .with_store_params(params)
             .with_version(version)
             .with_commit_handler(handler.unwrap_or_else(|| Arc::new(ByListing)))
-            .load()
-            .await
+            .load();
+        let opened = caught(opening.boxed()).await;
+        opened
+            .unwrap_or_else(|panic| Err(self.damaged(version, &panic)))
             .and_then(sound::sound)
+    }
+
+    /// A version whose manifest made Lance panic.
+    fn damaged(&self, version: u64, panic: &str) -> lance::Error {
+        let path = self.storage.table_base(&self.path);
+        let told = format!(
+            "the manifest of version {version} is damaged, or of an unknown format: {panic}"
+        );
+        lance::Error::corrupt_file(path, told)
     }
 
     /// The table at its newest version.
@@ -162,11 +175,15 @@ impl Table {
 
     /// The newest version; 0 when there is no table yet.
     pub(crate) async fn head(&self) -> Result<u64> {
-        match self.open_newest(self.storage.params()).await {
-            Ok(dataset) => Ok(dataset.manifest().version),
-            Err(lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }) => Ok(0),
-            Err(e) => Err(self.failed("reading the head of", e)),
-        }
+        const ACTION: &str = "reading the head of";
+        let opening = async {
+            match self.open_newest(self.storage.params()).await {
+                Ok(dataset) => Ok(dataset.manifest().version),
+                Err(lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }) => Ok(0),
+                Err(e) => Err(self.failed(ACTION, e)),
+            }
+        };
+        guarded(self, ACTION, opening).await
     }
 
     /// The newest version of a table that is open: one list.

@@ -12,7 +12,10 @@ use futures::TryStreamExt;
 use lance::Dataset;
 
 use super::{Table, evolve::Evolution};
-use crate::error::{Error, Obstacle, Result};
+use crate::{
+    error::{Error, Result},
+    obstacle::Obstacle,
+};
 
 /// Looks for a row that the evolution does not allow; reads the columns in question, and keeps the keys in memory.
 ///

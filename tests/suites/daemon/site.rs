@@ -317,11 +317,6 @@ impl Keeping {
         &self.daemon.listening
     }
 
-    /// Its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.daemon.id().expect("it runs")
-    }
-
     /// Has it read its configuration again.
     pub(crate) async fn hang_up(&self) {
         let sent = squire_tests::process::signal(self.id(), "HUP").await;

@@ -54,8 +54,9 @@ targets! {
 
 /// The input that a fault names.
 fn input(said: &str, fault: &str) -> PathBuf {
+    let fault = format!("time(s): {fault}");
     let after = said
-        .split_once(fault)
+        .split_once(&fault)
         .unwrap_or_else(|| panic!("{fault}: {said}"))
         .1;
     let file = after

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | this file | the keeper, and its loop |
 //! | [`reads`] | reads that are under way |
-//! | [`look`] | what is read, and what is made of it |
+//! | [`look`] | what is read, and what is made of the target as a whole |
+//! | [`tables`], [`lists`] | the same of tables, and of their versions |
 //! | [`listing`] | when versions are listed |
 //! | [`decide`] | what to do, and why not |
 //! | [`work`] | the jobs, from their start to their end |
@@ -20,8 +21,10 @@ mod decide;
 mod jobs;
 mod kept;
 mod listing;
+mod lists;
 mod look;
 mod reads;
+mod tables;
 mod trouble;
 mod work;
 mod writes;

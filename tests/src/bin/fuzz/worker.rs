@@ -90,12 +90,13 @@ impl Bench {
             holding.catch_unwind().await
         });
         let took = self.watch.ends();
-        let panics = watch::take_panics();
+        let mut panics = watch::take_panics();
+        let is_escaped = held.is_err();
         let own = panics.iter().find(|panic| panic.is_own());
         let outcome = match (held, own) {
             (Err(_), _) => {
-                let last = panics.last().map(watch::Panic::text);
-                Err(last.unwrap_or("panics").to_owned())
+                let last = panics.last().map(|panic| panic.text().to_owned());
+                Err(last.unwrap_or_else(|| "panics".to_owned()))
             }
             (Ok(_), Some(own)) => Err(own.text().to_owned()),
             (Ok(Ok(_)), None) if took.bytes > target.memory() => Err(format!(
@@ -105,6 +106,9 @@ impl Bench {
             )),
             (Ok(outcome), None) => outcome,
         };
+        if is_escaped {
+            panics.pop();
+        }
         Tried {
             outcome,
             took,
@@ -226,6 +230,8 @@ impl Job {
             Some(file) => file.to_owned(),
             None => {
                 let is_same = |input: &[u8]| {
+                    // One of them may hang.
+                    let _ = fs::write(&current, input);
                     let tried = bench.hold(input);
                     tried.outcome.is_err_and(|text| faults::key(&text) == key)
                 };

@@ -1,0 +1,77 @@
+//! Lists of a table's versions, and looks for files that no version names: when they are due, and what is made of them.
+
+use chrono::Utc;
+use squire_engine::{Error, TableKey, VersionInfo, maintenance::Duty};
+
+use super::{
+    Keeper,
+    kept::Unlisted,
+    listing::{self, Listing},
+    look::Due,
+    reads::Read,
+};
+use crate::service::clock;
+
+impl Keeper {
+    /// Finds tables whose versions are to be listed, as a cleanup could be due for them, and those in which files that no
+    /// version names were not looked for for a day.
+    pub(super) fn find_lists_due(&mut self) {
+        if !self.within_reach {
+            return;
+        }
+        let (now, monotonic) = (clock::now(), self.now());
+        self.due.retain(|due| matches!(due.read, Read::Table(_)));
+        for (table, kept) in &self.tables {
+            if kept.history.running.is_some() {
+                continue;
+            }
+            let (listing, policy) = (kept.listing.as_ref(), &kept.policy.cleanup);
+            let forced = kept.forced.contains(&Duty::Cleanup);
+            let rests = kept.unlisted.as_ref().is_some_and(|u| monotonic < u.again);
+            let mut due = |read| self.due.push_back(Due { read, told: None });
+            if !rests && listing::is_due(listing, kept.stats.version, policy, now, forced) {
+                due(Read::Versions(table.clone()));
+            }
+            if policy.enabled && kept.is_well() && kept.left_over.is_due(monotonic) {
+                due(Read::LeftOver(table.clone()));
+            }
+        }
+    }
+
+    pub(super) fn take_in_versions(
+        &mut self,
+        table: &TableKey,
+        versions: Result<Vec<VersionInfo>, Error>,
+    ) {
+        let now = clock::now();
+        let Some(kept) = self.tables.get_mut(table) else {
+            return;
+        };
+        match versions {
+            Ok(versions) => {
+                let (name, n) = (&self.target.name, versions.len());
+                let metrics = &self.shared.metrics;
+                metrics.versions(name, &table.to_string(), n, &kept.policy);
+                let text = table.to_string();
+                self.shared.board.versions(name, &text, n);
+                if kept.unlisted.take().is_some() {
+                    self.shared.board.unlisted(name, &text, None);
+                }
+                kept.listing = Some(Listing::new(versions, &kept.policy.cleanup, now));
+            }
+            Err(Error::TableGone { .. } | Error::UnknownTable { .. }) => self.bury(table),
+            Err(e) => self.cannot_list(table, e.to_string()),
+        }
+    }
+
+    pub(super) fn cannot_list(&mut self, table: &TableKey, why: String) {
+        let again = self.now() + self.retries().cold_tick;
+        tracing::debug!(target_name = %self.target.name, %table, error = why, "the versions could not be listed");
+        let Some(kept) = self.tables.get_mut(table) else {
+            return;
+        };
+        let (name, text) = (&self.target.name, table.to_string());
+        self.shared.board.unlisted(name, &text, Some(&why));
+        kept.unlisted = Some(Unlisted { again });
+    }
+}

@@ -1,0 +1,217 @@
+//! Looks at tables: which are due for one, and what is made of it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use chrono::{DateTime, Utc};
+use squire_engine::{
+    Error, Kind, TableKey, TableStats,
+    maintenance::looks::{LookPolicy, News},
+};
+
+use super::{
+    Keeper, Kept,
+    kept::Told,
+    look::{Due, Whole},
+    reads::Read,
+    trouble::{Tell, Trouble},
+};
+use crate::opened::Opened;
+
+/// What cannot be read is tried again after so many ticks at the latest.
+const RETRY_TICKS: u32 = 6;
+
+/// A table as it was read.
+pub(super) struct TableRead {
+    pub(super) stats: Result<TableStats, Error>,
+    pub(super) told: Option<Told>,
+    pub(super) written: Option<DateTime<Utc>>,
+    pub(super) as_of: Duration,
+    pub(super) began: Duration,
+}
+
+impl Keeper {
+    /// Finds the tables that are due for a look, the longest overdue first. Of a graph these are tables whose pin or
+    /// declared indexes moved.
+    pub(super) fn find_tables_due(&mut self) {
+        let now = self.now();
+        let mut due = Vec::new();
+        match &self.whole {
+            Some(Whole::Graph(snapshot)) => {
+                let manifest = snapshot.manifest();
+                for (table, entry) in &manifest.tables {
+                    let Some(kept) = self.tables.get_mut(table) else {
+                        continue;
+                    };
+                    let def = manifest.schema.types.get(table);
+                    if kept.told.as_ref().is_some_and(|t| t.is_as(entry, def)) {
+                        kept.looked_well = kept.trouble.text().is_none();
+                        // What our own job left is what was known already.
+                        kept.stale = kept.stale.filter(|ended| self.whole_at < *ended);
+                    } else if !kept.being_read && kept.looks.due(now) {
+                        due.push((kept.read_at, table.clone(), Some(Told::new(entry, def))));
+                    }
+                }
+            }
+            Some(Whole::Directory(_)) => {
+                for (table, kept) in &self.tables {
+                    if kept.stale.is_some() && !kept.being_read {
+                        due.push((Duration::ZERO, table.clone(), None));
+                    } else if !kept.being_read && kept.looks.due(now) {
+                        due.push((kept.looks.next(), table.clone(), None));
+                    }
+                }
+            }
+            None => return,
+        }
+        due.sort_by_key(|(since, ..)| *since);
+        self.due.retain(|due| !matches!(due.read, Read::Table(_)));
+        let due = due.into_iter().map(|(_, table, told)| Due {
+            read: Read::Table(table),
+            told,
+        });
+        self.due.extend(due);
+    }
+
+    /// Begins to keep tables that are new, and forgets those that are gone.
+    pub(super) fn found(&mut self, there: &BTreeSet<TableKey>) {
+        let target = &self.target;
+        let ignored = |table: &TableKey| target.ignores(&table.to_string());
+        let gone = self.tables.keys();
+        let gone = gone.filter(|table| !there.contains(*table) || ignored(table));
+        let gone: Vec<_> = gone.cloned().collect();
+        gone.iter().for_each(|table| self.forget(table));
+        let now = self.now();
+        for table in there {
+            if !self.tables.contains_key(table) {
+                let text = table.to_string();
+                if self.target.ignores(&text) {
+                    continue;
+                }
+                let policies = self.target.policies_of(&text);
+                let mut kept = Kept::new(table, &policies, &self.looks, now);
+                if let Some(was) = self.remembered.remove(&text) {
+                    kept.remember(was);
+                }
+                self.tables.insert(table.clone(), kept);
+                self.shared.board.found(&self.target.name, &text);
+            }
+        }
+    }
+
+    /// Takes in a look at one table.
+    pub(super) fn take_in_table(&mut self, opened: &Opened, table: &TableKey, read: TableRead) {
+        let known = self.tables.get(table).is_some_and(|k| k.stats.version > 0);
+        let well = read.stats.is_ok();
+        let news = self.take_in_stats(table, read.stats, opened.kind());
+        let now = self.now();
+        let (looks, retries) = (self.looks, self.retries());
+        let Some(kept) = self.tables.get_mut(table) else {
+            return;
+        };
+        (kept.being_read, kept.read_at) = (false, read.began);
+        // What was read before our own job ended tells nothing of what it left.
+        let own = kept.stale.is_some_and(|ended| read.as_of >= ended);
+        if own || !well {
+            kept.stale = None;
+        }
+        match opened {
+            Opened::Graph(_) if well => kept.told = read.told,
+            Opened::Graph(_) => kept.look_again(news, &looks, &retries, now),
+            Opened::Directory(_) if own && well => {
+                let rested = kept.rested();
+                kept.looks.worked(&looks, now, rested);
+            }
+            Opened::Directory(_) => {
+                kept.look_again(news, &looks, &retries, read.began);
+                let tick = chrono::TimeDelta::from_std(looks.tick).unwrap_or_default();
+                if !known && read.written.is_some_and(|at| Utc::now() - at < tick) {
+                    kept.looks.soon(&looks, read.began);
+                }
+                if kept.stale.is_some() {
+                    self.due.push_front(Due::of_table(table));
+                }
+            }
+        }
+    }
+
+    /// Says what a look at one table brought. That it cannot be read any more, or can again, is news, too.
+    fn take_in_stats(
+        &mut self,
+        table: &TableKey,
+        stats: Result<TableStats, Error>,
+        kind: Kind,
+    ) -> News {
+        let now = self.now();
+        let (name, shared) = (&self.target.name, &self.shared);
+        let Some(kept) = self.tables.get_mut(table) else {
+            return News::Nothing;
+        };
+        let was_well = kept.is_well();
+        let text = table.to_string();
+        let mut brought = News::Nothing;
+        let found = match stats {
+            Ok(stats) => {
+                if kept.trouble.over() {
+                    tracing::info!(target_name = %name, %table, "the table can be read again");
+                }
+                let news = kept.take_in(stats, now);
+                shared.board.table(name, &text, &kept.stats, &kept.policy);
+                if news != News::Nothing {
+                    shared.metrics.table(name, &text, &kept.stats, &kept.policy);
+                }
+                brought = news;
+                if news == News::Nothing {
+                    "unchanged"
+                } else {
+                    "changed"
+                }
+            }
+            Err(Error::TableGone { .. } | Error::UnknownTable { .. }) => {
+                self.bury(table);
+                "gone"
+            }
+            Err(e) => {
+                self.fails(table, &e.into());
+                "failed"
+            }
+        };
+        let (name, shared) = (&self.target.name, &self.shared);
+        tracing::debug!(target_name = %name, %table, found, "looked at a table");
+        shared.metrics.table_looked(name, kind, found);
+        let is_well = self.tables.get(table).is_some_and(Kept::is_well);
+        if brought == News::Nothing && was_well != is_well {
+            return News::Some;
+        }
+        brought
+    }
+
+    /// A table cannot be read: that is its own trouble, and all others are kept.
+    pub(super) fn fails(&mut self, table: &TableKey, trouble: &Trouble) {
+        let now = self.now();
+        let (name, shared) = (&self.target.name, &self.shared);
+        let Some(kept) = self.tables.get_mut(table) else {
+            return;
+        };
+        match kept.trouble.met(trouble, now) {
+            Tell::New => {
+                tracing::error!(target_name = %name, %table, error = %trouble, "the table cannot be read and is left alone; it is tried again, the others are kept");
+            }
+            Tell::GoesOn(times, since) => {
+                tracing::error!(target_name = %name, %table, error = %trouble, times, seconds = since.as_secs(), "the table still cannot be read");
+            }
+            Tell::Nothing => {}
+        }
+        if let Some(error) = kept.trouble.text() {
+            shared.board.table_failing(name, &table.to_string(), error);
+        }
+    }
+
+    /// How often a table is looked at that cannot be read.
+    pub(super) fn retries(&self) -> LookPolicy {
+        let longest: Duration = self.looks.tick * RETRY_TICKS;
+        LookPolicy {
+            cold_tick: longest.min(self.looks.cold_tick),
+            ..self.looks
+        }
+    }
+}
