@@ -1,6 +1,5 @@
 //! Lists of a table's versions, and looks for files that no version names: when they are due, and what is made of them.
 
-use chrono::Utc;
 use squire_engine::{Error, TableKey, VersionInfo, maintenance::Duty};
 
 use super::{
