@@ -52,8 +52,9 @@ async fn a_budget_goes_on_over_a_reload_that_begins_a_keeper_anew_and_over_a_res
     daemon.until_metric(LEFT, LAKE, |left| left < BUDGET).await;
     let before = left(&daemon).await;
 
-    let slower = state.replace("tick = \"100ms\"", "tick = \"200ms\"");
-    configure(&site, &slower, pace);
+    let longer = state.replace("lease = \"1s\"", "lease = \"2s\"");
+    assert_ne!(longer, state);
+    configure(&site, &longer, pace);
     process::signal(daemon.id(), "HUP").await.unwrap();
     daemon
         .until_logged("a reload", |line| {

@@ -17,7 +17,6 @@ use squire_engine::{
         heat::Heat,
         indexing,
         looks::{LookPolicy, Looks, News},
-        pace::Ledger,
     },
     manifest::TableEntry,
     schema::{Index, TypeDef},
@@ -214,8 +213,7 @@ impl Kept {
 
     /// Goes on with what an earlier keeper knew.
     pub(super) fn remember(&mut self, was: RestoredTable) {
-        self.history = was.history;
-        self.history.ledger = Ledger::of(was.charges, &self.policy.pace);
+        self.history = was.history(&self.policy.pace);
         self.forced = was.forced;
         self.successes.found = was.found.unwrap_or(self.successes.found);
         self.successes.last = was.last_success;

@@ -38,11 +38,7 @@ use std::{
 use squire_config::{Daemon, Drift, Target};
 use squire_engine::{
     DriftPolicy, Options, TableKey,
-    maintenance::{
-        Job,
-        looks::LookPolicy,
-        pace::{Ledger, Spent},
-    },
+    maintenance::{Job, looks::LookPolicy, pace::Spent},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -67,7 +63,7 @@ use super::{
     pauses::PauseBook,
     pulse::Pulse,
     schedule::{Call, Forces},
-    state::{Clock, RestoredTable, State},
+    state::{Clock, JobEnd, RestoredTable, State},
     upkeep::Upkeep,
 };
 use crate::{
@@ -185,7 +181,7 @@ impl Keeper {
             .load(&target.name, &target.uri, &shared.clock());
         let pace = policy::of_target(&target.policies);
         let spent = Spent {
-            ledger: Ledger::of(restored.charges, &pace),
+            ledger: restored.ledger(&pace),
             pace,
         };
         Self {
@@ -507,6 +503,9 @@ impl Keeper {
                     }
                     let (state, clock) = (&self.shared.state, self.shared.clock());
                     state.forced(name, &text, &kept.forced, &clock);
+                    if let Call::Person(..) = call {
+                        state.forgiven(name, &text, duty);
+                    }
                 }
             }
         }
@@ -551,8 +550,20 @@ impl Drop for Keeper {
             let (name, shared) = (&self.target.name, &self.shared);
             tracing::error!(target_name = %name, %table, %duty, "job cut off, as its keeper panicked; it is tried again");
             shared.metrics.job(name, duty.as_str(), "cancelled");
-            let ending = Ending::Cancelled;
-            shared.board.ended(name, &table.to_string(), ending, None);
+            let (ending, text) = (Ending::Cancelled, table.to_string());
+            shared.board.ended(name, &text, ending, None);
+            if let Some(kept) = self.tables.get_mut(&table) {
+                let at = shared.clock();
+                let pace = &kept.policy.pace;
+                let charge = kept.history.end(duty, at.monotonic, true, 0, pace);
+                let history = kept.history.of(duty);
+                let end = JobEnd {
+                    duty,
+                    charge,
+                    history,
+                };
+                shared.state.ended(name, &text, &end, &at);
+            }
         }
     }
 }

@@ -164,7 +164,7 @@ impl Keeper {
         let end = JobEnd {
             duty: *duty,
             charge,
-            losses: kept.history.of(*duty).losses,
+            history: kept.history.of(*duty),
         };
         let (state, clock, table) = (&shared.state, shared.clock(), table.to_string());
         state.ended(name, &table, &end, &clock);

@@ -110,6 +110,15 @@ impl State {
         }
     }
 
+    /// A duty of a table waits no more for what failed: a person wants it done.
+    pub(super) fn forgiven(&self, target: &str, table: &str, duty: Duty) {
+        if let Some(entry) = self.lock().get_mut(target)
+            && entry.target.forgive(table, duty)
+        {
+            entry.change(true);
+        }
+    }
+
     /// When the duties of a table were last in order, and when it was found.
     pub(super) fn in_order(
         &self,
@@ -263,7 +272,10 @@ fn read(file: &Path) -> Result<OfTarget, String> {
 
 #[cfg(test)]
 mod tests {
-    use squire_engine::maintenance::pace::{Charge, Ledger, Pace};
+    use squire_engine::maintenance::{
+        history::DutyHistory,
+        pace::{Charge, Pace},
+    };
 
     use super::*;
 
@@ -281,19 +293,18 @@ mod tests {
             duty: Duty::Compaction,
             charge: Charge {
                 ended: BASE,
-                ran: Duration::ZERO,
                 bytes,
-                emergency: false,
+                ..Charge::default()
             },
-            losses: 0,
+            history: DutyHistory::default(),
         };
         state.ended("lake", "docs", &end, &clock());
     }
 
     fn spent(state: &State, uri: &str) -> u64 {
         let clock = clock();
-        let charges = state.load("lake", uri, &clock).charges;
-        Ledger::of(charges, &Pace::default()).spent(clock.monotonic)
+        let restored = state.load("lake", uri, &clock);
+        restored.ledger(&Pace::default()).spent(clock.monotonic)
     }
 
     #[test]

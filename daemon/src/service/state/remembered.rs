@@ -8,23 +8,41 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use squire_engine::maintenance::{Duty, History, history::DutyHistory, pace::Charge};
+use squire_engine::maintenance::{
+    Duty, History,
+    history::DutyHistory,
+    pace::{Charge, Ledger, Pace},
+};
 
 use crate::service::board::words::DutyWord;
 
 /// Nothing is remembered for longer: no interval floor is.
 pub(in crate::service) const WINDOW: TimeDelta = TimeDelta::days(31);
-/// What was spent is asked for so long after; a rest that lasts longer than that, longer.
-const SPENT: TimeDelta = TimeDelta::days(1);
+/// What was spent is asked for so long after: it may be owed. A rest that lasts longer than that, longer.
+const SPENT: TimeDelta = TimeDelta::days(7);
 /// No rest is longer than so many times the job before it.
 const LONGEST_REST: u32 = 1000;
 /// Losses in a row make whoever tries again wait, for minutes. Somebody who comes a day later begins anew.
 const LOSSES: TimeDelta = TimeDelta::days(1);
 /// What somebody asked for at once, and waits for a window, is not wanted any more after this.
 const FORCED: TimeDelta = TimeDelta::days(1);
-/// So many jobs of a target are told apart, and of a table.
-const MOST_OF_TARGET: usize = 256;
-const MOST_OF_TABLE: usize = 16;
+/// Jobs of a target that ended within such a time of each other are remembered as one: in the last hour, and before it.
+const OF_TARGET: Grain = Grain {
+    lately: 60,
+    before: 3600,
+};
+/// The same of a table.
+const OF_TABLE: Grain = Grain {
+    lately: 300,
+    before: 86_400,
+};
+
+/// How far jobs are told apart, in seconds.
+#[derive(Clone, Copy)]
+struct Grain {
+    lately: i64,
+    before: i64,
+}
 
 /// What time it is, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -84,16 +102,18 @@ struct Last {
     ran_seconds: f64,
     /// Failures and lost rewrites in a row.
     losses: u32,
+    /// The version at which it failed for a reason that lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lasting: Option<u64>,
 }
 
-/// What a job cost.
+/// What jobs cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Spent {
     ended: DateTime<Utc>,
     ran_seconds: f64,
     bytes: u64,
-    /// It did not wait for the budget.
     #[serde(default)]
     emergency: bool,
 }
@@ -101,8 +121,8 @@ struct Spent {
 /// What a keeper begins with.
 #[derive(Debug, Default)]
 pub(in crate::service) struct Restored {
-    /// What jobs cost the target, in the order of their ends.
-    pub(in crate::service) charges: Vec<Charge>,
+    /// What was spent on the target.
+    charges: Vec<Charge>,
     /// By the tables' keys.
     pub(in crate::service) tables: BTreeMap<String, RestoredTable>,
 }
@@ -115,9 +135,9 @@ pub(in crate::service) struct RestoredTable {
     /// When each duty was last in order.
     pub(in crate::service) last_success: BTreeMap<Duty, DateTime<Utc>>,
     /// What was done and lost.
-    pub(in crate::service) history: History,
-    /// What jobs cost it, in the order of their ends.
-    pub(in crate::service) charges: Vec<Charge>,
+    duties: BTreeMap<Duty, DutyHistory>,
+    /// What was spent on it.
+    charges: Vec<Charge>,
     /// What somebody asked for at once, and waits.
     pub(in crate::service) forced: BTreeSet<Duty>,
 }
@@ -129,8 +149,26 @@ pub(in crate::service) struct JobEnd {
     pub(in crate::service) duty: Duty,
     /// What it cost; its end is on the daemon's clock.
     pub(in crate::service) charge: Charge,
-    /// Failures and lost rewrites in a row, with it.
-    pub(in crate::service) losses: u32,
+    /// What became of the duty, with it.
+    pub(in crate::service) history: DutyHistory,
+}
+
+impl Restored {
+    /// What was spent on the target, at its pace.
+    pub(in crate::service) fn ledger(&self, pace: &Pace) -> Ledger {
+        Ledger::of(self.charges.iter().copied(), pace)
+    }
+}
+
+impl RestoredTable {
+    /// What was done, lost and spent, at the table's pace.
+    pub(in crate::service) fn history(&self, pace: &Pace) -> History {
+        History {
+            duties: self.duties.clone(),
+            ledger: Ledger::of(self.charges.iter().copied(), pace),
+            ..History::default()
+        }
+    }
 }
 
 impl Clock {
@@ -178,10 +216,23 @@ impl OfTarget {
         duty.last = Some(Last {
             ended: spent.ended,
             ran_seconds: spent.ran_seconds,
-            losses: end.losses,
+            losses: end.history.losses,
+            lasting: end.history.lasting,
         });
-        add(&mut of_table.charges, spent.clone(), MOST_OF_TABLE, clock);
-        add(&mut self.charges, spent, MOST_OF_TARGET, clock);
+        add(&mut of_table.charges, spent.clone(), OF_TABLE, clock);
+        add(&mut self.charges, spent, OF_TARGET, clock);
+    }
+
+    /// A duty of a table waits no more for what failed. Says whether it did.
+    pub(super) fn forgive(&mut self, table: &str, duty: Duty) -> bool {
+        let of_duty = self.tables.get_mut(table);
+        let of_duty = of_duty.and_then(|of_table| of_table.duties.get_mut(&duty.into()));
+        let Some(last) = of_duty.and_then(|of_duty| of_duty.last.as_mut()) else {
+            return false;
+        };
+        let waited = last.losses > 0;
+        (last.losses, last.lasting) = (0, None);
+        waited
     }
 
     /// These duties of a table are wanted at once, and no others. Says whether that is new.
@@ -253,7 +304,7 @@ impl OfTarget {
 
 impl OfTable {
     fn restore(&self, clock: &Clock) -> RestoredTable {
-        let mut history = History::default();
+        let mut duties = BTreeMap::new();
         let mut last_success = BTreeMap::new();
         for (duty, of_duty) in &self.duties {
             let duty = Duty::from(*duty);
@@ -268,9 +319,10 @@ impl OfTable {
                     last_end: Some(ended),
                     last_ran: seconds(last.ran_seconds),
                     losses: if recent { last.losses } else { 0 },
-                    ..DutyHistory::default()
+                    lasting: last.lasting.filter(|_| recent),
+                    passed_over: 0,
                 };
-                history.duties.insert(duty, restored);
+                duties.insert(duty, restored);
             }
         }
         let forced = self.forced.iter();
@@ -278,7 +330,7 @@ impl OfTable {
         RestoredTable {
             found: self.found.map(|at| clock.past(at)),
             last_success,
-            history,
+            duties,
             charges: charges(&self.charges, clock),
             forced: forced.map(|(duty, _)| Duty::from(*duty)).collect(),
         }
@@ -294,22 +346,34 @@ impl Spent {
     }
 }
 
-/// Adds what a job cost. Where there are too many, the two that ended first count as one that ended later: so budgets are
-/// kept also then.
-fn add(charges: &mut Vec<Spent>, spent: Spent, most: usize, clock: &Clock) {
+/// Adds what a job cost. Those that ended close to each other count as one that ended when the last of them did: so
+/// budgets are kept also then.
+fn add(charges: &mut Vec<Spent>, spent: Spent, grain: Grain, clock: &Clock) {
     charges.retain(|spent| spent.counts(clock));
     charges.push(spent);
     charges.sort_by_key(|spent| spent.ended);
-    while charges.len() > most {
-        let first = charges.remove(0);
-        if let Some(next) = charges.first_mut() {
-            next.bytes = next.bytes.saturating_add(first.bytes);
-            next.emergency &= first.emergency;
-            next.ran_seconds = next.ran_seconds.max(first.ran_seconds);
+    charges.dedup_by(|later, earlier| {
+        let is_one = later.emergency == earlier.emergency
+            && grain.of(later, clock) == grain.of(earlier, clock);
+        if is_one {
+            earlier.ended = later.ended;
+            earlier.bytes = earlier.bytes.saturating_add(later.bytes);
+            earlier.ran_seconds = earlier.ran_seconds.max(later.ran_seconds);
         }
+        is_one
+    });
+}
+
+impl Grain {
+    /// Where in time something is, as far as that is told apart.
+    fn of(self, spent: &Spent, clock: &Clock) -> (bool, i64) {
+        let lately = clock.age(spent.ended) <= TimeDelta::hours(1);
+        let seconds = if lately { self.lately } else { self.before };
+        (lately, spent.ended.timestamp().div_euclid(seconds))
     }
 }
 
+/// What still counts, by the daemon's clock.
 fn charges(spent: &[Spent], clock: &Clock) -> Vec<Charge> {
     let counts = spent.iter().filter(|spent| spent.counts(clock));
     let charges = counts.filter_map(|spent| {
