@@ -122,6 +122,11 @@ impl Crew {
         left.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Cuts off those that have not ended.
+    pub(super) async fn cut_off(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// Waits until all keepers have ended.
     pub(super) async fn end(&mut self) {
         while self.tasks.join_next().await.is_some() {}

@@ -247,6 +247,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
             jobs = jobs.join(", "),
             "the shutdown grace is over, and the keepers of these targets have not ended; what is left is healed by whoever comes next"
         );
+        let cut_off = running.crew.cut_off();
+        let _ = tokio::time::timeout(FLUSH_PATIENCE, cut_off).await;
     }
     // Whatever hangs, what is known is kept. A panic of it has been told.
     let flushed = tokio::task::spawn_blocking(move || state.flush(true, &clock()));

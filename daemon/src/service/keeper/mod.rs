@@ -544,11 +544,17 @@ fn looks(daemon: &Daemon) -> LookPolicy {
 }
 
 impl Drop for Keeper {
-    /// A keeper that panicked leaves jobs behind: whoever saw them begin sees them end.
+    /// A keeper that panicked, or is cut off at the end of the process, leaves jobs behind: whoever saw them begin sees them
+    /// end.
     fn drop(&mut self) {
+        let why = if std::thread::panicking() {
+            "its keeper panicked; it is tried again"
+        } else {
+            "the daemon stops"
+        };
         for Job { table, duty, .. } in self.jobs.abandon() {
             let (name, shared) = (&self.target.name, &self.shared);
-            tracing::error!(target_name = %name, %table, %duty, "job cut off, as its keeper panicked; it is tried again");
+            tracing::warn!(target_name = %name, %table, %duty, "job cut off: {why}");
             shared.metrics.job(name, duty.as_str(), "cancelled");
             let (ending, text) = (Ending::Cancelled, table.to_string());
             shared.board.ended(name, &text, ending, None);

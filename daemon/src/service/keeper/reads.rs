@@ -197,7 +197,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn table(n: usize) -> Read {
-        Read::Table(TableKey::of_directory(&format!("t{n}")))
+        Read::Table(TableKey::of_directory(format!("t{n}")))
     }
 
     fn hung(reads: &mut Reads<u8>, read: Read) {
