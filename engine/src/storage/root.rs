@@ -211,7 +211,12 @@ fn without_secrets(uri: &str) -> String {
     url.set_query(None);
     url.set_fragment(None);
     let clean = url.set_username("").and_then(|()| url.set_password(None));
-    clean.map_or_else(|()| hidden(), |()| url.to_string())
+    // A wrong scheme, or a slash too many, makes a path of what should have been a user and a password.
+    let in_path = url.path().contains('@') || url.path().to_ascii_lowercase().contains("%40");
+    if clean.is_err() || (in_path && url.scheme() != "file") {
+        return hidden();
+    }
+    url.to_string()
 }
 
 /// Whether a URI may hold a name and a password, well written or not: an `@` with a `:` somewhere before it. A secret key may
@@ -269,6 +274,8 @@ mod tests {
             "S3:key:SECRET@bucket/p",
             "s3://key%3ASECRET%40bucket/p",
             "s3://key:SECRET@bucket:port/p",
+            "s://32//SECRET@bucket/p",
+            "https:er//userSECRET@host:8080/p",
             "s3://key:12/SECRET@bucket/p",
             "s3://key/:SECRET@bucket/p",
             "s3://key:/SECRET@bucket/p",

@@ -25,7 +25,9 @@ async fn fuzz(args: &[&str], patience: u64) -> (Output, String) {
 
 /// The kept inputs of a target and so many fresh ones.
 async fn holds(target: &str, cases: &str) {
-    let (ran, said) = fuzz(&[target, "--cases", cases], 120).await;
+    // Always the same ones: `make fuzz` tries others.
+    let args = [target, "--cases", cases, "--seed", "1"];
+    let (ran, said) = fuzz(&args, 120).await;
     say(&said);
     let noise = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{said}{noise}");
