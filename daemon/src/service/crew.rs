@@ -1,6 +1,6 @@
 //! The keepers at work, one for each target. While the daemon runs, each can be given other orders, and be let go of.
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use squire_config::{Daemon, Target};
@@ -11,6 +11,9 @@ use super::{
     keeper::{Keeper, Orders, Shared},
     schedule::{ForceBook, Forces},
 };
+
+/// A keeper begins so long after one that panicked: soon enough for whoever sees whether the process gets on.
+const AFTER_A_PANIC: Duration = Duration::from_secs(5);
 
 /// What ends a keeper.
 #[derive(Clone, Debug)]
@@ -142,8 +145,11 @@ async fn keep(
     until: &Until,
 ) {
     while !until.leave.is_cancelled() {
-        let keeper = Keeper::new(orders.clone(), shared.clone(), forces.clone());
-        let kept = AssertUnwindSafe(keeper.run(until)).catch_unwind();
+        let kept = async {
+            let keeper = Keeper::new(orders.clone(), shared.clone(), forces.clone());
+            keeper.run(until).await;
+        };
+        let kept = AssertUnwindSafe(kept).catch_unwind();
         if kept.await.is_ok() {
             return;
         }
@@ -153,7 +159,7 @@ async fn keep(
         shared.board.begin_anew(&name);
         tokio::select! {
             () = until.leave.cancelled() => {}
-            () = tokio::time::sleep(shared.daemon.tick) => {}
+            () = tokio::time::sleep(AFTER_A_PANIC) => {}
         }
     }
 }

@@ -146,7 +146,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     let begins = Instant::now();
     let begins = begins.checked_sub(back).unwrap_or(begins);
     let clock = move || Clock {
-        wall: clock::now(),
+        wall: clock::not_ahead(),
         monotonic: begins.elapsed(),
     };
     let state = Arc::new(State::open(folder.as_deref(), &clock()));

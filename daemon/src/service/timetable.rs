@@ -109,8 +109,9 @@ impl Timetable {
     /// Goes by these from now on.
     pub(super) async fn follow(&self, started: Started) {
         let Started { entries, scheduler } = started;
+        let mut running = self.scheduler.lock().await;
         *self.entries() = entries;
-        self.replace(scheduler).await;
+        replace(&mut running, scheduler).await;
     }
 
     /// The schedules of a target, as whoever asks is told.
@@ -131,27 +132,28 @@ impl Timetable {
 
     /// The clock says another time than it would have: all times are reckoned again.
     pub(super) async fn plan_anew(&self) {
+        // Nobody gives other schedules meanwhile.
+        let mut running = self.scheduler.lock().await;
         let entries = self.entries().clone();
         match begin(&entries).await {
-            Ok(fresh) => self.replace(fresh).await,
+            Ok(fresh) => replace(&mut running, fresh).await,
             Err(e) => {
                 tracing::error!(error = %e, "cron schedules could not be planned anew after a jump of the clock, and may come late; restart the daemon");
             }
         }
     }
 
-    /// For a moment both call: a call that comes twice is one, and one that is lost does not come back.
-    async fn replace(&self, fresh: Option<JobScheduler>) {
-        let mut scheduler = self.scheduler.lock().await;
-        if let Some(mut before) = std::mem::replace(&mut *scheduler, fresh)
-            && let Err(e) = before.shutdown().await
-        {
-            tracing::warn!(error = %e, "schedules could not be ended");
-        }
-    }
-
     fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For a moment both call: a call that comes twice is one, and one that is lost does not come back.
+async fn replace(running: &mut Option<JobScheduler>, fresh: Option<JobScheduler>) {
+    if let Some(mut before) = std::mem::replace(running, fresh)
+        && let Err(e) = before.shutdown().await
+    {
+        tracing::warn!(error = %e, "schedules could not be ended");
     }
 }
 

@@ -170,8 +170,8 @@ pub(super) fn has_room_as_stream(file: &mut BufReader<File>) -> io::Result<()> {
 
 /// Looks whether what is compressed in a message unpacks to a size that can be. Each part says its own in front.
 fn unpacks(file: &mut BufReader<File>, head: &[u8], at: u64, body: u64) -> io::Result<()> {
-    /// Neither lz4 nor zstd makes more of so many bytes than this, in what is no attack.
-    const LARGEST_RATIO: i64 = 10_000;
+    /// Neither lz4 nor zstd makes more of so many bytes than this: zstd has blocks of 128 KiB in 4 bytes.
+    const LARGEST_RATIO: i64 = 40_000;
     let message = root_as_message(head).map_err(unfit)?;
     let batch = match message.header_type() {
         MessageHeader::RecordBatch => message.header_as_record_batch(),

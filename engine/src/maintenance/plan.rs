@@ -119,10 +119,11 @@ fn judge(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<
     Ok(due)
 }
 
-/// Whether the clock says less than the newest version was written by.
+/// Whether the clock says less than the newest version was written by. An older one that has a later time was written while
+/// a clock was wrong.
 fn is_behind(now: &Now, versions: Option<&[VersionInfo]>) -> bool {
-    let newest = versions.and_then(|versions| versions.iter().map(|v| v.written).max());
-    newest.is_some_and(|newest| newest - now.wall > MAX_SKEW)
+    let newest = versions.and_then(|versions| versions.iter().max_by_key(|v| v.version));
+    newest.is_some_and(|newest| newest.written - now.wall > MAX_SKEW)
 }
 
 /// Whether the state of the table makes the duty due.
@@ -250,10 +251,18 @@ fn choose<'a>(
     })
 }
 
+/// A duty that never ran counts as if it had not for so long.
+const NEVER_RAN: Duration = Duration::from_secs(3600);
+
 /// In seconds: how long the table was without this duty, and more for what is good per byte.
 fn priority(view: &TableView<'_>, due: &Due, now: &Now) -> u64 {
-    let last_end = view.history.of(due.duty).last_end.unwrap_or_default();
-    let waited = now.monotonic.saturating_sub(last_end).as_secs();
+    let last_end = view.history.of(due.duty).last_end;
+    let waited = match last_end {
+        Some(end) => now.monotonic.saturating_sub(end),
+        // The clock may have begun long before the table was found.
+        None => now.monotonic.min(NEVER_RAN),
+    };
+    let waited = waited.as_secs();
     let cost = u128::from(due.bytes.saturating_add(FILE_BYTES));
     let gain = (u128::from(due.saved) << (MAX_DOUBLINGS / 2)) / cost;
     let doublings = gain.max(1).ilog2().min(MAX_DOUBLINGS);

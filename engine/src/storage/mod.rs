@@ -272,7 +272,8 @@ impl Storage {
     /// The folders with objects of Squire's own, when they are on a local disk.
     pub(crate) fn squire_folders_on_disk(&self) -> Vec<PathBuf> {
         let folder = |walls: &Arc<local::Walls>| {
-            ["manifest", "recovery", "alive"].map(|name| walls.root.join(SQUIRE_DIR).join(name))
+            ["manifest", "recovery", "alive", "daemons"]
+                .map(|name| walls.root.join(SQUIRE_DIR).join(name))
         };
         self.walls.iter().flat_map(folder).collect()
     }

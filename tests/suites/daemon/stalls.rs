@@ -1,6 +1,7 @@
 //! Disks that hang, volumes that vanish, jobs that stand still: one fault costs only its own.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -270,4 +271,55 @@ async fn a_table_that_is_ignored_is_not_looked_at_and_does_not_fail_its_target()
         .await;
     assert_eq!(daemon.health().await["status"], "ok");
     daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_late_in_the_alphabet_is_looked_at_as_often_as_the_first_however_many_are_due() {
+    let site = Site::new();
+    let lake = site.path("lake");
+    let rows = plain::rows(0, 10);
+    plain::append(&lake, "t00", rows).await.unwrap();
+    // More than are read at once, and than one round of a tick may read.
+    for n in 1..60 {
+        copy(
+            &lake.join("t00.lance"),
+            &lake.join(format!("t{n:02}.lance")),
+        );
+    }
+    let targets = [("lake", &*site.uri("lake"), EAGER)];
+    let rhythm =
+        "tick = \"100ms\"\nhot_tick = \"100ms\"\ncold_tick = \"100ms\"\nlog = \"squire=debug\"\n";
+    let daemon = site.daemon(&site.config(rhythm, &targets), "log").await;
+    let looks = || {
+        let mut looks = BTreeMap::new();
+        for line in daemon.log() {
+            if line["message"] == "looked at a table" {
+                let table = line["table"].as_str().unwrap_or_default().to_owned();
+                *looks.entry(table).or_insert(0_u32) += 1;
+            }
+        }
+        looks
+    };
+    until("each table was looked at some times", async || {
+        let looks = looks();
+        looks.len() == 60 && looks.values().all(|looks| *looks >= 10)
+    })
+    .await;
+    let looks = looks();
+    let (least, most) = (looks.values().min(), looks.values().max());
+    assert!(most <= least.map(|least| 2 * least).as_ref(), "{looks:?}");
+    daemon.stop().await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }

@@ -401,7 +401,7 @@ fn notes(
 
 fn remove(place: &ServiceArg) -> Done {
     let layout = Layout::of(place)?;
-    let mut ours = Vec::new();
+    let (mut ours, mut foreign) = (Vec::new(), false);
     let mut files = vec![layout.unit(), layout.drop_in()];
     if !layout.is_of_user() {
         files.push(layout.sysusers());
@@ -409,14 +409,20 @@ fn remove(place: &ServiceArg) -> Done {
     for path in files {
         match layout.read(&path)? {
             Some(text) if unit::is_ours(&text) => ours.push(path),
-            Some(_) => output::say(&format!(
-                "{} stays: `squire service install` did not write it",
-                path.display()
-            )),
+            Some(_) => {
+                foreign |= path == layout.unit();
+                output::say(&format!(
+                    "{} stays: `squire service install` did not write it",
+                    path.display()
+                ));
+            }
             None => {}
         }
     }
-    ours.extend(untouched_config(&layout)?);
+    // A unit that stays needs its configuration.
+    if !foreign {
+        ours.extend(untouched_config(&layout)?);
+    }
     if ours.is_empty() {
         output::say("there is nothing that `squire service install` wrote");
         return Ok(());
@@ -435,7 +441,7 @@ fn remove(place: &ServiceArg) -> Done {
     }
     if let Some(manager) = &manager {
         manager.tell(&["daemon-reload"])?;
-        if !whole {
+        if !whole && ours.contains(&layout.drop_in()) {
             manager.tell(&["try-restart", UNIT])?;
         }
     }

@@ -243,9 +243,12 @@ fn clock_told(target: &str, kept: &Kept) -> String {
         Some(distrust) => distrust.to_string(),
         None => {
             let versions = kept.listing.iter().flat_map(|listing| &listing.versions);
-            let newest = versions.map(|version| version.written).max();
-            let newest = newest.map_or_else(String::new, |at| {
-                at.format(" (%Y-%m-%d %H:%M:%S UTC)").to_string()
+            let newest = versions.max_by_key(|version| version.version);
+            let newest = newest.map_or_else(String::new, |newest| {
+                newest
+                    .written
+                    .format(" (%Y-%m-%d %H:%M:%S UTC)")
+                    .to_string()
             });
             format!(
                 "the clock of this machine is behind the table's newest version{newest}: nothing is removed until it is set, or the time has come"

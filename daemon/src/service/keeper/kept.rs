@@ -54,6 +54,10 @@ pub(super) struct Kept {
     pub(super) read_at: Duration,
     /// A job of ours ended then, and it was not read since: nothing is decided by what was known before.
     pub(super) stale: Option<Duration>,
+    /// When its versions were listed last.
+    pub(super) listed_at: Duration,
+    /// When a cleanup of ours ended last.
+    pub(super) cleaned: Duration,
     /// Its versions could not be listed.
     pub(super) unlisted: Option<Unlisted>,
     /// Its folder is listed and there is no table in it, as when a writer was killed or has just begun.
@@ -199,6 +203,8 @@ impl Kept {
             being_read: false,
             read_at: Duration::ZERO,
             stale: None,
+            listed_at: Duration::ZERO,
+            cleaned: Duration::ZERO,
             unlisted: None,
             gone: false,
             told: None,

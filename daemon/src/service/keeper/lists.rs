@@ -1,5 +1,7 @@
 //! Lists of a table's versions, and looks for files that no version names: when they are due, and what is made of them.
 
+use std::time::Duration;
+
 use squire_engine::{Error, TableKey, VersionInfo, maintenance::Duty};
 
 use super::{
@@ -20,6 +22,7 @@ impl Keeper {
         }
         let (now, monotonic) = (clock::now(), self.now());
         self.due.retain(|due| matches!(due.read, Read::Table(_)));
+        let mut lists = Vec::new();
         for (table, kept) in &self.tables {
             if kept.history.running.is_some() {
                 continue;
@@ -27,7 +30,7 @@ impl Keeper {
             let (listing, policy) = (kept.listing.as_ref(), &kept.policy.cleanup);
             let forced = kept.forced.contains(&Duty::Cleanup);
             let rests = kept.unlisted.as_ref().is_some_and(|u| monotonic < u.again);
-            let mut due = |read| self.due.push_back(Due { read, told: None });
+            let mut due = |read| lists.push((kept.listed_at, Due { read, told: None }));
             if !rests && listing::is_due(listing, kept.stats.version, policy, now, forced) {
                 due(Read::Versions(table.clone()));
             }
@@ -35,17 +38,26 @@ impl Keeper {
                 due(Read::LeftOver(table.clone()));
             }
         }
+        // Those that were listed longest ago first: one that hangs, or is listed again and again, is behind all others.
+        lists.sort_by_key(|(listed_at, _)| *listed_at);
+        self.due.extend(lists.into_iter().map(|(_, due)| due));
     }
 
     pub(super) fn take_in_versions(
         &mut self,
         table: &TableKey,
         versions: Result<Vec<VersionInfo>, Error>,
+        began: Duration,
     ) {
         let now = clock::now();
         let Some(kept) = self.tables.get_mut(table) else {
             return;
         };
+        kept.listed_at = began;
+        // What was listed before a cleanup of ours ended is not what there is: it is listed again.
+        if began < kept.cleaned {
+            return;
+        }
         match versions {
             Ok(versions) => {
                 let (name, n) = (&self.target.name, versions.len());
@@ -58,7 +70,7 @@ impl Keeper {
                 }
                 kept.listing = Some(Listing::new(versions, &kept.policy.cleanup, now));
             }
-            Err(Error::TableGone { .. } | Error::UnknownTable { .. }) => self.bury(table),
+            Err(Error::TableGone { .. } | Error::UnknownTable { .. }) => self.missed(table),
             Err(e) => self.cannot_list(table, e.to_string()),
         }
     }
@@ -69,6 +81,7 @@ impl Keeper {
         let Some(kept) = self.tables.get_mut(table) else {
             return;
         };
+        kept.listed_at = again;
         let (name, text) = (&self.target.name, table.to_string());
         self.shared.board.unlisted(name, &text, Some(&why));
         kept.unlisted = Some(Unlisted { again });

@@ -147,13 +147,15 @@ impl Keeper {
     pub(super) fn read_due(&mut self, opened: &Opened) {
         let now = self.now();
         let mut left = VecDeque::new();
-        let (mut tables, mut lists) = (true, true);
-        while (tables || lists)
+        // Each kind has its own.
+        let (mut tables, mut versions, mut left_over) = (true, true, true);
+        while (tables || versions || left_over)
             && let Some(due) = self.due.pop_front()
         {
             let room = match due.read {
                 Read::Root | Read::Table(_) => &mut tables,
-                Read::Versions(_) | Read::LeftOver(_) => &mut lists,
+                Read::Versions(_) => &mut versions,
+                Read::LeftOver(_) => &mut left_over,
             };
             if !*room || !self.reads.has_room_for(&due.read) {
                 // One that is under way already needs no other.
@@ -250,7 +252,7 @@ impl Keeper {
                 self.take_in_table(opened, &table, read);
             }
             (Read::Versions(table), Came::Versions(versions)) => {
-                self.take_in_versions(&table, versions);
+                self.take_in_versions(&table, versions, began);
             }
             (Read::LeftOver(table), Came::LeftOver(found)) => {
                 if let Err(e) = &found {
@@ -258,7 +260,9 @@ impl Keeper {
                 }
                 let now = self.now();
                 if let Some(kept) = self.tables.get_mut(&table) {
-                    kept.left_over.looked(found.unwrap_or(false), now);
+                    // What was found before a cleanup of ours ended may be gone.
+                    let found = found.unwrap_or(false) && began >= kept.cleaned;
+                    kept.left_over.looked(found, now);
                 }
             }
             _ => {}
@@ -278,8 +282,9 @@ impl Keeper {
                 self.fails(table, &trouble);
                 let (looks, retries) = (self.looks, self.retries());
                 if let Some(kept) = self.tables.get_mut(table) {
-                    (kept.being_read, kept.stale) = (false, None);
-                    kept.look_again(News::Some, &looks, &retries, now);
+                    (kept.being_read, kept.stale, kept.read_at) = (false, None, now);
+                    // The longer it goes on, the less it takes the place of others.
+                    kept.look_again(News::Nothing, &looks, &retries, now);
                 }
             }
             Read::Versions(table) => self.cannot_list(table, trouble.to_string()),
@@ -312,7 +317,7 @@ impl Keeper {
         }
         self.shared
             .pulse
-            .answers(&self.target.name, !self.reads.is_overdue(&Read::Root));
+            .answers(&self.target.name, self.reads.answer());
         let metrics = &self.shared.metrics;
         metrics.passed_over(&self.target.name, opened.uri());
     }
@@ -345,16 +350,17 @@ impl Keeper {
 
     /// Takes in a look at the target as a whole.
     fn take_in_whole(&mut self, opened: &Opened, whole: Result<Whole, Failure>, began: Duration) {
-        self.whole_at = began;
         let look = match whole {
             Ok(Whole::Graph(snapshot)) => {
+                self.bury_missed();
                 self.take_in_graph(&snapshot);
-                self.whole = Some(Whole::Graph(snapshot));
+                (self.whole, self.whole_at) = (Some(Whole::Graph(snapshot)), began);
                 Ok(())
             }
             Ok(Whole::Directory(there)) => match self.vanished(&there) {
                 Some(tables) => Err(Trouble::Vanished(tables)),
                 None => {
+                    self.bury_missed();
                     self.found(&there);
                     self.whole = Some(Whole::Directory(there));
                     Ok(())
@@ -369,6 +375,13 @@ impl Keeper {
         }
         if std::mem::take(&mut self.read_again) {
             self.look(opened);
+        }
+    }
+
+    /// The target is there, so what was missed of it is gone.
+    fn bury_missed(&mut self) {
+        for table in std::mem::take(&mut self.missed) {
+            self.bury(&table);
         }
     }
 
@@ -392,7 +405,8 @@ impl Keeper {
         let another = |(table, kept): &(&TableKey, &Kept)| {
             let now = manifest.tables.get(*table);
             let told = kept.told.as_ref();
-            told.is_some_and(|told| now.is_some_and(|now| told.is_of_another(now)))
+            let other = told.is_some_and(|told| now.is_some_and(|now| told.is_of_another(now)));
+            other && kept.history.running.is_none()
         };
         let another: Vec<_> = self
             .tables

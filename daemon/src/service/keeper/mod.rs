@@ -30,7 +30,7 @@ mod work;
 mod writes;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -112,7 +112,7 @@ impl Shared {
     /// What time it is.
     pub(super) fn clock(&self) -> Clock {
         Clock {
-            wall: clock::now(),
+            wall: clock::not_ahead(),
             monotonic: self.started.elapsed(),
         }
     }
@@ -152,6 +152,9 @@ pub(super) struct Keeper {
     read_again: bool,
     jobs: Jobs,
     trouble: Repeated,
+    /// Tables that were not there when they were read, until the target as a whole was looked at.
+    missed: BTreeSet<TableKey>,
+    look_soon: bool,
     /// Since when a target has no tables that had some.
     vanished: Option<Duration>,
     /// Whether the last look at the target as a whole succeeded.
@@ -202,6 +205,8 @@ impl Keeper {
             read_again: false,
             jobs: Jobs::default(),
             trouble: Repeated::default(),
+            missed: BTreeSet::new(),
+            look_soon: false,
             vanished: None,
             within_reach: false,
             taken: 0,
@@ -394,6 +399,9 @@ impl Keeper {
             if let Seen::Another = seen {
                 tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "a graph was made where a directory was kept: it is kept as a graph from now on");
                 return;
+            }
+            if std::mem::take(&mut self.look_soon) {
+                self.look(opened);
             }
             self.read_due(opened);
             let waits = !self.reads.is_idle()

@@ -78,6 +78,8 @@ impl Keeper {
         let ignored = |table: &TableKey| target.ignores(&table.to_string());
         let gone = self.tables.keys();
         let gone = gone.filter(|table| !there.contains(*table) || ignored(table));
+        // One whose job is at work is forgotten when that has ended: it may be back by then.
+        let gone = gone.filter(|table| self.tables[*table].history.running.is_none());
         let gone: Vec<_> = gone.cloned().collect();
         gone.iter().for_each(|table| self.forget(table));
         let now = self.now();
@@ -111,11 +113,13 @@ impl Keeper {
         (kept.being_read, kept.read_at) = (false, read.began);
         // What was read before our own job ended tells nothing of what it left.
         let own = kept.stale.is_some_and(|ended| read.as_of >= ended);
-        if own || !well {
+        let missed = self.missed.contains(table);
+        if own || (!well && !missed) {
             kept.stale = None;
         }
         match opened {
-            Opened::Graph(_) if well => kept.told = read.told,
+            // One from before our own job ended may not have what could not be built.
+            Opened::Graph(_) if well => kept.told = read.told.filter(|_| kept.stale.is_none()),
             Opened::Graph(_) => kept.look_again(news, &looks, &retries, now),
             Opened::Directory(_) if own && well => {
                 let rested = kept.rested();
@@ -127,7 +131,7 @@ impl Keeper {
                 if !known && read.written.is_some_and(|at| Utc::now() - at < tick) {
                     kept.looks.soon(&looks, read.began);
                 }
-                if kept.stale.is_some() {
+                if kept.stale.is_some() && !missed {
                     self.due.push_front(Due::of_table(table));
                 }
             }
@@ -167,7 +171,7 @@ impl Keeper {
                 }
             }
             Err(Error::TableGone { .. } | Error::UnknownTable { .. }) => {
-                self.bury(table);
+                self.missed(table);
                 "gone"
             }
             Err(e) => {
@@ -183,6 +187,17 @@ impl Keeper {
             return News::Some;
         }
         brought
+    }
+
+    /// A table was not there when it was read. It may be the whole target that is not: until that was looked at, what is
+    /// known stays, and nothing is decided by it.
+    pub(super) fn missed(&mut self, table: &TableKey) {
+        let now = self.now();
+        if let Some(kept) = self.tables.get_mut(table) {
+            kept.stale = Some(now);
+            self.missed.insert(table.clone());
+            self.look_soon = true;
+        }
     }
 
     /// A table cannot be read: that is its own trouble, and all others are kept.

@@ -134,6 +134,7 @@ impl Keeper {
         }
         if *duty == Duty::Cleanup {
             kept.listing = None;
+            kept.cleaned = now;
             kept.left_over.found = false;
         }
         // Statistics have what could not be built, whether or not the pin moved.

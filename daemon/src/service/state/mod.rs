@@ -136,9 +136,6 @@ impl State {
     /// Writes what has changed; all of it, or what is due. Waits for the disk. What cannot be written is told once and
     /// tried again.
     pub(super) fn flush(&self, all: bool, clock: &Clock) {
-        let Some(folder) = &self.folder else {
-            return;
-        };
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let due: Vec<_> = {
             let mut targets = self.lock();
@@ -149,6 +146,10 @@ impl State {
                 (name.clone(), entry.target.clone())
             })
             .collect()
+        };
+        // Between keepers of one process, memory is enough.
+        let Some(folder) = &self.folder else {
+            return;
         };
         for (name, target) in due {
             let file = folder.join(format!("{name}.json"));

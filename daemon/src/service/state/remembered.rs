@@ -34,7 +34,7 @@ const OF_TARGET: Grain = Grain {
 /// The same of a table.
 const OF_TABLE: Grain = Grain {
     lately: 300,
-    before: 86_400,
+    before: 3600,
 };
 
 /// How far jobs are told apart, in seconds.
