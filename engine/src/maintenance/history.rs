@@ -16,6 +16,8 @@ const LONGEST_LASTING: Duration = Duration::from_secs(6 * 3600);
 /// What happened to one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
+    /// When it was found: what was never done waits since then.
+    pub found: Duration,
     /// The job that is at work on it.
     pub running: Option<Running>,
     /// What became of each duty.

@@ -251,18 +251,11 @@ fn choose<'a>(
     })
 }
 
-/// A duty that never ran counts as if it had not for so long.
-const NEVER_RAN: Duration = Duration::from_secs(3600);
-
 /// In seconds: how long the table was without this duty, and more for what is good per byte.
 fn priority(view: &TableView<'_>, due: &Due, now: &Now) -> u64 {
     let last_end = view.history.of(due.duty).last_end;
-    let waited = match last_end {
-        Some(end) => now.monotonic.saturating_sub(end),
-        // The clock may have begun long before the table was found.
-        None => now.monotonic.min(NEVER_RAN),
-    };
-    let waited = waited.as_secs();
+    let since = last_end.unwrap_or(view.history.found);
+    let waited = now.monotonic.saturating_sub(since).as_secs();
     let cost = u128::from(due.bytes.saturating_add(FILE_BYTES));
     let gain = (u128::from(due.saved) << (MAX_DOUBLINGS / 2)) / cost;
     let doublings = gain.max(1).ilog2().min(MAX_DOUBLINGS);

@@ -190,7 +190,10 @@ impl Kept {
             policy: policy::of_table(policies),
             crons: crons(policies),
             stats: TableStats::default(),
-            history: History::default(),
+            history: History {
+                found: now,
+                ..History::default()
+            },
             heat: Heat::default(),
             listing: None,
             left_over: LeftOver::after(now, seed),
@@ -219,7 +222,10 @@ impl Kept {
 
     /// Goes on with what an earlier keeper knew.
     pub(super) fn remember(&mut self, was: RestoredTable) {
-        self.history = was.history(&self.policy.pace);
+        self.history = History {
+            found: self.history.found,
+            ..was.history(&self.policy.pace)
+        };
         self.forced = was.forced;
         self.successes.found = was.found.unwrap_or(self.successes.found);
         self.successes.last = was.last_success;
