@@ -8,7 +8,7 @@
 //! are worked on before the last was seen, and however many are written, one that rests has its turn.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -352,7 +352,7 @@ impl Keeper {
     fn take_in_whole(&mut self, opened: &Opened, whole: Result<Whole, Failure>, began: Duration) {
         let look = match whole {
             Ok(Whole::Graph(snapshot)) => {
-                self.bury_missed();
+                self.bury_missed(began);
                 self.take_in_graph(&snapshot);
                 (self.whole, self.whole_at) = (Some(Whole::Graph(snapshot)), began);
                 Ok(())
@@ -360,7 +360,7 @@ impl Keeper {
             Ok(Whole::Directory(there)) => match self.vanished(&there) {
                 Some(tables) => Err(Trouble::Vanished(tables)),
                 None => {
-                    self.bury_missed();
+                    self.bury_missed(began);
                     self.found(&there);
                     self.whole = Some(Whole::Directory(there));
                     Ok(())
@@ -378,11 +378,14 @@ impl Keeper {
         }
     }
 
-    /// The target is there, so what was missed of it is gone.
-    fn bury_missed(&mut self) {
-        for table in std::mem::take(&mut self.missed) {
-            self.bury(&table);
-        }
+    /// The target is there, so what was missed of it before this look began is gone.
+    fn bury_missed(&mut self, began: Duration) {
+        let missed = std::mem::take(&mut self.missed);
+        let (gone, later) = missed.into_iter().partition(|(_, at)| *at <= began);
+        self.missed = later;
+        let gone: BTreeMap<TableKey, Duration> = gone;
+        gone.keys().for_each(|table| self.bury(table));
+        self.look_soon |= !self.missed.is_empty();
     }
 
     /// How many tables a directory had that has none now, as where its volume is not mounted.

@@ -30,7 +30,7 @@ mod work;
 mod writes;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -152,8 +152,8 @@ pub(super) struct Keeper {
     read_again: bool,
     jobs: Jobs,
     trouble: Repeated,
-    /// Tables that were not there when they were read, until the target as a whole was looked at.
-    missed: BTreeSet<TableKey>,
+    /// Tables that were not there when they were read, and when that was; until the target as a whole was looked at.
+    missed: BTreeMap<TableKey, Duration>,
     look_soon: bool,
     /// Since when a target has no tables that had some.
     vanished: Option<Duration>,
@@ -205,7 +205,7 @@ impl Keeper {
             read_again: false,
             jobs: Jobs::default(),
             trouble: Repeated::default(),
-            missed: BTreeSet::new(),
+            missed: BTreeMap::new(),
             look_soon: false,
             vanished: None,
             within_reach: false,

@@ -113,7 +113,7 @@ impl Keeper {
         (kept.being_read, kept.read_at) = (false, read.began);
         // What was read before our own job ended tells nothing of what it left.
         let own = kept.stale.is_some_and(|ended| read.as_of >= ended);
-        let missed = self.missed.contains(table);
+        let missed = self.missed.contains_key(table);
         if own || (!well && !missed) {
             kept.stale = None;
         }
@@ -195,7 +195,7 @@ impl Keeper {
         let now = self.now();
         if let Some(kept) = self.tables.get_mut(table) {
             kept.stale = Some(now);
-            self.missed.insert(table.clone());
+            self.missed.insert(table.clone(), now);
             self.look_soon = true;
         }
     }
