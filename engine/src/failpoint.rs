@@ -155,7 +155,7 @@ pub(crate) fn hang(root: &std::path::Path, path: &std::path::Path) {
             clippy::disallowed_methods,
             reason = "it stands for a thread that a disk holds"
         )]
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
 

@@ -11,7 +11,7 @@ use squire_tests::{daemon::Daemon, patience::PATIENCE, plain, show};
 const TARGETS: usize = 100;
 const HANG: usize = 10;
 /// Due tables of each target.
-const TABLES: usize = 3;
+const TABLES: usize = 6;
 const ROUNDS: usize = 2;
 
 const DAEMON: &str = r#"
