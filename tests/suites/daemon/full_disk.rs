@@ -20,23 +20,11 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::site::{QUICK, Ran, Site, done, files, text, until};
+use crate::{
+    beside::POLICY,
+    site::{QUICK, Ran, Site, done, files, text, until},
+};
 
-/// Every duty is due at once.
-const POLICY: &str = "
-[defaults.compaction]
-min_small_fragments = 4
-interval_floor = \"100ms\"
-[defaults.index]
-min_unindexed_rows = 1
-max_unindexed_rows = 1
-interval_floor = \"100ms\"
-[defaults.cleanup]
-keep_for = \"1s\"
-keep_versions = 1
-min_versions = 1
-interval_floor = \"1s\"
-";
 /// What one rewrite takes is much more than what a cleanup of small versions makes room for.
 const ROWS: i64 = 10_000;
 const FRAGMENTS: i64 = 8;
