@@ -259,22 +259,14 @@ impl PauseBook {
         daemon: watch::Receiver<Daemon>,
         stop: CancellationToken,
     ) {
-        loop {
-            let tick = daemon.borrow().tick;
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(tick) => {}
-            }
+        let due = || {
             if self.file.is_none() || self.lock().is_written() {
-                continue;
+                return None;
             }
             let book = self.clone();
-            let kept = tokio::task::spawn_blocking(move || book.keep());
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = kept => {}
-            }
-        }
+            Some(move || book.keep())
+        };
+        whole::on_ticks(daemon, stop, due).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Pages> {

@@ -182,22 +182,14 @@ impl State {
         clock: impl Fn() -> Clock,
         stop: CancellationToken,
     ) {
-        loop {
-            let tick = daemon.borrow().tick;
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(tick) => {}
-            }
+        let due = || {
             if !self.lock().values().any(|entry| entry.is_due(false)) {
-                continue;
+                return None;
             }
             let (state, clock) = (self.clone(), clock());
-            let flushed = tokio::task::spawn_blocking(move || state.flush(false, &clock));
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = flushed => {}
-            }
-        }
+            Some(move || state.flush(false, &clock))
+        };
+        whole::on_ticks(daemon, stop, due).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
