@@ -189,8 +189,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         started,
     };
     let (forces, timetable) = (api.forces.clone(), api.timetable.clone());
-    let mut residents =
-        Residents::new(shared.board.clone(), metrics.clone(), started, stop.clone());
+    let mut residents = Residents::new(shared.board.clone(), started, stop.clone());
     residents.follow(&settings);
     let mut crew = Crew::new(shared, forces.clone(), stop.clone());
     let targets = settings.targets.iter();

@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     board::{Board, target::Status},
     keeper::host,
-    metrics::Metrics,
 };
 use crate::opened::beyond;
 
@@ -33,7 +32,6 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// This daemon's presence at all of its targets.
 pub(super) struct Residents {
     board: Arc<Board>,
-    metrics: Arc<Metrics>,
     started: DateTime<Utc>,
     stop: CancellationToken,
     at: BTreeMap<String, (Stay, CancellationToken)>,
@@ -52,15 +50,9 @@ struct Stay {
 
 impl Residents {
     /// At no target yet. `stop` ends all.
-    pub(super) fn new(
-        board: Arc<Board>,
-        metrics: Arc<Metrics>,
-        started: DateTime<Utc>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(board: Arc<Board>, started: DateTime<Utc>, stop: CancellationToken) -> Self {
         Self {
             board,
-            metrics,
             started,
             stop,
             at: BTreeMap::new(),
@@ -111,7 +103,6 @@ impl Residents {
             resident,
             stay: stay.clone(),
             board: self.board.clone(),
-            metrics: self.metrics.clone(),
             told: BTreeSet::new(),
         };
         self.tasks.spawn(there.stay(over.clone()));
@@ -135,7 +126,6 @@ struct There {
     resident: Resident,
     stay: Stay,
     board: Arc<Board>,
-    metrics: Arc<Metrics>,
     /// The others that were told of.
     told: BTreeSet<String>,
 }
@@ -194,7 +184,7 @@ impl There {
         };
         match presence.beat(self.stay.every * MISSED).await {
             Ok(others) => {
-                self.metrics.other_daemons(name, others.len());
+                self.board.saw_other_daemons(name, others.len());
                 self.tell(&others);
             }
             Err(e) => {

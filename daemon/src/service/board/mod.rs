@@ -175,6 +175,14 @@ impl Board {
         }
     }
 
+    /// So many other daemons keep the same place.
+    pub(super) fn saw_other_daemons(&self, target: &str, others: usize) {
+        // Who counts them does not wait for the keeper: the target may be let go of meanwhile.
+        if let Some(notes) = self.lock().targets.get_mut(target) {
+            notes.other_daemons = others;
+        }
+    }
+
     /// A job goes to work.
     pub(super) fn began(&self, target: &str, table: &str, begun: Begun) {
         let mut board = self.lock();
@@ -240,6 +248,7 @@ impl Board {
         let notes = board.target(target);
         *notes = TargetState {
             uri: std::mem::take(&mut notes.uri),
+            other_daemons: notes.other_daemons,
             ..TargetState::default()
         };
     }

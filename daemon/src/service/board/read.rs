@@ -75,6 +75,15 @@ impl Board {
             .collect()
     }
 
+    /// How many other daemons keep the place of each target.
+    pub(crate) fn other_daemons(&self) -> BTreeMap<String, usize> {
+        let board = self.lock();
+        let targets = board.targets.iter();
+        targets
+            .map(|(name, state)| (name.clone(), state.other_daemons))
+            .collect()
+    }
+
     /// All targets, by name.
     pub(crate) fn targets(&self) -> Vec<TargetNotes> {
         let board = self.lock();

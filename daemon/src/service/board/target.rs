@@ -131,6 +131,8 @@ pub(super) struct TargetState {
     pub(super) queue: Vec<TicketNotes>,
     pub(super) backlog: u64,
     pub(super) trend: Series,
+    /// Other daemons that keep the same place.
+    pub(super) other_daemons: usize,
     /// Tables that went, with the revision at which they did.
     pub(super) gone: BTreeMap<String, u64>,
 }

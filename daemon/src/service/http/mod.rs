@@ -93,8 +93,10 @@ pub(super) async fn serve(
 
 async fn show_metrics(State(shared): State<Shared>) -> Response {
     let now = clock::not_ahead();
-    let health = shared.probe.board.health();
-    match shared.metrics.scrape(&shared.pauses, &health, now) {
+    match shared
+        .metrics
+        .scrape(&shared.pauses, &shared.probe.board, now)
+    {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     }

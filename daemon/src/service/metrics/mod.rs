@@ -25,10 +25,7 @@ mod store;
 mod table;
 mod target;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use prometheus::{Encoder, IntGaugeVec, Result, TextEncoder};
@@ -38,7 +35,7 @@ pub(super) use graph::Task;
 use register::Register;
 
 use super::{
-    board::target::HealthCounts,
+    board::Board,
     pauses::{Noted, PauseBook},
 };
 
@@ -90,14 +87,15 @@ impl Metrics {
     pub(super) fn scrape(
         &self,
         pauses: &PauseBook,
-        health: &BTreeMap<String, HealthCounts>,
+        board: &Board,
         now: DateTime<Utc>,
     ) -> Result<Vec<u8>> {
         // What is paused is written anew each time: another scrape would meet half of it.
         let _scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         let active: Vec<Noted> = pauses.active(now);
         self.target.paused(&active, now);
-        self.target.healths(health);
+        self.target.healths(&board.health());
+        self.target.other_daemons(&board.other_daemons());
         self.pauses.follow(pauses);
         self.render()
     }
@@ -150,6 +148,29 @@ mod tests {
     use squire_engine::Kind;
 
     use super::*;
+
+    #[test]
+    fn what_is_told_of_a_target_after_it_was_let_go_of_is_not_shown() {
+        let metrics = Metrics::new(&Daemon::default()).unwrap();
+        let (board, pauses) = (Board::new(Utc::now()), PauseBook::open(None).unwrap());
+        let shown = || {
+            let text = metrics.scrape(&pauses, &board, Utc::now()).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            text.lines()
+                .filter(|line| line.contains("target=\"lake\""))
+                .count()
+        };
+        board.expect("lake", "/data");
+        board.found("lake", "t");
+        board.saw_other_daemons("lake", 1);
+        assert!(shown() > 1);
+        metrics.ends("lake");
+        // A scrape comes between the two.
+        assert!(shown() > 1);
+        board.let_go("lake");
+        board.saw_other_daemons("lake", 2);
+        assert_eq!(shown(), 0);
+    }
 
     #[test]
     fn a_target_that_is_kept_no_more_leaves_nothing_and_another_keeps_all() {

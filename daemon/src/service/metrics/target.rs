@@ -76,7 +76,6 @@ impl Targets {
     pub(super) fn begins(&self, target: &str) {
         self.ticks.with_label_values(&[target]);
         self.restarts.with_label_values(&[target]);
-        self.other_daemons.with_label_values(&[target]);
         // A keeper that comes in place of one that panicked has not looked yet.
         let last_look = self.last_look.with_label_values(&[target]);
         if last_look.get() == 0 {
@@ -91,8 +90,19 @@ impl Targets {
         }
     }
 
+    /// How many other daemons keep the place of each target.
+    pub(super) fn other_daemons(&self, others: &BTreeMap<String, usize>) {
+        self.other_daemons.reset();
+        for (target, others) in others {
+            let gauge = self.other_daemons.with_label_values(&[target]);
+            gauge.set(count(*others));
+        }
+    }
+
     /// How many tables each target has, by their health.
     pub(super) fn healths(&self, health: &BTreeMap<String, HealthCounts>) {
+        // A target may have been let go of since the last scrape, or since these were counted.
+        self.health.reset();
         for (target, counts) in health {
             for (health, n) in counts.named() {
                 let gauge = self.health.with_label_values(&[target, health]);
@@ -127,12 +137,6 @@ impl Metrics {
             let gauge = self.target.passed_over.with_label_values(&labels);
             gauge.set(whole(entries));
         }
-    }
-
-    /// So many other daemons keep a target.
-    pub(in crate::service) fn other_daemons(&self, target: &str, others: usize) {
-        let gauge = &self.target.other_daemons;
-        gauge.with_label_values(&[target]).set(count(others));
     }
 
     /// A target was opened, as what it is.
