@@ -8,7 +8,7 @@ use croner::{
     parser::{CronParser, Seconds},
 };
 use squire_config::{Refusal, Target};
-use squire_engine::maintenance::Duty;
+use squire_engine::planner::Duty;
 
 use crate::policy;
 

@@ -4,7 +4,7 @@ use squire_config::{Kind as Wanted, Target};
 use squire_engine::{
     Beyond, Cleaned, CleanupPreview, Compacted, Directory, DirectoryOptions, Error, Graph, Indexed,
     Kind, Options, TableKey, TableStats, VersionInfo, detect,
-    maintenance::{
+    planner::{
         Ask, Duty, Policy, cleanup::CleanupPolicy, compaction::CompactionPolicy,
         indexing::IndexPolicy,
     },

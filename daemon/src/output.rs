@@ -221,8 +221,8 @@ impl WaitLines {
 #[cfg(test)]
 mod tests {
     use squire_engine::{
+        ids::HolderId,
         manifest::{OperationKind, Ticket, TicketState, Touched},
-        names::HolderId,
     };
 
     use super::*;

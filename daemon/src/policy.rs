@@ -1,7 +1,7 @@
 //! From what the config says to what the planner is asked.
 
 use squire_config::{Policies, Windows as ConfigWindows};
-use squire_engine::maintenance::{
+use squire_engine::planner::{
     Duty, Policy,
     cleanup::CleanupPolicy,
     clients::{Client, LanceVersion},

@@ -2,8 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    manifest,
-    sidecar::Sidecar,
+    graph::{manifest, sidecar::Sidecar},
     storage::{self, Beyond},
 };
 

@@ -13,67 +13,54 @@
 //! graph ─► operation ─► manifest (register ─► transition)
 //!   │          │    └─► sidecar
 //!   │          └──────► table (staged effects, the exact-version commit, drift, statistics) ─► Lance
-//!   ├─► healing ─► operation::effects
+//!   ├─► healing ─► graph::operation::effects
 //!   │          └─► leftovers
 //!   └─► repair ──► healing, drift
-//! maintenance, schema and manifest::transition decide; they are pure and ask no store.
+//! maintenance, schema and graph::manifest::transition decide; they are pure and ask no store.
 //! ```
 //!
 //! `docs/protocol.md` has the rules and their reasons.
 
-mod cause;
-mod collection;
-mod core;
 mod directory;
-mod echo;
 mod error;
 pub mod failpoint;
 #[cfg(feature = "failpoints")]
 pub mod fuzz;
 mod graph;
-mod guard;
-mod healing;
-pub mod input;
-mod leftovers;
-mod liveness;
-pub mod maintenance;
-pub mod manifest;
+pub mod ids;
 pub mod memory;
-pub mod names;
-mod obstacle;
-mod operation;
-mod presence;
+pub mod planner;
 pub mod progress;
-mod purge;
-mod repair;
+mod redact;
 pub mod schema;
-mod sidecar;
 mod storage;
 mod table;
 
-pub use collection::ManifestRetention;
+pub use graph::{input, manifest};
+
 pub use directory::{Directory, DirectoryOptions, Kind, detect};
-pub use echo::without_echo;
+pub use error::obstacle::Obstacle;
 pub use error::{Advice, Error, ErrorKind, Result};
-pub use graph::{Graph, LogEntry, Options, Snapshot};
-pub use healing::{Healed, Left};
-pub use leftovers::{Orphan, SidecarLook, SidecarState};
-pub use names::{OperationId, TableKey};
-pub use obstacle::Obstacle;
-pub use operation::{
+pub use graph::healing::leftovers::{Orphan, SidecarLook, SidecarState};
+pub use graph::healing::{Healed, Left};
+pub use graph::manifest_cleanup::ManifestRetention;
+pub use graph::operation::{
     DeleteRequest, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest,
     index::{IndexReceipt, Indexed},
     waiting::Waiting,
 };
-pub use presence::{Other, Presence, Resident};
-pub use repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
+pub use graph::repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
+pub use graph::{Graph, LogEntry, Options, Snapshot};
+pub use ids::{OperationId, TableKey};
+pub use redact::without_echo;
+pub use storage::presence::{Other, Presence, Resident};
 pub use storage::{Beyond, DeletionRule, Owned, Passed, Wall, deleted, passed_over, try_to_own};
 pub use table::{
+    discard::Loss,
     drift::{DriftPolicy, DriftVersion},
     indexing::LeftBehind,
-    kept::Kept,
-    loss::Loss,
     removal::{Cleaned, CleanupPreview, CleanupReceipt, Removed},
+    retention::Kept,
     rewrite::{CompactReceipt, Compacted, GroupFailure},
     stats::{
         FragmentStats, IndexRefusal, IndexStats, MissingIndex, RewriteRefusal, SegmentStats,

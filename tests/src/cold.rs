@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use squire_engine::maintenance::looks::{LookPolicy, Looks, News};
+use squire_engine::planner::poll_schedule::{LookPolicy, Looks, News};
 
 /// Looks in each of `spans` spans of the longest interval, at tables that do not change, as the schedule foretells. A
 /// keeper looks on ticks alone.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use squire_engine::{
     Cleaned, CleanupPreview, Compacted, Error, Indexed, TableKey, TableStats,
-    maintenance::{
+    planner::{
         Ask, Duty, Policy,
         cleanup::{self, Verdict as CleanupVerdict},
         compaction::{self, Verdict},

@@ -23,7 +23,7 @@ use std::path::Path;
 use squire_config::{Kind, Target};
 use squire_engine::{
     Graph, OperationId, Options, TableKey,
-    maintenance::{Duty, Policy, compaction::CompactionPolicy},
+    planner::{Duty, Policy, compaction::CompactionPolicy},
     schema::Schema,
 };
 

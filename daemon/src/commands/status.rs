@@ -5,12 +5,12 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use squire_engine::{
     Error, Snapshot, TableKey, TableStats, Waiting,
-    maintenance::{
+    manifest::TicketState,
+    planner::{
         Ask, Policy,
         compaction::{self, Verdict},
         indexing::{self, Verdict as IndexVerdict},
     },
-    manifest::TicketState,
 };
 
 use super::{Done, opened};

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use squire_engine::maintenance::Duty;
+use squire_engine::planner::Duty;
 use tokio::sync::Notify;
 
 /// Somebody wants a duty done.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, FixedOffset, Local, Utc};
 use serde::{Deserialize, Serialize};
 use squire_config::Target;
-use squire_engine::maintenance::Duty;
+use squire_engine::planner::Duty;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use utoipa::ToSchema;
 

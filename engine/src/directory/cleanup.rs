@@ -9,22 +9,22 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Directory, look, readers::Readers};
+use super::{Directory, probe, readers::Readers};
 use crate::{
     error::{Error, Result},
-    guard::guarded,
-    maintenance::{
+    ids::TableKey,
+    planner::{
         Ask,
         cleanup::{self, CleanupPolicy, Protected, Skip, Verdict},
     },
-    names::TableKey,
     table::{
         Table,
-        kept::kept_by_policy,
-        left_over,
+        guard::guarded,
         protection::Protection,
         removal::{Cleaned, Cleaner, CleanupPreview, Going, Removed},
+        retention::kept_by_policy,
         stats::VersionInfo,
+        untracked,
         unwritable::Unwritable,
         versions,
     },
@@ -79,11 +79,11 @@ impl Directory {
         let table = self.admitted(table).await?;
         let looking = async {
             let (permit, params) = table.storage.cleanup();
-            let cleaner = Cleaner::new(look::open(&table, params).await?, permit);
+            let cleaner = Cleaner::new(probe::open(&table, params).await?, permit);
             if Unwritable::by_features(cleaner.dataset.manifest()).is_some() {
                 return Ok(false);
             }
-            left_over::any(&table, &cleaner).await
+            untracked::any(&table, &cleaner).await
         };
         guarded(&table, "looking for files of", looking).await
     }
@@ -162,7 +162,7 @@ struct Look {
 impl Look {
     async fn at(table: &Table) -> Result<Self> {
         let (permit, params) = table.storage.cleanup();
-        let dataset = look::open(table, params).await?;
+        let dataset = probe::open(table, params).await?;
         Ok(Self {
             cleaner: Cleaner::new(dataset, permit),
             versions: versions::list(table).await?,
@@ -184,7 +184,7 @@ impl Look {
         let protected = &protection.protected;
         let verdict = cleanup::plan(&self.versions, protected, policy, now, ask.forced);
         let nothing_goes = matches!(verdict, Verdict::Skip(_)) && !protection.keeps_all();
-        if nothing_goes && left_over::any(table, &self.cleaner).await? {
+        if nothing_goes && untracked::any(table, &self.cleaner).await? {
             return Ok(verdict.with_left_over_files());
         }
         Ok(verdict)

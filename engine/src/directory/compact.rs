@@ -14,23 +14,23 @@ use lance::{Dataset, dataset::optimize::RewriteResult};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    landing::{self, Landed},
-    look::{self, Looks},
+    commit::{self, Landed},
+    probe::{self, Looks},
 };
 use crate::{
     error::{Error, Result},
-    maintenance::{
+    ids::OperationId,
+    planner::{
         Ask,
         compaction::{self, CompactionPolicy, Group, Reason, Skip, Verdict},
     },
-    names::OperationId,
     progress::{self, Phase},
     table::{
         Table,
-        carry::Sources,
+        discard::Loss,
         files::Files,
-        loss::Loss,
-        refused::Refused,
+        rebase::Sources,
+        refusal::Refused,
         remap::Moved,
         rewrite::{CompactReceipt, Compacted, Failed, each, is_part},
         stats::TableStats,
@@ -49,7 +49,7 @@ pub(super) async fn compact(
     ask: &Ask,
     stop: &CancellationToken,
 ) -> Result<Compacted> {
-    let dataset = look::open(table, table.storage.params()).await?;
+    let dataset = probe::open(table, table.storage.params()).await?;
     let mut stats = looks.read(table, &dataset).await?;
     refused.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
@@ -171,7 +171,7 @@ async fn compact_batch(
 ) -> Result<Ended> {
     let workshop = table.storage.workshop().await?;
     let opened = table.open_newest(workshop.params()).await;
-    let dataset = opened.map_err(|e| look::failed(table, "opening", e))?;
+    let dataset = opened.map_err(|e| probe::failed(table, "opening", e))?;
     let dataset = table.in_batches(dataset, workshop.params()).await?;
     let there = groups.iter().filter_map(|group| as_it_is(group, &dataset));
     let groups: Vec<_> = there.collect();
@@ -183,7 +183,7 @@ async fn compact_batch(
     let mut sources = match sources {
         Ok(sources) => sources,
         // A file that went while it was read: the table was dropped.
-        Err(e) => return Err(look::tidy_if_gone(table).await.unwrap_or(e)),
+        Err(e) => return Err(probe::tidy_if_gone(table).await.unwrap_or(e)),
     };
     let files = Files::written_through(workshop, table);
     let started = Instant::now();
@@ -198,13 +198,13 @@ async fn compact_batch(
         Err(e) => {
             files.delete().await;
             // A file that went while it was read: the table was dropped, or somebody removed the version.
-            return Err(look::tidy_if_gone(table).await.unwrap_or(e));
+            return Err(probe::tidy_if_gone(table).await.unwrap_or(e));
         }
     };
     if results.is_empty() {
         files.delete().await;
         // Of a table that was dropped, no file is there.
-        return match look::tidy_if_gone(table).await {
+        return match probe::tidy_if_gone(table).await {
             Some(gone) => Err(gone),
             None => Ok(Ended::Failed(failed)),
         };
@@ -214,7 +214,7 @@ async fn compact_batch(
     // A caller that goes away does not end a commit that has begun.
     let operation = OperationId::fresh();
     let writers = looks.writers_of(table);
-    let land = landing::land(
+    let land = commit::land(
         table.clone(),
         Moved::all(&mut sources, &results),
         files,

@@ -12,7 +12,7 @@ use lance_io::object_store::WrappingObjectStore;
 use super::omnigraph;
 use crate::{
     error::{Error, Result},
-    names::TableKey,
+    ids::TableKey,
     storage::{Beyond, Storage},
 };
 

@@ -9,26 +9,26 @@ use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    attempt::{Aimed, Ending},
-    landing::{Attempts, put_away},
-    look::{self, Looks},
-    written::Written,
+    commit::{Attempts, put_away},
+    commit_attempt::{Aimed, Ending},
+    commit_identity::Written,
+    probe::{self, Looks},
 };
 use crate::{
     error::{Error, Result},
-    maintenance::{
+    graph::operation::index::{IndexReceipt, Indexed},
+    ids::OperationId,
+    planner::{
         Ask,
         indexing::{self, IndexPolicy, Skip, Verdict},
     },
-    names::OperationId,
-    operation::index::{IndexReceipt, Indexed},
     progress::{self, Phase},
     table::{
         Table,
+        discard::{Loss, OrLost},
         files::Files,
         indexing::{self as table_indexing, Built, Segments},
-        loss::{Loss, OrLost},
-        refused::Refused,
+        refusal::Refused,
         staged::Staged,
         writers::Seen,
     },
@@ -44,7 +44,7 @@ pub(super) async fn index(
     stop: &CancellationToken,
 ) -> Result<Indexed> {
     let workshop = table.storage.workshop().await?;
-    let dataset = look::open(table, workshop.params()).await?;
+    let dataset = probe::open(table, workshop.params()).await?;
     let mut stats = looks.read(table, &dataset).await?;
     refused.mark(&table.path, &mut stats);
     let (tasks, reason) = match indexing::plan(&stats, policy, Utc::now(), ask.forced) {
@@ -102,7 +102,7 @@ pub(super) async fn index(
 /// Nothing came of it: what was written goes.
 async fn given_up(table: &Table, files: Files, why: Result<Skip>) -> Result<Indexed> {
     files.delete().await;
-    match (why, look::tidy_if_gone(table).await) {
+    match (why, probe::tidy_if_gone(table).await) {
         (Ok(skip), _) => Ok(Indexed::Skipped(skip)),
         // Files that went while they were read: the table was dropped.
         (Err(_), Some(gone)) => Err(gone),
@@ -139,12 +139,12 @@ async fn attempts(
             return Ok(Err(Loss::Outdated));
         }
         let at = added.newest_of(table, passed.as_ref()).await;
-        let Some(at) = at.map_err(|e| look::failed(table, "opening", e))? else {
+        let Some(at) = at.map_err(|e| probe::failed(table, "opening", e))? else {
             return Ok(Err(Loss::TableDropped));
         };
         let transaction = segments.transaction();
         let hold = table_indexing::sources_hold(&segments.read, &at.dataset, &transaction).await;
-        if !hold.map_err(|e| look::failed(table, "reading the indexes of", e))? {
+        if !hold.map_err(|e| probe::failed(table, "reading the indexes of", e))? {
             return Ok(Err(Loss::SourcesChanged));
         }
         let mut staged = Staged::new(transaction, None, operation);

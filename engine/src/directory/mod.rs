@@ -8,25 +8,25 @@
 //! |---|---|
 //! | [`discovery`] | what kind of target a URI is, which tables a directory has |
 //! | [`omnigraph`] | recognises the roots of OmniGraph, which are refused |
-//! | [`look`] | what a table is like: its newest version, its statistics |
+//! | [`probe`] | what a table is like: its newest version, its statistics |
 //! | [`compact`] | rewriting, group by group |
 //! | [`index`] | bringing indexes up to date |
-//! | [`landing`] | the commit of one rewritten group |
-//! | [`attempt`] | one attempt to commit, at exactly one version |
-//! | [`written`] | what a commit adds to its table, by which its outcome is known |
+//! | [`commit`] | the commit of one rewritten group |
+//! | [`commit_attempt`] | one attempt to commit, at exactly one version |
+//! | [`commit_identity`] | what a commit adds to its table, by which its outcome is known |
 //! | [`cleanup`] | the removal of old versions |
 //! | [`readers`] | which tables read files of others, or name their versions |
 
-mod attempt;
 mod cleanup;
+mod commit;
+mod commit_attempt;
+mod commit_identity;
 mod compact;
 mod discovery;
 mod index;
-mod landing;
-mod look;
 mod omnigraph;
+mod probe;
 mod readers;
-mod written;
 
 use std::sync::Arc;
 
@@ -38,16 +38,19 @@ pub use discovery::{Kind, detect};
 
 use crate::{
     error::{Error, Result},
-    guard::guarded,
-    maintenance::{Ask, compaction::CompactionPolicy, indexing::IndexPolicy},
-    manifest::Touched,
-    names::TableKey,
-    operation::{
-        index::Indexed,
-        queue::{TableQueues, Turn},
-    },
+    graph::{manifest::Touched, operation::index::Indexed},
+    ids::TableKey,
+    planner::{Ask, compaction::CompactionPolicy, indexing::IndexPolicy},
     storage::{Beyond, Storage},
-    table::{Table, drift::DriftPolicy, refused::Refused, rewrite::Compacted, stats::TableStats},
+    table::{
+        Table,
+        drift::DriftPolicy,
+        guard::guarded,
+        queues::{TableQueues, Turn},
+        refusal::Refused,
+        rewrite::Compacted,
+        stats::TableStats,
+    },
 };
 
 /// How a directory is opened.
@@ -66,7 +69,7 @@ pub struct Directory(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     storage: Storage,
-    looks: look::Looks,
+    looks: probe::Looks,
     readers: readers::Readers,
     queues: TableQueues,
     refused: Refused,
@@ -81,7 +84,7 @@ impl Directory {
         let storage = Storage::connect(uri, options.wrapper, &options.beyond).await?;
         Ok(Self(Arc::new(Inner {
             storage,
-            looks: look::Looks::default(),
+            looks: probe::Looks::default(),
             readers: readers::Readers::default(),
             queues: TableQueues::default(),
             refused: Refused::default(),

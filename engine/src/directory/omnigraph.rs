@@ -6,8 +6,8 @@ use object_store::{ListResult, ObjectStoreExt};
 
 use crate::{
     error::{Error, Result},
-    guard::caught,
     storage::Storage,
+    table::guard::caught,
 };
 
 /// How the folder of a graph ends, in a cluster of OmniGraph.

@@ -23,11 +23,10 @@ use tokio::sync::Mutex;
 use super::discovery;
 use crate::{
     error::{Error, Result},
-    guard::guarded,
-    names::TableKey,
+    ids::TableKey,
     table::{
-        Table, drift::DriftPolicy, kept::Kept, protection::Protection, reading, stats::VersionInfo,
-        versions,
+        Table, drift::DriftPolicy, guard::guarded, protection::Protection, references,
+        retention::Kept, stats::VersionInfo, versions,
     },
 };
 
@@ -109,9 +108,9 @@ impl Readers {
             };
             match &*sibling.says {
                 Says::Readable { bases, view } => {
-                    if bases.iter().any(|uri| reading::is_in(uri, &folders)) {
+                    if bases.iter().any(|uri| references::is_in(uri, &folders)) {
                         let clone = sibling_of(table, key);
-                        match reading::by_clone(&clone, &folders).await {
+                        match references::by_clone(&clone, &folders).await {
                             Ok(files) => {
                                 let versions = protection.keep(table, dataset, files, going);
                                 let versions = versions.await?;
@@ -134,7 +133,10 @@ impl Readers {
                     }
                 }
                 Says::Torn { reason, bytes } => {
-                    if bytes.iter().any(|bytes| reading::mentions(bytes, &folders)) {
+                    if bytes
+                        .iter()
+                        .any(|bytes| references::mentions(bytes, &folders))
+                    {
                         protection.keep_all();
                         protection.kept.push(unreadable(reason));
                     }
@@ -280,7 +282,7 @@ async fn open(table: &Table, version: Option<u64>) -> Result<Dataset> {
             Some(version) => table.open(version, params, None).await,
             None => table.open_newest(params).await,
         };
-        super::look::whole(table, opened.map_err(|e| table.failed(ACTION, e))?)
+        super::probe::whole(table, opened.map_err(|e| table.failed(ACTION, e))?)
     };
     guarded(table, ACTION, opening).await
 }

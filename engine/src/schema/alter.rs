@@ -7,7 +7,7 @@ use super::{
     plan::Planner,
     rename::{Claim, Renames, renames},
 };
-use crate::names::TableKey;
+use crate::ids::TableKey;
 
 impl Planner {
     /// Brings a type that exists from `old` to `new`. `table` is its new key.

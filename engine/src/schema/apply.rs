@@ -1,7 +1,7 @@
 //! Taking the steps.
 
 use super::{Endpoints, Property, Schema, Step, TypeDef};
-use crate::names::{TableKey, TypeKind};
+use crate::ids::{TableKey, TypeKind};
 
 /// A step that does not fit the schema it is taken on: the schema is not the one that was planned for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,7 @@ use super::{
     reader::{At, Reader},
     rename::in_circle,
 };
-use crate::names::TypeKind;
+use crate::ids::TypeKind;
 
 /// Notes everything in the draft that does not fit together.
 pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft) {

@@ -4,7 +4,7 @@
 use proptest::{collection::vec, option, prelude::*, sample::subsequence, strategy::Union};
 
 use super::{Endpoint, Endpoints, Index, IndexKind, Property, PropertyType, Schema, TypeDef};
-use crate::names::{TableKey, TypeKind};
+use crate::ids::{TableKey, TypeKind};
 
 const NODES: [&str; 3] = ["Person", "City", "Shop"];
 const EDGES: [&str; 2] = ["Knows", "LivesIn"];

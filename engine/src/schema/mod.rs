@@ -30,7 +30,7 @@ pub use property_type::{PropertyType, TypeError};
 pub use refusal::{PlanError, Refusal};
 pub use step::{Cost, Step, reads, renamed, touched};
 
-use crate::names::TableKey;
+use crate::ids::TableKey;
 
 /// What the tables of a graph hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

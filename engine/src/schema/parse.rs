@@ -14,7 +14,7 @@ use super::{
     problem::proposal,
     reader::{At, Entry, Reader, Table},
 };
-use crate::names::{TableKey, TypeKind};
+use crate::ids::{TableKey, TypeKind};
 
 /// The schema as it was read, not yet known to make sense.
 pub(super) struct Draft {

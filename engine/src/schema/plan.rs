@@ -6,7 +6,7 @@ use super::{
     PlanError, Refusal, Schema, Step, TypeDef, folded,
     rename::{Claim, Renames, renames},
 };
-use crate::names::{TableKey, TypeKind};
+use crate::ids::{TableKey, TypeKind};
 
 /// The steps from `old` to `new`, in the order in which they are taken; none when there is nothing to do.
 /// [`apply`](super::apply()) takes them.

@@ -6,7 +6,7 @@ use toml::{
 };
 
 use super::problem::{Problem, SchemaError, proposal};
-use crate::names::check_name;
+use crate::ids::check_name;
 
 /// Something read from the file, and the byte where it stands.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Why a schema cannot be changed as asked.
 
 use super::{PropertyType, rename::Fault};
-use crate::names::TableKey;
+use crate::ids::TableKey;
 
 /// Why a schema cannot be changed as asked, with everything that stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Endpoint, Index, Property, Schema, TypeDef};
-use crate::names::TableKey;
+use crate::ids::TableKey;
 
 impl Schema {
     /// The schema as a file for people. [`Schema::parse`] reads it back as the same schema.

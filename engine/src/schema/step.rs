@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Endpoints, Index, Property, PropertyType, Schema, TypeDef};
-use crate::names::{TableKey, TypeKind};
+use crate::ids::{TableKey, TypeKind};
 
 /// One step from a schema to the next.
 ///

@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     deletion::{self, DeletionRule},
-    permit::Permit,
+    deletion_permit::Permit,
 };
 use crate::{
     failpoint,

@@ -3,13 +3,14 @@
 //! Local disk, memory and object stores take the same code path: local roots go through the store interface,
 //! too (scheme `file-object-store`), so that every write is synced and a wrapper sees every request.
 
-mod beyond;
+mod allowed;
 mod conditional;
 mod credentials;
 pub(crate) mod deletion;
+pub(crate) mod deletion_permit;
 mod handle;
 mod local;
-pub(crate) mod permit;
+pub(crate) mod presence;
 mod root;
 
 use std::{
@@ -27,11 +28,11 @@ use object_store::{ObjectStore, path::Path};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-pub use beyond::Beyond;
+pub use allowed::Beyond;
 pub use deletion::{DeletionRule, deleted};
+use deletion_permit::Permit;
 use handle::Handle;
 pub use local::{Owned, Passed, Wall, passed_over, try_to_own};
-use permit::Permit;
 use root::Root;
 
 use crate::{
@@ -254,14 +255,14 @@ impl Storage {
     /// Whether files may be read that a table names in this place: below the root, and where the target allows it. On a
     /// local disk it asks where links lead.
     pub(crate) fn allows(&self, base: &str) -> bool {
-        if let Some(folder) = beyond::folder(base) {
+        if let Some(folder) = allowed::folder(base) {
             let walls = self.walls.as_ref();
             return walls.is_some_and(|walls| walls.may_read(&folder));
         }
         let mut places = [&self.uri, &self.lance_root]
             .into_iter()
             .chain(&self.allowed);
-        places.any(|place| beyond::is_below(base, place))
+        places.any(|place| allowed::is_below(base, place))
     }
 
     /// A folder of Squire's own.

@@ -10,7 +10,7 @@ use lance_io::object_store::StorageOptionsAccessor;
 use url::Url;
 
 use super::{
-    beyond::Beyond,
+    allowed::Beyond,
     credentials,
     local::{self, Walls, real},
 };

@@ -28,8 +28,8 @@ use object_store::{ObjectStore, path::Path};
 
 use super::{Table, listing::ByListing, remap, staged::Staged};
 use crate::{
-    cause::{Cause, surely_not_written},
-    guard::caught,
+    error::cause::{Cause, surely_not_written},
+    table::guard::caught,
 };
 
 /// So many versions are counted on from a known one; beyond, a list is cheaper.

@@ -28,19 +28,18 @@ use uuid::Uuid;
 
 use super::{
     indexing::kinds,
-    refused::segments,
+    refusal::segments,
     stats::{SegmentStats, Unmovable, covers, live_rows},
 };
 use crate::{
-    cause::Cause,
-    error::plain,
-    guard::caught,
-    maintenance::clients::{
+    error::{cause::Cause, plain},
+    memory::width,
+    planner::clients::{
         KEEPS_EXTENDED, KEEPS_REMAPPED, LanceVersion, READS_BTREE_ADDRESSES, READS_CODEBOOK_BUFFER,
         READS_LABEL_LISTS, READS_TEXT_PARTITIONS,
     },
-    memory::width,
     schema::IndexKind,
+    table::guard::caught,
 };
 
 /// What an index notes of a row beside its value.

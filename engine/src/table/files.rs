@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lance_io::object_store::ObjectStoreParams;
 
 use super::Table;
-use crate::{operation::in_time::is_in_time, storage::Workshop};
+use crate::{storage::Workshop, table::expiry::is_in_time};
 
 /// What was written through a workshop: deleted with this, whatever way it ends, unless it is kept.
 pub(crate) struct Files {

@@ -2,30 +2,31 @@
 //! by their manifests alone.
 
 pub(crate) mod bases;
-pub(crate) mod carry;
 pub(crate) mod commit;
 pub(crate) mod coverage;
+pub(crate) mod discard;
 pub(crate) mod drift;
-pub(crate) mod evolve;
+pub(crate) mod expiry;
 pub(crate) mod file_sizes;
 pub(crate) mod files;
+pub(crate) mod guard;
 pub(crate) mod indexing;
-pub(crate) mod kept;
-pub(crate) mod left_over;
 pub(crate) mod listing;
-pub(crate) mod loss;
 mod pieces;
 pub(crate) mod protection;
-pub(crate) mod reading;
-pub(crate) mod refused;
+pub(crate) mod queues;
+pub(crate) mod rebase;
+pub(crate) mod references;
+pub(crate) mod refusal;
 pub(crate) mod remap;
 pub(crate) mod removal;
+pub(crate) mod retention;
 pub(crate) mod rewrite;
 pub(crate) mod row_sizes;
-pub(crate) mod rows;
 mod sound;
 pub(crate) mod staged;
 pub(crate) mod stats;
+pub(crate) mod untracked;
 pub(crate) mod unwritable;
 pub(crate) mod verify;
 pub(crate) mod versions;
@@ -47,10 +48,10 @@ use listing::ByListing;
 
 use crate::{
     error::{Error, Result, plain},
-    guard::{caught, guarded},
+    ids::TableKey,
     memory,
-    names::TableKey,
     storage::{Storage, Wall},
+    table::guard::{caught, guarded},
 };
 
 /// A table's place: what every call on it needs.

@@ -6,15 +6,15 @@ use lance::{Dataset, dataset::refs::BranchContents};
 
 use super::{
     Table,
-    kept::Kept,
-    reading::{self, Files},
+    references::{self, Files},
+    retention::Kept,
 };
 use crate::{
     error::{Error, Result},
-    guard::guarded,
-    maintenance::cleanup::Protected,
-    names::TableKey,
-    storage::permit::{self, References as Objects},
+    ids::TableKey,
+    planner::cleanup::Protected,
+    storage::deletion_permit::{self, References as Objects},
+    table::guard::guarded,
 };
 
 /// What LanceDB calls a field's version of the last refresh. It reads on from there, version by version.
@@ -43,7 +43,7 @@ impl Protection {
         going: &BTreeSet<u64>,
     ) -> Result<Self> {
         let folder = table.storage.table_base(&table.path);
-        let objects = permit::references(&table.storage.store, &folder).await;
+        let objects = deletion_permit::references(&table.storage.store, &folder).await;
         let objects =
             objects.map_err(|e| Error::store("listing the tags of", folder.as_ref(), e))?;
         let references = References::of(table, dataset).await?;
@@ -56,7 +56,7 @@ impl Protection {
         protection.kept.extend(references.kept());
         let whole: BTreeSet<_> = references.begun_at(listed).collect();
         let folders = table.storage.folder_names(&table.path).await;
-        for (branch, files) in reading::by_other_branches(table, &folders, &whole).await? {
+        for (branch, files) in references::by_other_branches(table, &folders, &whole).await? {
             let versions = protection.keep(table, dataset, files, going).await?;
             if versions.as_ref().is_none_or(|some| !some.is_empty()) {
                 protection.kept.push(Kept::Orphan { branch, versions });
@@ -77,7 +77,7 @@ impl Protection {
         going: &BTreeSet<u64>,
     ) -> Result<Option<Vec<u64>>> {
         let newest = dataset.manifest().version;
-        let versions = reading::keepers(table, files, newest, going).await?;
+        let versions = references::keepers(table, files, newest, going).await?;
         match &versions {
             Some(versions) => self.protected.versions.extend(versions),
             None => self.keep_all(),

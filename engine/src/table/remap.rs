@@ -30,17 +30,16 @@ use uuid::Uuid;
 
 use super::{
     Table,
-    carry::Sources,
     coverage::{Follows, Indexes, column, covers_any},
+    discard::Loss,
     indexing::partitions,
-    loss::Loss,
-    refused::segments,
+    rebase::Sources,
+    refusal::segments,
 };
 use crate::{
-    cause::Cause,
-    error::{Error, Result, plain},
-    guard::caught,
+    error::{Error, Result, cause::Cause, plain},
     progress::{self, Phase},
+    table::guard::caught,
 };
 
 /// So many ids at least are left to writers.

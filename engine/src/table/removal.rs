@@ -9,14 +9,14 @@ use lance::{
 };
 use object_store::ObjectStoreExt;
 
-use super::{Table, kept::Kept, stats::VersionInfo};
+use super::{Table, retention::Kept, stats::VersionInfo};
 use crate::{
     error::{Error, Result},
     failpoint,
-    guard::guarded,
-    maintenance::cleanup::{self, Reason, Skip, Verdict},
+    planner::cleanup::{self, Reason, Skip, Verdict},
     progress::{self, Phase},
-    storage::permit::{Identity, Judged, Permit, References, Withdrawn},
+    storage::deletion_permit::{Identity, Judged, Permit, References, Withdrawn},
+    table::guard::guarded,
 };
 
 /// Deletions that are on their way at once.

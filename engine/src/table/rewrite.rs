@@ -14,14 +14,15 @@ use lance::{
 use lance_table::format::{DataFile, Fragment};
 
 use super::{
-    Table, loss::Loss, pieces, refused::RefusedFragments, remap::Remap, row_sizes::RowSizes, verify,
+    Table, discard::Loss, pieces, refusal::RefusedFragments, remap::Remap, row_sizes::RowSizes,
+    verify,
 };
 use crate::{
     error::{Error, Result},
     failpoint,
-    maintenance::compaction::{CompactionPolicy, Group, Reason, Skip},
+    ids::OperationId,
     memory,
-    names::OperationId,
+    planner::compaction::{CompactionPolicy, Group, Reason, Skip},
     progress,
 };
 

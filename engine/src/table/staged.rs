@@ -15,8 +15,8 @@ use super::Table;
 use crate::{
     error::{Error, Result},
     failpoint,
-    names::OperationId,
-    sidecar::{Blob, Effect},
+    graph::sidecar::{Blob, Effect},
+    ids::OperationId,
     storage::deletion::{self, DeletionRule},
 };
 

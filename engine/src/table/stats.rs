@@ -13,8 +13,8 @@ use super::{
     unwritable::Unwritable,
 };
 use crate::{
-    maintenance::clients::LanceVersion,
     memory::width,
+    planner::clients::LanceVersion,
     schema::{IndexKind, TypeDef},
 };
 

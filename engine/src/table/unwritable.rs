@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::plain,
-    maintenance::clients::{CREATES_ON_S3, LanceVersion},
+    planner::clients::{CREATES_ON_S3, LanceVersion},
 };
 
 /// Why a build commits nothing to a table. Whatever it would write for it, Lance or the store would refuse.

@@ -15,7 +15,7 @@ use lance_table::format::Manifest;
 use uuid::{Uuid, Version};
 
 use super::{Table, stats::VersionInfo, versions};
-use crate::{error::Result, maintenance::clients::LanceVersion};
+use crate::{error::Result, planner::clients::LanceVersion};
 
 /// So many manifests are read at most in one call; those that are left, in the next ones.
 const READS: usize = 32;
@@ -219,7 +219,7 @@ fn sample(of: usize) -> BTreeSet<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::OperationId;
+    use crate::ids::OperationId;
 
     #[test]
     fn a_sample_has_the_oldest_and_the_newest_and_no_more_than_it_may() {

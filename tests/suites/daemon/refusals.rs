@@ -7,8 +7,8 @@ use chrono::Utc;
 use serde_json::Value;
 use squire_engine::{
     Graph, OperationId, Options,
+    ids::HolderId,
     manifest::{OperationKind, Ticket, TicketState, Touched},
-    names::HolderId,
 };
 use squire_tests::flights::{SCHEMA, append, day, key, planes};
 

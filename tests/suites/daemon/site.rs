@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use squire_engine::{
     Graph, Options, TableKey,
-    maintenance::{
+    planner::{
         Ask,
         compaction::{self, CompactionPolicy, Verdict},
     },

@@ -14,7 +14,7 @@ use lance_file::version::LanceFileVersion;
 use lance_table::feature_flags::MANAGED_BLOBS_META_KEY;
 use squire_engine::{
     Cleaned, Compacted, Directory,
-    maintenance::{
+    planner::{
         Ask,
         cleanup::CleanupPolicy,
         compaction::{CompactionPolicy, Verify},

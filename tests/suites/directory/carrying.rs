@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::{prelude::*, test_runner::TestRunner};
-use squire_engine::{Compacted, maintenance::compaction::CompactionPolicy};
+use squire_engine::{Compacted, planner::compaction::CompactionPolicy};
 use squire_tests::store::{Moment, Verb};
 
 use crate::site::{Kind, Site, Writer, compact, start};

@@ -2,7 +2,7 @@
 
 use squire_engine::{
     Compacted, Directory, DirectoryOptions, Error, Loss,
-    maintenance::{
+    planner::{
         Ask,
         compaction::{CompactionPolicy, Skip},
     },

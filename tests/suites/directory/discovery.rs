@@ -9,7 +9,7 @@ use lance_table::io::commit::ManifestNamingScheme;
 use object_store::{ObjectMeta, ObjectStoreExt, path::Path};
 use squire_engine::{
     Beyond, Directory, DirectoryOptions, Error, Kind as Target, detect,
-    maintenance::compaction::CompactionPolicy,
+    planner::compaction::CompactionPolicy,
 };
 use squire_tests::{
     place::Place,

@@ -21,7 +21,7 @@ use object_store::ObjectStoreExt;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use squire_engine::{
     Directory, Error, Indexed, Loss,
-    maintenance::{
+    planner::{
         Ask,
         indexing::{IndexPolicy, Skip},
     },

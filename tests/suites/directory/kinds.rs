@@ -24,7 +24,7 @@ use lance_linalg::distance::MetricType;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use squire_engine::{
     Compacted, Indexed,
-    maintenance::{Ask, indexing::IndexPolicy},
+    planner::{Ask, indexing::IndexPolicy},
 };
 use tokio_util::sync::CancellationToken;
 

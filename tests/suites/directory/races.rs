@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use squire_engine::{
     Compacted, Directory, DirectoryOptions, Error,
-    maintenance::{Ask, compaction::CompactionPolicy},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     fault::{Counts, Fault, Faulty},

@@ -17,7 +17,7 @@ use lance_index::{IndexType, scalar::ScalarIndexParams};
 use object_store::{Error as StoreError, ObjectStoreExt, Result, path::Path};
 use squire_engine::{
     Cleaned, Compacted, Directory, DirectoryOptions, Error, Indexed, Unwritable,
-    maintenance::{
+    planner::{
         Ask,
         cleanup::{self, CleanupPolicy, Verdict},
         compaction::{self, CompactionPolicy},
@@ -328,7 +328,7 @@ async fn an_index_whose_file_is_gone_keeps_no_other_from_its_turn_and_is_named()
     let (directory, _) = site.open().await;
     let policy = IndexPolicy {
         max_unindexed_rows: 1,
-        oldest_client: Some(squire_engine::maintenance::clients::READS_SEGMENTS),
+        oldest_client: Some(squire_engine::planner::clients::READS_SEGMENTS),
         ..IndexPolicy::default()
     };
     let stop = CancellationToken::new();

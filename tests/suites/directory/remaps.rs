@@ -21,7 +21,7 @@ use lance_index::{
 use lance_linalg::distance::MetricType;
 use squire_engine::{
     Compacted, Directory, Indexed, TableStats,
-    maintenance::{
+    planner::{
         Ask,
         clients::LanceVersion,
         compaction::{CompactionPolicy, Skip},

@@ -25,7 +25,7 @@ use lance_index::{
 use lance_linalg::distance::MetricType;
 use squire_engine::{
     Compacted, Directory, Indexed,
-    maintenance::{
+    planner::{
         Ask,
         compaction::{CompactionPolicy, Skip},
         indexing::IndexPolicy,

@@ -8,7 +8,7 @@ use std::sync::{
 use chrono::TimeDelta;
 use object_store::{Error as StoreError, ObjectStoreExt, path::Path};
 use squire_engine::{
-    Compacted, Directory, DirectoryOptions, Error, Loss, maintenance::compaction::CompactionPolicy,
+    Compacted, Directory, DirectoryOptions, Error, Loss, planner::compaction::CompactionPolicy,
 };
 use squire_tests::{
     store::{Gate, Moment, Verb, Watch},

@@ -21,7 +21,7 @@ use lance::{
 use lance_index::{IndexType, scalar::ScalarIndexParams};
 use squire_engine::{
     Compacted, Directory, DirectoryOptions, Error, TableKey,
-    maintenance::{Ask, compaction::CompactionPolicy},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{place::Place, store::Watch};
 use tokio::task::JoinHandle;

@@ -15,7 +15,7 @@ use lance_file::version::LanceFileVersion;
 use lance_table::io::commit::write_manifest_file_to_path;
 use squire_engine::{
     Compacted,
-    maintenance::compaction::{CompactionPolicy, Skip, Verify},
+    planner::compaction::{CompactionPolicy, Skip, Verify},
 };
 use squire_tests::store::{Request, Verb};
 

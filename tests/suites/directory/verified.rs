@@ -24,7 +24,7 @@ use object_store::ObjectStoreExt;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use squire_engine::{
     Compacted, Directory, Error, Indexed,
-    maintenance::{
+    planner::{
         Ask,
         compaction::{CompactionPolicy, Skip, Verify},
         indexing::IndexPolicy,
@@ -409,7 +409,7 @@ async fn a_new_segment_that_cannot_be_read_is_refused_with_the_reason_and_leaves
     let (table, stop) = (key("t"), CancellationToken::new());
     let (policy, ask) = (IndexPolicy::default(), Ask::forced());
     let (indexed, ()) = tokio::join!(directory.index(&table, &policy, &ask, &stop), spoil);
-    let refused = Indexed::Skipped(squire_engine::maintenance::indexing::Skip::Refused);
+    let refused = Indexed::Skipped(squire_engine::planner::indexing::Skip::Refused);
     assert_eq!(indexed.unwrap(), refused);
     assert_eq!(site.0.objects("t.lance/_indices/").await, before);
     let stats = directory.stats(&table).await.unwrap();

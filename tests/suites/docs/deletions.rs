@@ -22,7 +22,7 @@ const CALLS: [&str; 6] = [
 const MAY: [&str; 6] = [
     "engine/src/storage/deletion.rs",
     "engine/src/storage/local/",
-    "engine/src/manifest/flaky.rs",
+    "engine/src/graph/manifest/flaky.rs",
     "daemon/src/commands/install/layout.rs",
     "daemon/src/service/state/whole.rs",
     "daemon/src/service/reload/socket.rs",

@@ -6,7 +6,7 @@ use arrow::{array::AsArray, datatypes::Int32Type};
 use futures::{TryStreamExt, future::join_all};
 use squire_engine::{
     Compacted, DeleteRequest, Error, Graph, LoadMode, LoadRequest, Rows,
-    maintenance::{Ask, compaction::CompactionPolicy},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes},

@@ -2,7 +2,7 @@
 
 use squire_engine::{
     Compacted, DeleteRequest, DriftPolicy, Drifted, Error, Graph, Options,
-    maintenance::{Ask, compaction::CompactionPolicy},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes},

@@ -6,11 +6,11 @@ use lance::dataset::builder::DatasetBuilder;
 use object_store::ObjectStoreExt;
 use squire_engine::{
     Compacted, DeleteRequest, Error, Graph, LogEntry, Loss, Receipt,
-    maintenance::{
+    manifest::{OperationKind, TicketState},
+    planner::{
         Ask,
         compaction::{CompactionPolicy, Skip},
     },
-    manifest::{OperationKind, TicketState},
 };
 use squire_tests::{
     flights::{day, flights, key},

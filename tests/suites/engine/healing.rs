@@ -6,7 +6,7 @@ use std::time::Duration;
 use object_store::ObjectStoreExt;
 use squire_engine::{
     Compacted, DeleteRequest, Error, Graph, LoadMode, LoadRequest, Loss, Receipt, Rows,
-    maintenance::{Ask, compaction::CompactionPolicy},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes},

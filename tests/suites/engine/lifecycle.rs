@@ -11,7 +11,7 @@ use lance::{
 };
 use squire_engine::{
     Compacted, DeleteRequest, Graph, LoadMode, LoadRequest, ManifestRetention, Options, Rows,
-    maintenance::{Ask, compaction::CompactionPolicy},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::flights::{append, day, flights, key, planes, schema};
 use tokio_util::sync::CancellationToken;

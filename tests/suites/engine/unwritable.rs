@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use squire_engine::{
     Cleaned, Compacted, Indexed,
-    maintenance::{
+    planner::{
         Ask,
         cleanup::{self, CleanupPolicy, Verdict},
         compaction::{self, CompactionPolicy},

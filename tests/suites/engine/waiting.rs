@@ -3,8 +3,8 @@
 use futures::TryStreamExt;
 use squire_engine::{
     Compacted, Error, Graph, Options, Receipt, Waiting,
-    maintenance::{Ask, compaction::CompactionPolicy},
     manifest::{OperationKind, TicketState},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{append, day, key, planes},

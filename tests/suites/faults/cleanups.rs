@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use squire_engine::{
     Cleaned, Graph, ManifestRetention,
-    maintenance::{Ask, cleanup::CleanupPolicy, compaction::CompactionPolicy},
+    planner::{Ask, cleanup::CleanupPolicy, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{day, key},

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 use lance::dataset::builder::DatasetBuilder;
-use squire_engine::{Cleaned, Directory, DirectoryOptions, TableKey, maintenance::Ask};
+use squire_engine::{Cleaned, Directory, DirectoryOptions, TableKey, planner::Ask};
 use squire_tests::{
     fault::{Counts, Fault, Faulty},
     fingerprint::Fingerprint,

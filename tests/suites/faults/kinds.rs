@@ -7,7 +7,7 @@ use object_store::ObjectStoreExt;
 use squire_engine::{
     Advice, Compacted, DeleteRequest, Error, Graph, Indexed, LoadMode, LoadRequest,
     ManifestRetention, Options, Rows, SchemaRequest,
-    maintenance::{Ask, compaction::CompactionPolicy, indexing::IndexPolicy},
+    planner::{Ask, compaction::CompactionPolicy, indexing::IndexPolicy},
     schema::Schema,
 };
 use squire_tests::{

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use squire_engine::{
     Cleaned, Directory, DirectoryOptions, Kept,
-    maintenance::{Ask, cleanup::CleanupPolicy, compaction::CompactionPolicy},
+    planner::{Ask, cleanup::CleanupPolicy, compaction::CompactionPolicy},
 };
 use squire_tests::lancedb::python::{self, Program};
 use tokio_util::sync::CancellationToken;

@@ -1,5 +1,5 @@
 //! The owner of an operation, up to its decision: the short form, the long form, and the way in of physical
-//! operations, as `engine/src/operation/lifecycle.rs` and `compact.rs` have them.
+//! operations, as `engine/src/graph/operation/lifecycle.rs` and `compact.rs` have them.
 
 use super::{
     actor::{Actor, Ask, At, Reply},

@@ -1,4 +1,4 @@
-//! The register's loop, request by request, as `engine/src/manifest/register.rs` has it.
+//! The register's loop, request by request, as `engine/src/graph/manifest/log.rs` has it.
 
 use super::{
     actor::{Ask, At, Open, Reply},

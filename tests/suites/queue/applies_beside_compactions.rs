@@ -4,8 +4,8 @@
 use fail::FailScenario;
 use squire_engine::{
     Compacted, Error, Graph, Receipt, SchemaRequest, failpoint,
-    maintenance::{Ask, compaction::CompactionPolicy},
     manifest::OperationKind,
+    planner::{Ask, compaction::CompactionPolicy},
     schema::Schema,
 };
 use squire_tests::{

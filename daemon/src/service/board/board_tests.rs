@@ -1,6 +1,6 @@
 use squire_engine::{
     FragmentStats,
-    maintenance::{Skip, compaction},
+    planner::{Skip, compaction},
     progress::Progress,
 };
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use squire_engine::maintenance::{Decision, Skip, cleanup, compaction, indexing};
+use squire_engine::planner::{Decision, Skip, cleanup, compaction, indexing};
 
 use super::words::{DutyWord, Health};
 

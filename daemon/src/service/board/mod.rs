@@ -31,8 +31,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use squire_engine::{
     Kind, TableStats,
-    maintenance::{Decision, Duty, Policy},
     manifest::Manifest,
+    planner::{Decision, Duty, Policy},
 };
 
 pub(crate) use self::read::{Load, Tables};

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use squire_engine::{
     TableStats,
-    maintenance::{Decision, Policy, Skip},
+    planner::{Decision, Policy, Skip},
 };
 use utoipa::ToSchema;
 

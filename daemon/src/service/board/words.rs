@@ -1,7 +1,7 @@
 //! The words of the board that programs read as well: duties, healths, outcomes.
 
 use serde::{Deserialize, Serialize};
-use squire_engine::maintenance::Duty;
+use squire_engine::planner::Duty;
 use utoipa::ToSchema;
 
 /// What is done for a table.

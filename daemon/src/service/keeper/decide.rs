@@ -8,8 +8,9 @@ use std::{
 use chrono::{DateTime, Local, Utc};
 use squire_engine::{
     Kind, TableKey,
-    maintenance::{
-        Decision, Duty, Now, Plan, Skip, TableView, cleanup::Protected, heat::Late, indexing, plan,
+    planner::{
+        Decision, Duty, Now, Plan, Skip, TableView, cleanup::Protected, contention::Late, indexing,
+        plan,
     },
 };
 use tokio_util::sync::CancellationToken;

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
-use squire_engine::{Error, maintenance::Job, progress::Progress};
+use squire_engine::{Error, planner::Job, progress::Progress};
 use tokio::{
     sync::OwnedSemaphorePermit,
     task::{AbortHandle, Id, JoinSet},
@@ -150,7 +150,7 @@ mod tests {
 
     use squire_engine::{
         TableKey,
-        maintenance::{Ask, Duty, Reason, compaction},
+        planner::{Ask, Duty, Reason, compaction},
     };
     use tokio::sync::Semaphore;
 

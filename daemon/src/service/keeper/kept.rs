@@ -10,15 +10,15 @@ use chrono::{DateTime, Utc};
 use squire_config::Policies;
 use squire_engine::{
     TableKey, TableStats,
-    maintenance::{
+    manifest::TableEntry,
+    planner::{
         Decision, Duty, History, Policy, Skip,
         cleanup::{self, Protected},
         compaction,
-        heat::Heat,
+        contention::Heat,
         indexing,
-        looks::{LookPolicy, Looks, News},
+        poll_schedule::{LookPolicy, Looks, News},
     },
-    manifest::TableEntry,
     schema::{Index, TypeDef},
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use squire_engine::{
     VersionInfo,
-    maintenance::cleanup::{CleanupPolicy, OVERDUE},
+    planner::cleanup::{CleanupPolicy, OVERDUE},
 };
 
 /// The versions of a table as they were when they were listed last.

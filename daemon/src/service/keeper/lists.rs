@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use squire_engine::{Error, TableKey, VersionInfo, maintenance::Duty};
+use squire_engine::{Error, TableKey, VersionInfo, planner::Duty};
 
 use super::{
     Keeper,

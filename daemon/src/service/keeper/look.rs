@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use squire_config::{Kind as Wanted, Target};
 use squire_engine::{
     Directory, Error, Kind, Snapshot, TableKey, TableStats, VersionInfo, detect,
-    maintenance::looks::News,
+    planner::poll_schedule::News,
 };
 
 use super::{

@@ -38,7 +38,7 @@ use std::{
 use squire_config::{Daemon, Drift, Target};
 use squire_engine::{
     DriftPolicy, Options, TableKey,
-    maintenance::{Job, looks::LookPolicy, pace::Spent},
+    planner::{Job, pace::Spent, poll_schedule::LookPolicy},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},

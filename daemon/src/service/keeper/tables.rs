@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use chrono::{DateTime, Utc};
 use squire_engine::{
     Error, Kind, TableKey, TableStats,
-    maintenance::looks::{LookPolicy, News},
+    planner::poll_schedule::{LookPolicy, News},
 };
 
 use super::{

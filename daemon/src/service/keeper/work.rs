@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use squire_engine::{
     Cleaned, Compacted, Error, Indexed, Loss,
-    maintenance::{Duty, Job, Skip},
+    planner::{Duty, Job, Skip},
     progress::Progress,
 };
 use tokio::sync::OwnedSemaphorePermit;

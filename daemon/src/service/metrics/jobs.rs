@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Result};
 use squire_engine::{
     CleanupReceipt, CompactReceipt, IndexReceipt, Loss,
-    maintenance::{Decision, Duty, Plan},
+    planner::{Decision, Duty, Plan},
 };
 
 use super::{Metrics, count, register::Register, show_earliest};
@@ -299,7 +299,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use squire_config::Daemon;
-    use squire_engine::maintenance::{Decided, Skip, compaction};
+    use squire_engine::planner::{Decided, Skip, compaction};
 
     use super::*;
 

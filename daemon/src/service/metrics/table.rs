@@ -19,7 +19,7 @@ use prometheus::{
 };
 use squire_engine::{
     TableStats,
-    maintenance::{Duty, Policy},
+    planner::{Duty, Policy},
 };
 
 use super::{Metrics, count, register::Register, whole};

@@ -20,7 +20,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use squire_config::Daemon;
-use squire_engine::maintenance::pause::{Pause, Pauses};
+use squire_engine::planner::pause::{Pause, Pauses};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;

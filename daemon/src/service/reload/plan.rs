@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use squire_config::{Daemon, Settings, Target};
-use squire_engine::{maintenance::Duty, memory::Limits};
+use squire_engine::{memory::Limits, planner::Duty};
 
 use crate::cron;
 

@@ -28,7 +28,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use squire_config::Daemon;
-use squire_engine::maintenance::Duty;
+use squire_engine::planner::Duty;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -265,7 +265,7 @@ fn read(file: &Path) -> Result<OfTarget, String> {
 
 #[cfg(test)]
 mod tests {
-    use squire_engine::maintenance::{
+    use squire_engine::planner::{
         history::DutyHistory,
         pace::{Charge, Pace},
     };

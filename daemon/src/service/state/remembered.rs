@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use squire_engine::maintenance::{
+use squire_engine::planner::{
     Duty, History,
     history::DutyHistory,
     pace::{Charge, Ledger, Pace},

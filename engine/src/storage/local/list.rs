@@ -1,7 +1,7 @@
 //! Listing: what lies below a folder. Links are never gone through, unless the target allows where they lead.
 //!
 //! A link in a table's folder is an error, not left out: what it stands for may be a tag or a version, and who does not
-//! see that would remove what it protects. What nobody can have written by Lance is passed over: see [`super::odd`].
+//! see that would remove what it protects. What nobody can have written by Lance is passed over: see [`super::passed_over`].
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -18,11 +18,11 @@ use rustix::{
 };
 
 use super::{
-    blocking, meta,
-    odd::{Passed, pass_over, reason},
-    on_disk,
-    wall::{Fault, Wall},
-    walls::{FOLDER, For, HANDLE, MAX_DEPTH, Walls},
+    beneath::{FOLDER, For, HANDLE, MAX_DEPTH, Walls},
+    blocking,
+    boundary::{Fault, Wall},
+    meta, on_disk,
+    passed_over::{Passed, pass_over, reason},
 };
 
 /// So many entries are read at once.

@@ -4,25 +4,25 @@
 //! | room | what is in it |
 //! |---|---|
 //! | this file | how Lance comes to the store |
-//! | [`walls`] | opening a path beneath the target's folder |
-//! | [`wall`] | why something is not opened |
+//! | [`beneath`] | opening a path beneath the target's folder |
+//! | [`boundary`] | why something is not opened |
 //! | [`store`] | the store |
 //! | [`upload`] | writing |
 //! | [`owner`] | whose a new file is |
 //! | [`list`] | listing |
-//! | [`odd`] | what is passed over |
+//! | [`passed_over`] | what is passed over |
 //! | [`removal`] | removing folders |
 
+mod beneath;
+mod boundary;
 mod list;
-mod odd;
 mod owner;
+mod passed_over;
 mod removal;
 mod store;
 #[cfg(test)]
 mod tests;
 mod upload;
-mod wall;
-mod walls;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -39,11 +39,11 @@ use object_store::{ObjectMeta, path::Path};
 use rustix::fs::Stat;
 use url::Url;
 
-pub use odd::{Passed, passed_over};
+pub(crate) use beneath::{Walls, real};
+pub use boundary::Wall;
+use boundary::generic;
 pub use owner::{Owned, try_to_own};
-pub use wall::Wall;
-use wall::generic;
-pub(crate) use walls::{Walls, real};
+pub use passed_over::{Passed, passed_over};
 
 /// Lance's name for a local disk that is used through the store interface.
 pub(super) const SCHEME: &str = "file-object-store";
@@ -74,7 +74,7 @@ impl Walls {
 
     /// Whether what is in a folder may be read.
     pub(super) fn may_read(&self, folder: &FsPath) -> bool {
-        self.within(folder, walls::For::Reading).is_ok()
+        self.within(folder, beneath::For::Reading).is_ok()
     }
 
     /// Removes a folder of a table with everything in it; says whether it was there. Others may be doing the same.
@@ -113,7 +113,7 @@ impl Walls {
     ) -> object_store::Result<Option<(usize, PathBuf)>> {
         let (walls, path) = (self.clone(), on_disk(path));
         blocking(move || {
-            let about = |fault: wall::Fault| fault.about(&path);
+            let about = |fault: boundary::Fault| fault.about(&path);
             let own = list::identities(&walls, &path).map_err(about)?;
             let own: BTreeMap<_, _> = own.into_iter().map(|(path, id)| (id, path)).collect();
             for (place, other) in others.iter().enumerate() {
@@ -138,7 +138,7 @@ fn on_disk(location: &Path) -> PathBuf {
 /// A file, as stores describe objects.
 fn meta(walls: &Walls, stat: &Stat, location: Path) -> ObjectMeta {
     let last_modified = time(stat).unwrap_or_else(|| {
-        odd::pass_over(walls, &on_disk(&location), Passed::Time);
+        passed_over::pass_over(walls, &on_disk(&location), Passed::Time);
         DateTime::from_timestamp(LAST, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     });
     ObjectMeta {

@@ -21,7 +21,7 @@ use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, openat, unlinkat,
 };
 
-use super::{upload::staged_in, walls::FOLDER};
+use super::{beneath::FOLDER, upload::staged_in};
 
 /// Bits of a mode that are of the group.
 const GROUP: u32 = 0o070;

@@ -13,9 +13,9 @@ use rustix::{
 };
 
 use super::{
+    beneath::{FOLDER, For, MAX_DEPTH, Walls},
+    boundary::{Fault, Wall},
     list::children,
-    wall::{Fault, Wall},
-    walls::{FOLDER, For, MAX_DEPTH, Walls},
 };
 
 /// Removes a file, or a link; not what a link leads to.

@@ -21,10 +21,11 @@ use rustix::{
 };
 
 use super::{
-    blocking, list, meta, on_disk, removal,
+    beneath::{FILE, For, Walls, split},
+    blocking,
+    boundary::{Fault, Wall, generic},
+    list, meta, on_disk, removal,
     upload::{self, Staged, Upload, folder_made},
-    wall::{Fault, Wall, generic},
-    walls::{FILE, For, Walls, split},
 };
 
 /// So many files are removed at once.

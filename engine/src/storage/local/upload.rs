@@ -18,10 +18,11 @@ use rustix::{
 };
 
 use super::{
-    blocking, e_tag,
+    beneath::{FOLDER, For, Walls, split},
+    blocking,
+    boundary::{Fault, generic},
+    e_tag,
     owner::{New, hand_over},
-    wall::{Fault, generic},
-    walls::{FOLDER, For, Walls, split},
 };
 
 /// A folder that is removed whenever it is empty, by others, is made anew so often.

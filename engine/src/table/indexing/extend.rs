@@ -18,7 +18,7 @@ use super::{
     },
     Segment, Why, dormant, finish, kinds, partitions, sources,
 };
-use crate::{guard::caught, maintenance::indexing::Task, schema::IndexKind};
+use crate::{planner::indexing::Task, schema::IndexKind, table::guard::caught};
 
 /// Indexes what is outside of one index, beside its segments or together with them. Of one that has to have `one` segment,
 /// together with them or not at all.

@@ -31,18 +31,17 @@ use lance_table::{format::IndexMetadata, system_index::is_system_index};
 
 use super::{
     Table,
-    refused::RefusedIndexes,
+    refusal::RefusedIndexes,
     stats::{MissingIndex, covers, live_rows},
 };
 use crate::{
-    cause::Cause,
-    error::{Result, plain},
+    error::{Result, cause::Cause, plain},
     failpoint,
-    guard::caught,
-    maintenance::indexing::{Skip, Task},
     memory::width,
+    planner::indexing::{Skip, Task},
     progress::{self, Phase},
     schema::{Index, IndexKind, TypeDef},
+    table::guard::caught,
 };
 pub(crate) use sources::{hold as sources_hold, sources_of};
 

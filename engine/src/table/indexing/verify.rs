@@ -27,9 +27,11 @@ use arrow::{
 
 use super::{Segment, Why};
 use crate::{
-    cause::Cause,
-    error::plain,
-    table::{stats::covers, stats::live_rows, verify::caught},
+    error::{cause::Cause, plain},
+    table::{
+        stats::{covers, live_rows},
+        verify::caught,
+    },
 };
 
 /// How a segment is asked.

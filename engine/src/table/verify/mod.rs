@@ -24,11 +24,10 @@ use lance_table::format::Fragment;
 use self::sums::Sums;
 use super::{Table, pieces, row_sizes::RowSizes};
 use crate::{
-    cause::Cause,
-    error::{Result, plain},
-    guard,
-    maintenance::compaction::Verify,
+    error::{Result, cause::Cause, plain},
     memory,
+    planner::compaction::Verify,
+    table::guard,
 };
 
 /// What stands for a column when no single one is to blame.

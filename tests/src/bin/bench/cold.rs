@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use squire_engine::{Directory, DirectoryOptions, maintenance::looks::LookPolicy};
+use squire_engine::{Directory, DirectoryOptions, planner::poll_schedule::LookPolicy};
 use squire_tests::{
     cold::{counted, foretold},
     daemon::Daemon,

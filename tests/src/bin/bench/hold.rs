@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use squire_engine::{
     CompactReceipt, Compacted, Graph, Options,
-    maintenance::{Ask, compaction::CompactionPolicy},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{day, key, schema},

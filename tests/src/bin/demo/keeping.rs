@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use serde_json::Value;
 use squire_engine::{
     Graph,
-    maintenance::{
+    planner::{
         Ask,
         compaction::{self, CompactionPolicy, Verdict},
     },

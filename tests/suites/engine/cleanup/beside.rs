@@ -4,7 +4,7 @@ use futures::future::join_all;
 use lance::dataset::builder::DatasetBuilder;
 use squire_engine::{
     Cleaned, Compacted, DeleteRequest,
-    maintenance::{Ask, compaction::CompactionPolicy},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{day, key},

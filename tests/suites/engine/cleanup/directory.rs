@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lance::dataset::{CommitBuilder, InsertBuilder, WriteMode, WriteParams};
 use squire_engine::{
     Cleaned, Directory, DirectoryOptions, Error, Kept, TableKey,
-    maintenance::{
+    planner::{
         Ask,
         cleanup::{CleanupPolicy, Skip},
     },

@@ -9,7 +9,7 @@ use lance::{
 };
 use squire_engine::{
     Cleaned, CleanupPreview, Directory, DirectoryOptions, Error, Kept, TableKey,
-    maintenance::{
+    planner::{
         Ask,
         cleanup::{CleanupPolicy, Reason, Skip},
     },

@@ -5,11 +5,11 @@ use std::{fs::File, path::Path, time::Duration};
 use lance::dataset::builder::DatasetBuilder;
 use squire_engine::{
     Cleaned, Graph, Kept, ManifestRetention, Options,
-    maintenance::{
+    manifest::OperationKind,
+    planner::{
         Ask,
         cleanup::{CleanupPolicy, Skip, Verdict},
     },
-    manifest::OperationKind,
 };
 use squire_tests::{
     flights::{day, key, schema},

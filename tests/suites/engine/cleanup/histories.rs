@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{AsArray, types::Int32Type};
 use lance::Dataset;
 use proptest::{prelude::*, test_runner::TestRunner};
-use squire_engine::{Cleaned, maintenance::cleanup::CleanupPolicy};
+use squire_engine::{Cleaned, planner::cleanup::CleanupPolicy};
 use squire_tests::{flights::flights, stranger::Stranger};
 
 use super::{disk::Lake, greedy};

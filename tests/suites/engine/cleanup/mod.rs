@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use squire_engine::{
     Cleaned, CleanupReceipt, Graph, ManifestRetention,
-    maintenance::{Ask, cleanup::CleanupPolicy},
+    planner::{Ask, cleanup::CleanupPolicy},
 };
 use squire_tests::flights::{day, key};
 use tokio_util::sync::CancellationToken;

@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use lance::dataset::builder::DatasetBuilder;
 use lance_io::object_store::ObjectStoreParams;
-use squire_engine::{Cleaned, Directory, DirectoryOptions, TableKey, maintenance::Ask};
+use squire_engine::{Cleaned, Directory, DirectoryOptions, TableKey, planner::Ask};
 use squire_tests::{
     flights::{flights, key},
     place::Place,
@@ -38,7 +38,7 @@ async fn a_reader_of_a_kept_manifest_reads_to_the_end_while_cleanup_runs() {
     reading.reached().await;
     days(&other, 12..16).await;
     let (table, stop) = (key("edge:Flight"), CancellationToken::new());
-    let policy = squire_engine::maintenance::compaction::CompactionPolicy::default();
+    let policy = squire_engine::planner::compaction::CompactionPolicy::default();
     other
         .compact(&table, &policy, &Ask::forced(), &stop)
         .await

@@ -2,7 +2,7 @@
 
 use squire_engine::{
     Compacted, Directory, DirectoryOptions, Loss, TableKey,
-    maintenance::{Ask, cleanup::CleanupPolicy, compaction::CompactionPolicy},
+    planner::{Ask, cleanup::CleanupPolicy, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{flights, key},

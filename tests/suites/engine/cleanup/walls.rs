@@ -13,7 +13,7 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use squire_engine::{
     Beyond, Cleaned, Compacted, Directory, DirectoryOptions, Error, Kept, TableKey, Wall,
-    maintenance::{
+    planner::{
         Ask,
         cleanup::Skip,
         compaction::{self, CompactionPolicy},

@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use squire_engine::{
     Compacted, DeleteRequest, Graph, Indexed, LoadMode,
-    maintenance::{Ask, compaction::CompactionPolicy},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::flights::key;
 use tokio_util::sync::CancellationToken;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use squire_engine::{
     DeleteRequest, Error, Graph, Healed, Indexed, LoadMode, Loss,
-    maintenance::{Ask, indexing::IndexPolicy},
+    planner::{Ask, indexing::IndexPolicy},
 };
 use squire_tests::{
     docs::SCHEMA,

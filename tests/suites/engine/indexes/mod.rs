@@ -8,7 +8,7 @@ use lance::Dataset;
 use squire_engine::{
     Error, Graph, Indexed, LoadMode, LoadRequest, Options, Receipt, Rows, SchemaRequest,
     TableStats,
-    maintenance::{
+    planner::{
         Ask,
         clients::READS_SEGMENTS,
         indexing::{IndexPolicy, Task},

@@ -3,7 +3,7 @@
 use squire_engine::{
     Compacted, Graph, Indexed, LoadMode, LoadRequest, MissingIndex, Rows, SchemaRequest,
     TableStats,
-    maintenance::{
+    planner::{
         Ask,
         compaction::CompactionPolicy,
         indexing::{IndexPolicy, Skip, Task},

@@ -8,8 +8,8 @@ use arrow::{
 };
 use squire_engine::{
     Compacted, DeleteRequest, Error, Graph, Receipt,
-    maintenance::{Ask, compaction::CompactionPolicy},
     manifest::{OperationKind, TicketState},
+    planner::{Ask, compaction::CompactionPolicy},
 };
 use squire_tests::{
     flights::{append, key, planes},

@@ -189,7 +189,7 @@ pub(super) mod tests {
     use std::sync::{Arc, atomic::AtomicUsize};
 
     use chrono::Utc;
-    use squire_engine::{TableStats, maintenance::Policy};
+    use squire_engine::{TableStats, planner::Policy};
 
     use super::*;
     use crate::service::reload::record::Record;

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use squire_engine::maintenance::Duty;
+use squire_engine::planner::Duty;
 use utoipa::ToSchema;
 
 use super::{
@@ -148,7 +148,7 @@ impl Api {
 
 #[cfg(test)]
 mod tests {
-    use squire_engine::maintenance::{Decision, Skip};
+    use squire_engine::planner::{Decision, Skip};
 
     use super::{
         super::answers::{read, tests::api},

@@ -226,7 +226,7 @@ mod humantime_text {
 
 #[cfg(test)]
 mod tests {
-    use squire_engine::{maintenance::Duty, progress::Progress};
+    use squire_engine::{planner::Duty, progress::Progress};
 
     use super::{
         super::answers::{read, tests::api},

@@ -10,7 +10,7 @@ use object_store::{ObjectStoreExt, path::Path};
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use squire_engine::{
     Directory, DirectoryOptions, Error, TableKey,
-    maintenance::{
+    planner::{
         Ask,
         cleanup::CleanupPolicy,
         compaction::{self, CompactionPolicy},

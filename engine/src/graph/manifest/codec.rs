@@ -1,0 +1,95 @@
+//! A manifest as bytes: JSON, compressed with zstd once it is large enough for that to pay.
+//!
+//! A reader tells the two apart by zstd's magic number, so that a small manifest stays readable by eye.
+
+use std::io::Read;
+
+use serde::Deserialize;
+
+use super::Manifest;
+use crate::{
+    error::{Error, Result},
+    ids::is_folder,
+};
+
+/// The format that this program writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// From this many bytes of JSON on, a manifest is compressed. Below it, the object store's own cost of a
+/// request outweighs the bytes.
+const COMPRESS_FROM: usize = 16 * 1024;
+const ZSTD_LEVEL: i32 = 3;
+/// More than this a manifest never is, compressed or not: one of 10,000 tables has 2 MiB.
+const LARGEST: u64 = 64 << 20;
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+pub(super) fn encode(manifest: &Manifest) -> std::io::Result<Vec<u8>> {
+    let json = serde_json::to_vec(manifest)?;
+    if json.len() as u64 >= LARGEST {
+        return Err(std::io::Error::other("it is larger than a manifest can be"));
+    }
+    if json.len() < COMPRESS_FROM {
+        Ok(json)
+    } else {
+        zstd::bulk::compress(&json, ZSTD_LEVEL)
+    }
+}
+
+/// Reads a manifest back.
+///
+/// # Errors
+/// [`Error::NewerFormat`] before anything else is looked at; [`Error::Damaged`] for everything that is no
+/// manifest of this number.
+pub(super) fn decode(bytes: &[u8], number: u64, object: &str, uri: &str) -> Result<Manifest> {
+    let damaged = |reason: String| Error::Damaged {
+        object: object.to_owned(),
+        reason,
+        uri: uri.to_owned(),
+    };
+    let unpacked;
+    let json = if bytes.starts_with(&ZSTD_MAGIC) {
+        unpacked = unpack(bytes).map_err(|e| damaged(e.to_string()))?;
+        &unpacked
+    } else {
+        bytes
+    };
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    let head: Head = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
+    if head.format > FORMAT {
+        return Err(Error::NewerFormat {
+            object: object.to_owned(),
+            found: head.format,
+            known: FORMAT,
+            uri: uri.to_owned(),
+        });
+    }
+    let manifest: Manifest = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
+    if manifest.number != number {
+        return Err(damaged(format!("it says it is number {}", manifest.number)));
+    }
+    let tables = manifest.tables.values().map(|entry| &entry.path);
+    let mut paths = tables.chain(manifest.purges.keys());
+    if let Some(path) = paths.find(|path| !is_folder(path)) {
+        return Err(damaged(format!(
+            "the table's path {path:?} is no folder directly below the root"
+        )));
+    }
+    Ok(manifest)
+}
+
+/// A few bytes can stand for more than there is memory.
+fn unpack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    zstd::stream::Decoder::new(bytes)?
+        .take(LARGEST)
+        .read_to_end(&mut json)?;
+    if json.len() as u64 == LARGEST {
+        return Err(std::io::Error::other(
+            "it unpacks to more than a manifest can be",
+        ));
+    }
+    Ok(json)
+}

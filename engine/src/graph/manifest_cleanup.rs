@@ -1,0 +1,182 @@
+//! Collection of old manifests: the register forgets what lies far back, and its objects are deleted.
+//!
+//! Outcomes live as long as the manifests that recorded them, so without collection every manifest would be larger
+//! than the one before; and the pins of a manifest keep versions of tables for as long as it is kept.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    error::Result,
+    graph::{
+        context::Core,
+        manifest::{Call, Manifest, transition},
+    },
+    ids::OperationId,
+    table::versions::delta,
+};
+
+/// Beyond so many times the number to keep, manifests go however young they are: each carries the outcomes of all.
+const MOST: u64 = 10;
+
+/// How long manifests are kept, and with them the log and the versions that they pin. One goes when it is older than
+/// the age **and** beyond the number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestRetention {
+    /// A manifest stays for so long after it was superseded, as long as there are not ten times as many as to keep.
+    pub keep_for: Duration,
+    /// So many of the newest stay, however old.
+    pub keep_manifests: u64,
+}
+
+impl Default for ManifestRetention {
+    fn default() -> Self {
+        Self {
+            keep_for: Duration::from_secs(3600),
+            keep_manifests: 1_000,
+        }
+    }
+}
+
+impl ManifestRetention {
+    /// Keeps so many, however young the others are.
+    pub fn newest(keep_manifests: u64) -> Self {
+        Self {
+            keep_for: Duration::ZERO,
+            keep_manifests,
+        }
+    }
+}
+
+/// Between which marks a collection may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Marks {
+    /// Below this one, manifests go whatever their age: everything there is collected, or beyond the most.
+    certain: u64,
+    /// The least that is worth a collection, so that it is rare.
+    least: u64,
+    /// Everything from this one on stays for the number's sake.
+    most: u64,
+}
+
+impl Marks {
+    /// `None` when too few manifests have gathered.
+    fn of(newest: &Manifest, retention: &ManifestRetention) -> Option<Self> {
+        let keep = retention.keep_manifests;
+        let kept_from = newest.collected_below.max(1);
+        let marks = Self {
+            certain: kept_from.max(newest.number.saturating_sub(keep.saturating_mul(MOST))),
+            least: kept_from + (keep / 4).max(1),
+            most: newest.number.saturating_sub(keep),
+        };
+        (marks.least <= marks.most).then_some(marks)
+    }
+}
+
+/// Raises `collected_below` as far as retention allows, and deletes the objects below it. It acts only when a quarter
+/// more than the number to keep has gathered, so that it is rare. Returns how many objects it deleted.
+///
+/// # Errors
+/// [`crate::Error::Store`]; after [`crate::Error::OutcomeUnknown`] nothing was deleted.
+pub(crate) async fn collect(core: &Core, retention: &ManifestRetention) -> Result<usize> {
+    let newest = core.register.newest().await?;
+    let Some(marks) = Marks::of(&newest, retention) else {
+        return Ok(0);
+    };
+    let below = mark(core, marks, retention.keep_for).await?;
+    if below < marks.least {
+        return Ok(0);
+    }
+    let by = core.by("");
+    let collected = core
+        .register
+        .change(OperationId::fresh(), move |m| {
+            transition::collect(m, below.max(m.collected_below), &by)
+        })
+        .await?;
+    match collected {
+        // Only now does the mark count.
+        Call::Holds(manifest) => {
+            let deleted = core.register.delete_below(manifest.collected_below).await?;
+            tracing::info!(below = manifest.collected_below, deleted, uri = %core.storage.uri, "old manifests collected");
+            Ok(deleted)
+        }
+        Call::Refused(_) => Ok(0),
+    }
+}
+
+/// The highest mark below which every manifest was superseded so long ago. The manifest at the mark superseded the last
+/// of those below it, so its own time tells.
+async fn mark(core: &Core, marks: Marks, keep_for: Duration) -> Result<u64> {
+    if keep_for.is_zero() {
+        return Ok(marks.most);
+    }
+    let old = async |number: u64, now: DateTime<Utc>| {
+        let written = core.register.written(number).await?;
+        // One that is gone was collected by another process.
+        Ok::<_, crate::Error>(written.is_none_or(|written| now - written >= delta(keep_for)))
+    };
+    // Only where there may be something to collect, the store is asked what time it is.
+    if marks.certain < marks.least && !old(marks.least, Utc::now()).await? {
+        return Ok(marks.certain);
+    }
+    let now = core.liveness.store_clock().await?;
+    // Manifests are written one after another: their times rise with their numbers.
+    let (mut below, mut above) = (marks.certain, marks.most + 1);
+    while above - below > 1 {
+        let middle = below + (above - below) / 2;
+        if old(middle, now).await? {
+            below = middle;
+        } else {
+            above = middle;
+        }
+    }
+    Ok(below)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn marks(number: u64, collected_below: u64, keep: u64) -> Option<Marks> {
+        let mut newest = Manifest::first(Uuid::nil(), "ada", DateTime::UNIX_EPOCH);
+        (newest.number, newest.collected_below) = (number, collected_below);
+        Marks::of(&newest, &ManifestRetention::newest(keep))
+    }
+
+    #[test]
+    fn a_collection_waits_until_a_quarter_more_than_the_number_has_gathered() {
+        assert_eq!(marks(125, 0, 100), None);
+        let due = Marks {
+            certain: 1,
+            least: 26,
+            most: 26,
+        };
+        assert_eq!(marks(126, 0, 100), Some(due));
+        assert_eq!(marks(126, 26, 100), None);
+    }
+
+    #[test]
+    fn beyond_ten_times_the_number_age_is_not_asked() {
+        let found = marks(5_000, 0, 100).unwrap();
+        assert_eq!((found.certain, found.most), (4_000, 4_900));
+        assert_eq!(marks(5_000, 4_500, 100).unwrap().certain, 4_500);
+    }
+
+    #[test]
+    fn the_newest_manifest_always_stays() {
+        assert_eq!(
+            marks(1, 0, 0),
+            Some(Marks {
+                certain: 1,
+                least: 2,
+                most: 1
+            })
+            .filter(|m| m.least <= m.most)
+        );
+        assert_eq!(marks(2, 0, 0).unwrap().most, 2);
+    }
+}

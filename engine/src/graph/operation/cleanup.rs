@@ -1,0 +1,238 @@
+//! `Cleanup`: versions of a table that no reader may want any more are removed.
+//!
+//! It commits nothing and has no ticket. It looks at what is kept, says in the manifest what it is about to remove
+//! (transition `clean`), and removes it. `docs/protocol.md`, Cleanup, has the reasons.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{Error, Result},
+    graph::{
+        context::Core,
+        manifest::{Call, Manifest, Refusal, TicketState, transition},
+    },
+    ids::{OperationId, TableKey},
+    planner::{
+        Ask,
+        cleanup::{self, CleanupPolicy, Protected, Skip, Verdict},
+    },
+    table::{
+        Table,
+        protection::Protection,
+        removal::{Cleaned, Cleaner, CleanupPreview, Going, Removed},
+        retention::{Kept, kept_by_policy},
+        stats::VersionInfo,
+        unwritable::Unwritable,
+        versions,
+    },
+};
+
+/// So long it waits for a moment in which no operation is decided on the table.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Removes old versions of one table. See [`crate::Graph::cleanup`].
+pub(crate) async fn cleanup(
+    core: &Arc<Core>,
+    key: &TableKey,
+    policy: &CleanupPolicy,
+    ask: &Ask,
+    stop: &CancellationToken,
+) -> Result<Cleaned> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Error::Cancelled),
+        cleaned = clean(core, key, policy, ask) => cleaned,
+    }
+}
+
+async fn clean(core: &Core, key: &TableKey, policy: &CleanupPolicy, ask: &Ask) -> Result<Cleaned> {
+    let look = Look::at(core, key, policy).await?;
+    // Only where there is something to remove, the store is asked what time it is.
+    if let Verdict::Skip(skip) = look.verdict(policy, Utc::now(), ask) {
+        return Ok(Cleaned::Skipped(skip));
+    }
+    let now = core.liveness.store_clock().await?;
+    let (going, reason) = match look.verdict(policy, now, ask) {
+        Verdict::Remove { versions, reason } => (versions, reason),
+        Verdict::Skip(skip) => return Ok(Cleaned::Skipped(skip)),
+    };
+    let below = going.last().map_or(0, |last| last.saturating_add(1));
+    if !begin(core, &look.table, below).await? {
+        return Ok(Cleaned::Skipped(Skip::Protected));
+    }
+    let going = Going {
+        versions: &going,
+        listed: &look.versions,
+        references: &look.protection.references,
+    };
+    look.cleaner.clean(&look.table, going, reason).await
+}
+
+/// What [`cleanup`] would do now. See [`crate::Graph::explain_cleanup`].
+pub(crate) async fn explain(
+    core: &Core,
+    key: &TableKey,
+    policy: &CleanupPolicy,
+    ask: &Ask,
+) -> Result<CleanupPreview> {
+    let look = Look::at(core, key, policy).await?;
+    let now = Utc::now();
+    let verdict = look.verdict(policy, now, ask);
+    let goes = match &verdict {
+        Verdict::Remove { versions, .. } => look.cleaner.explain(&look.table, versions).await?,
+        Verdict::Skip(_) => Removed::default(),
+    };
+    let mut kept = look.protection.kept;
+    kept.extend(kept_by_policy(&look.versions, policy, now));
+    Ok(CleanupPreview {
+        verdict,
+        versions: look.versions.len() as u64,
+        goes,
+        kept,
+    })
+}
+
+/// Says in the manifest that versions before `below` go; `false` when an operation that is decided or quarantined stands
+/// in the way for too long. From then on, whoever comes in comes in after this manifest, and so at its pin or later.
+///
+/// # Errors
+/// [`Error::Store`]; after [`Error::OutcomeUnknown`], nothing may be deleted.
+async fn begin(core: &Core, table: &Table, below: u64) -> Result<bool> {
+    let until = Instant::now() + PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let (key, path) = (table.key.clone(), table.path.clone());
+        let by = core.by(&format!("{key}: versions below {below}"));
+        let call = core
+            .register
+            .change(OperationId::fresh(), move |m| {
+                transition::clean(m, &key, &path, below, &by)
+            })
+            .await?;
+        match call {
+            Call::Holds(_) => return Ok(true),
+            Call::Refused(Refusal::NotInFront { .. }) if Instant::now() < until => {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Call::Refused(refusal) => {
+                tracing::info!(table = %table.key, below, %refusal, uri = %core.storage.uri, "versions stay for now");
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// A table's versions, and what keeps them, as of one manifest.
+struct Look {
+    table: Table,
+    cleaner: Cleaner,
+    versions: Vec<VersionInfo>,
+    protection: Protection,
+}
+
+impl Look {
+    async fn at(core: &Core, key: &TableKey, policy: &CleanupPolicy) -> Result<Self> {
+        let (manifest, oldest) = kept_manifests(core).await?;
+        let table = core.table_in(&manifest, key)?;
+        let cleaner = Cleaner::at(&table, manifest.pin(key)).await?;
+        let versions = versions::list(&table).await?;
+        let (from, kept) = kept_by_graph(&manifest, &oldest, &table);
+        let by_graph = Protection {
+            protected: Protected {
+                from: Some(from),
+                ..Protected::default()
+            },
+            kept,
+            ..Protection::default()
+        };
+        let forced = true;
+        let going = cleanup::plan(&versions, &by_graph.protected, policy, Utc::now(), forced);
+        let going = match going {
+            Verdict::Remove { versions, .. } => versions.into_iter().collect(),
+            Verdict::Skip(_) => BTreeSet::new(),
+        };
+        let listed = versions.iter().map(|v| v.version).collect();
+        let mut own = Protection::of(&table, &cleaner.dataset, &listed, &going).await?;
+        let others = manifest.tables.iter().filter(|(other, _)| *other != key);
+        let others = others.map(|(key, entry)| (key.clone(), entry.path.clone()));
+        own.keep_if_shared(&table, others).await?;
+        Ok(Self {
+            protection: by_graph.and(own),
+            versions,
+            cleaner,
+            table,
+        })
+    }
+
+    fn verdict(&self, policy: &CleanupPolicy, now: DateTime<Utc>, ask: &Ask) -> Verdict {
+        if Unwritable::by_features(self.cleaner.dataset.manifest()).is_some() {
+            return Verdict::Skip(Skip::Unwritable);
+        }
+        let protected = &self.protection.protected;
+        cleanup::plan(&self.versions, protected, policy, now, ask.forced)
+    }
+}
+
+/// The newest manifest, and the oldest that is kept.
+async fn kept_manifests(core: &Core) -> Result<(Arc<Manifest>, Arc<Manifest>)> {
+    loop {
+        let newest = core.register.newest().await?;
+        let oldest = newest.collected_below.max(1);
+        if oldest == newest.number {
+            return Ok((newest.clone(), newest));
+        }
+        // Gone: it was collected since, and there is a newer one.
+        if let Some(oldest) = core.register.read(oldest).await? {
+            return Ok((newest, Arc::new(oldest)));
+        }
+    }
+}
+
+/// The first version that the graph keeps, and what for.
+///
+/// Pins never go back, and no path is used twice: so the oldest manifest that is kept has the oldest pin of a table at
+/// the table's path, whatever its key was then. A path that it does not name is younger, with all its versions.
+fn kept_by_graph(newest: &Manifest, oldest: &Manifest, table: &Table) -> (u64, Vec<Kept>) {
+    let mut entries = oldest
+        .tables
+        .values()
+        .filter(|entry| entry.path == table.path);
+    let pin = entries.next().map_or(1, |entry| entry.pin);
+    let mut kept = vec![Kept::Pins {
+        from: pin,
+        manifests: (oldest.number, newest.number),
+    }];
+    let mut from = pin;
+    let touching = newest
+        .queue
+        .iter()
+        .filter(|t| t.touched.all().any(|k| *k == table.key));
+    for ticket in touching {
+        let (bases, quarantined) = match &ticket.state {
+            // It stages at the pin or later.
+            TicketState::Waiting => continue,
+            TicketState::Decided { bases } => (bases, false),
+            TicketState::Quarantined { bases, .. } => (bases, true),
+        };
+        let base = bases.get(&table.key).copied();
+        from = base.map_or(from, |base| from.min(base));
+        kept.push(Kept::Ticket {
+            operation: ticket.operation,
+            kind: ticket.kind,
+            base,
+            quarantined,
+        });
+    }
+    (from, kept)
+}

@@ -1,0 +1,473 @@
+//! How a physical operation comes into a graph: with its long work done before, and nothing held for it.
+//!
+//! Its sidecar is written, then it waits its turn without a place in the queue, comes in decided, checks that its
+//! sources are still there, and holds the table for one metadata commit, whatever its size. What the work is, and what
+//! it needs to find unchanged, is said by [`Work`].
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use lance::{Dataset, dataset::transaction::Transaction};
+use lance_io::object_store::ObjectStoreParams;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::effects::{self, Carried};
+use crate::table::expiry::in_time;
+use crate::{
+    error::{Error, Result},
+    graph::{
+        context::Core,
+        manifest::{
+            Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched,
+            transition,
+        },
+        sidecar::{LogicalPlan, Sidecar},
+    },
+    ids::{OperationId, TableKey},
+    progress::{self, Phase},
+    storage::Workshop,
+    table::{
+        Table,
+        discard::{Loss, OrLost},
+        drift::{self, DriftPolicy},
+        files::Files,
+        staged::Staged,
+        unwritable::Unwritable,
+    },
+};
+
+/// So often finished work asks for its turn before it is thrown away.
+const MAX_TURNS: usize = 100;
+/// So long it waits for each.
+const TURN_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Long work that was done on one table with nothing held.
+pub(super) trait Work: Send + Sync + Sized + 'static {
+    /// What kind of operation commits it.
+    const KIND: OperationKind;
+    /// What its sidecar says that it means.
+    const PLAN: LogicalPlan;
+
+    /// The work as one Lance transaction, read at the version that was worked on.
+    fn transaction(&self) -> Transaction;
+
+    /// Whether the work is still wanted, and this version of the table has what it was made from.
+    fn holds(
+        &self,
+        manifest: &Manifest,
+        table: &Table,
+        now: &Dataset,
+    ) -> impl Future<Output = Result<bool>> + Send;
+
+    /// One line for people.
+    fn summary(&self) -> String;
+
+    /// Whether a file that was written is part of the work. What is not, is deleted before the work comes in.
+    fn keeps(&self, path: &str) -> bool;
+}
+
+/// A table that is about to be worked on: open at its pin, or past it by benign drift alone.
+pub(super) struct Source {
+    pub(super) table: Table,
+    pub(super) dataset: Dataset,
+    pub(super) way: Way,
+}
+
+/// The way back into the graph, for work on a [`Source`].
+pub(super) struct Way {
+    /// The graph as it was when the source was opened.
+    pub(super) snapshot: Arc<Manifest>,
+    table: Table,
+    workshop: Workshop,
+    pin: u64,
+    base: u64,
+}
+
+impl Source {
+    pub(super) async fn open(core: &Core, key: &TableKey) -> Result<Self> {
+        let snapshot = core.register.newest().await?;
+        let table = Table {
+            // A physical operation never publishes what somebody else's change means.
+            drift: DriftPolicy::Error,
+            ..core.table_in(&snapshot, key)?
+        };
+        let workshop = table.storage.workshop().await?;
+        let open = async |version| {
+            let opened = table.open(version, workshop.params(), None).await;
+            opened.map_err(|e| table.failed("opening", e))
+        };
+        let pin = snapshot.pin(key);
+        let mut dataset = open(pin).await?;
+        // Benign drift is worked on along; work that semantic drift would not let in is not begun.
+        let head = table.head_of(&dataset).await?;
+        let base = match drift::stage_at(&table, pin, head).await {
+            Ok(base) => base,
+            Err(Error::Drift { .. }) if core.explains_head(&snapshot, key).await? => pin,
+            Err(e) => return Err(e),
+        };
+        if base != pin {
+            dataset = open(base).await?;
+        }
+        Ok(Self {
+            way: Way {
+                snapshot,
+                table: table.clone(),
+                workshop,
+                pin,
+                base,
+            },
+            table,
+            dataset,
+        })
+    }
+}
+
+impl Way {
+    /// How Lance opens the store for the work.
+    pub(super) fn params(&self) -> ObjectStoreParams {
+        self.workshop.params()
+    }
+
+    /// Does the work, and comes in with it, if there was anything to do. When `stop` is cancelled, or the work fails,
+    /// what it wrote is deleted; a commit that has begun is finished.
+    ///
+    /// # Errors
+    /// [`Error::Quarantined`] before the work begins, [`Error::Cancelled`], [`Error::CommitRefused`], and those of the work and
+    /// of the store.
+    pub(super) async fn enter<W: Work>(
+        self,
+        core: &Arc<Core>,
+        work: impl Future<Output = Result<Option<W>>>,
+        stop: &CancellationToken,
+    ) -> Result<Came<W>> {
+        let probe = ticket(core, &self.table.key, W::KIND);
+        let ahead: Vec<_> = self.snapshot.ahead(&probe).cloned().collect();
+        core.check_quarantine(&ahead, &probe)?;
+        let files = Files::written_through(self.workshop, &self.table);
+        let (started, began) = (Instant::now(), Utc::now());
+        let done = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Error::Cancelled),
+            done = work => done,
+        };
+        let work = match done {
+            Ok(Some(work)) => work,
+            Ok(None) => {
+                files.delete().await;
+                return Ok(Came::Empty);
+            }
+            Err(e) => {
+                files.delete().await;
+                return Err(e);
+            }
+        };
+        files.delete_strays(|path| work.keeps(path)).await;
+        let finished = Finished {
+            work,
+            files,
+            took: started.elapsed(),
+            began,
+            pin: self.pin,
+            base: self.base,
+            checked: false,
+        };
+        progress::enter(Phase::Committing);
+        // A caller that goes away ends the wait for a turn, but never a commit that has begun.
+        let stop = stop.child_token();
+        let _gone = stop.clone().drop_guard();
+        match tokio::spawn(take_turn(core.clone(), self.table, finished, stop)).await {
+            Ok(came) => came,
+            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+            Err(_) => Err(Error::Cancelled),
+        }
+    }
+}
+
+/// How work came in.
+pub(super) enum Came<W> {
+    In(Entered<W>),
+    /// It was thrown away.
+    Lost(Loss),
+    /// There was nothing to do.
+    Empty,
+}
+
+/// Work that came in.
+pub(super) struct Entered<W> {
+    pub(super) work: W,
+    pub(super) operation: OperationId,
+    /// The first manifest that shows it.
+    pub(super) manifest: u64,
+    /// How long the work took, with nothing held.
+    pub(super) took: Duration,
+    /// How long the table was held for the commit.
+    pub(super) hold: Duration,
+}
+
+/// Work that is not committed: its files are deleted with it, whatever way it ends.
+struct Finished<W> {
+    work: W,
+    files: Files,
+    took: Duration,
+    /// Since when there are files, see `in_time`.
+    began: DateTime<Utc>,
+    /// The pin at which the table was planned, and the version that was read: past the pin by benign drift alone.
+    pin: u64,
+    base: u64,
+    /// Whether the sources were seen to be there since.
+    checked: bool,
+}
+
+fn ticket(core: &Core, key: &TableKey, kind: OperationKind) -> Ticket {
+    Ticket {
+        operation: OperationId::fresh(),
+        holder: core.holder.clone(),
+        actor: core.actor.clone(),
+        kind,
+        touched: Touched::writing([key.clone()]),
+        state: TicketState::Waiting,
+        at: Utc::now(),
+    }
+}
+
+/// How work stands ready to come in: its sidecar is written, before anything is held.
+struct Ready {
+    ticket: Ticket,
+    sidecar: Sidecar,
+    /// The newest manifest when the sidecar was written, see `enqueue_decided`.
+    staged_on: u64,
+}
+
+impl Ready {
+    async fn write<W: Work>(core: &Core, table: &Table, work: &W) -> Result<Self> {
+        let ticket = ticket(core, &table.key, W::KIND);
+        let staged = Staged::new(work.transaction(), None, ticket.operation);
+        let staged_on = core.register.seen().map_or(0, |m| m.number);
+        let sidecar = Sidecar {
+            format: Sidecar::FORMAT,
+            operation: ticket.operation,
+            kind: W::KIND,
+            holder: core.holder.clone(),
+            actor: core.actor.clone(),
+            at: Utc::now(),
+            plan: W::PLAN,
+            effects: vec![staged.to_effect(table, staged.transaction.read_version)?],
+            structure: None,
+            summary: work.summary(),
+        };
+        core.recovery.write(&sidecar).await?;
+        Ok(Self {
+            ticket,
+            sidecar,
+            staged_on,
+        })
+    }
+}
+
+/// Waits for a turn, without a place in the queue, and commits.
+async fn take_turn<W: Work>(
+    core: Arc<Core>,
+    table: Table,
+    mut finished: Finished<W>,
+    stop: CancellationToken,
+) -> Result<Came<W>> {
+    let mut ready = match Ready::write(&core, &table, &finished.work).await {
+        Ok(ready) => ready,
+        Err(e) => {
+            finished.files.delete().await;
+            return Err(e);
+        }
+    };
+    let turns = turns(&core, &table, &mut finished, &mut ready, &stop).await;
+    if !finished.files.kept {
+        core.recovery.delete(ready.ticket.operation).await;
+    }
+    match turns {
+        Ok(Ok((manifest, hold))) => Ok(Came::In(Entered {
+            work: finished.work,
+            operation: ready.ticket.operation,
+            manifest,
+            took: finished.took,
+            hold,
+        })),
+        Ok(Err(loss)) => {
+            finished.files.delete().await;
+            Ok(Came::Lost(loss))
+        }
+        Err(e) => {
+            finished.files.delete().await;
+            Err(e)
+        }
+    }
+}
+
+/// Turn after turn, until the work is published, or worth nothing any more.
+async fn turns<W: Work>(
+    core: &Arc<Core>,
+    table: &Table,
+    finished: &mut Finished<W>,
+    ready: &mut Ready,
+    stop: &CancellationToken,
+) -> Result<OrLost<(u64, Duration)>> {
+    for _ in 0..MAX_TURNS {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Error::Cancelled),
+            waited = timeout(TURN_PATIENCE, core.wait_for_no_conflict(&ready.ticket)) => match waited {
+                Ok(free) => drop(free?),
+                // Others may need this operation's place among the jobs.
+                Err(_) => return Ok(Err(Loss::NoTurn)),
+            },
+        }
+        let turn = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Error::Cancelled),
+            turn = core.queues.turn(&ready.ticket.touched) => turn,
+        };
+        match attempt(core, table, finished, ready).await? {
+            Attempt::Done(manifest) => return Ok(Ok((manifest, turn.held()))),
+            Attempt::Lost(loss) => return Ok(Err(loss)),
+            Attempt::Moved => {}
+            Attempt::Barred => {
+                core.recovery.delete(ready.ticket.operation).await;
+                *ready = Ready::write(core, table, &finished.work).await?;
+            }
+        }
+    }
+    Ok(Err(Loss::NoTurn))
+}
+
+enum Attempt {
+    Done(u64),
+    /// Somebody came first: wait for another turn.
+    Moved,
+    /// It waited so long that a healer took its sidecar for an orphan: come again under another id.
+    Barred,
+    /// The work is worth nothing.
+    Lost(Loss),
+}
+
+/// One turn: it holds the table for one metadata commit.
+///
+/// The sources are checked before the first try. From then on there is no other request between the look at the
+/// manifest and the transition, or a writer that loads without a pause would always come first: the sources are checked
+/// again under the pin that is held, and work whose sources went in between is called off.
+async fn attempt<W: Work>(
+    core: &Arc<Core>,
+    table: &Table,
+    finished: &mut Finished<W>,
+    ready: &Ready,
+) -> Result<Attempt> {
+    let operation = ready.ticket.operation;
+    let manifest = core.register.newest().await?;
+    if manifest.ahead(&ready.ticket).next().is_some() {
+        return Ok(Attempt::Moved);
+    }
+    let entry = manifest.tables.get(&table.key);
+    let Some(pin) = entry.filter(|e| e.path == table.path).map(|e| e.pin) else {
+        return Ok(Attempt::Lost(Loss::TableDropped));
+    };
+    // Drift that was there is at its base still; a pin that moved has taken it along.
+    let base = if pin == finished.pin {
+        finished.base
+    } else {
+        pin
+    };
+    if !std::mem::replace(&mut finished.checked, true) {
+        let now = table.at(base).await?;
+        // What is decided has to be carried out, or fenced off: both are commits.
+        if let Some(why) = Unwritable::of(now.manifest()) {
+            return Err(table.refused(&why, true));
+        }
+        if !finished.work.holds(&manifest, table, &now).await? {
+            return Ok(Attempt::Lost(Loss::SourcesChanged));
+        }
+    }
+    let _alive = core.liveness.hold();
+    let pins = BTreeMap::from([(table.key.clone(), pin)]);
+    let bases = BTreeMap::from([(table.key.clone(), base)]);
+    finished.files.kept = true;
+    let by = core.by(&ready.sidecar.summary);
+    let (ticket, staged_on) = (ready.ticket.clone(), ready.staged_on);
+    let enter =
+        move |m: &Manifest| transition::enqueue_decided(m, &ticket, &pins, &bases, staged_on, &by);
+    let entered = core
+        .register
+        .change(operation, in_time(finished.began, enter))
+        .await;
+    let decided = match entered {
+        Ok(Call::Holds(decided)) => decided,
+        Ok(Call::Refused(refusal)) => {
+            finished.files.kept = !refusal.proves_absence();
+            return match refusal {
+                Refusal::NotInFront { .. }
+                | Refusal::ExpectedVersionMismatch { .. }
+                | Refusal::AnotherTable { .. }
+                | Refusal::BaseBehindPin { .. } => Ok(Attempt::Moved),
+                Refusal::Ended(Ending::Aborted) | Refusal::Stale { .. } => Ok(Attempt::Barred),
+                Refusal::Outdated => Ok(Attempt::Lost(Loss::Outdated)),
+                refusal => Err(core.refused(operation, refusal)),
+            };
+        }
+        Err(e) => {
+            finished.files.kept = e.leaves_open();
+            return Err(e);
+        }
+    };
+    let unknown = |source: Option<Error>| Error::OutcomeUnknown {
+        operation,
+        uri: core.storage.uri.clone(),
+        source: source.map(Box::new),
+    };
+    match carry_out(core, table, &finished.work, ready, base, decided).await {
+        Ok(Carried::Published { manifest, .. }) => Ok(Attempt::Done(manifest)),
+        // A healer was faster.
+        Ok(Carried::Ended(Ending::Published)) => {
+            Ok(Attempt::Done(core.publication_of(operation).await.0))
+        }
+        // base+1 is somebody else's, or a fence.
+        Ok(Carried::TooLate) => {
+            finished.files.kept = false;
+            Ok(Attempt::Lost(Loss::SourcesChanged))
+        }
+        Ok(Carried::Refused(reason)) => {
+            finished.files.kept = false;
+            Err(table.refused(&reason, false))
+        }
+        // Somebody else says so, and knows more than this process: the files stay for cleanup to judge.
+        Ok(Carried::Ended(Ending::Discarded)) => Ok(Attempt::Lost(Loss::SourcesChanged)),
+        // What was decided is never aborted: its outcome was trimmed, and its sidecar barred since.
+        Ok(Carried::Ended(Ending::Aborted) | Carried::Forgotten | Carried::Quarantined { .. }) => {
+            Err(unknown(None))
+        }
+        Err(e) => Err(unknown(Some(e))),
+    }
+}
+
+/// Takes effect at the pin that is held now, or calls the work off.
+async fn carry_out<W: Work>(
+    core: &Core,
+    table: &Table,
+    work: &W,
+    ready: &Ready,
+    base: u64,
+    decided: Arc<Manifest>,
+) -> Result<Carried> {
+    let now = table.at(base).await?;
+    let mut sidecar = ready.sidecar.clone();
+    if !work.holds(&decided, table, &now).await? {
+        sidecar.take_bases(&BTreeMap::from([(table.key.clone(), base)]));
+        return effects::call_off(core, &sidecar).await;
+    }
+    // Checked: so it needs no comparison with the versions since the work began.
+    let mut staged = Staged::new(work.transaction(), None, ready.ticket.operation);
+    staged.transaction.read_version = base;
+    sidecar.effects = vec![staged.to_effect(table, base)?];
+    effects::carry_out(core, &sidecar, Some(decided)).await
+}

@@ -1,0 +1,185 @@
+//! Waiting in the manifest's queue, and helping whoever is ahead.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::Utc;
+use futures::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::waiting::Waiting;
+use crate::{
+    error::{Error, Result},
+    graph::{
+        context::Core,
+        healing::{self, Heal},
+        manifest::{Ending, Manifest, OperationKind, Ticket, TicketState},
+    },
+    ids::OperationId,
+};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// After so long a wait is worth a line in the log.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
+
+impl Core {
+    /// Waits until no conflicting ticket is ahead of `operation`, and returns the manifest that shows it (step 3).
+    ///
+    /// # Errors
+    /// [`Error::Aborted`] when a healer took the ticket away; [`Error::Quarantined`] when an operation ahead
+    /// cannot be applied.
+    pub(crate) async fn wait_in_line(&self, operation: OperationId) -> Result<Arc<Manifest>> {
+        let mut wait = Wait::new(self, operation);
+        // The manifest that the ticket came in with was listed just now.
+        let mut manifest = match self.register.seen() {
+            Some(seen) if seen.ticket(operation).is_some() => seen,
+            _ => self.register.newest().await?,
+        };
+        loop {
+            let Some(mine) = manifest.ticket(operation) else {
+                return Err(match manifest.outcomes.get(&operation).map(|o| o.ending) {
+                    // Without an outcome it was taken back long ago: nobody else can decide it.
+                    Some(Ending::Aborted) | None => Error::Aborted {
+                        operation,
+                        uri: self.storage.uri.clone(),
+                    },
+                    Some(_) => Error::OutcomeUnknown {
+                        operation,
+                        uri: self.storage.uri.clone(),
+                        source: None,
+                    },
+                });
+            };
+            let ahead: Vec<_> = manifest.ahead(mine).cloned().collect();
+            if ahead.is_empty() {
+                return Ok(manifest);
+            }
+            wait.tell(&manifest, mine);
+            self.check_quarantine(&ahead, mine)?;
+            manifest = wait.look_again(&manifest).await?;
+            self.help(&manifest, ahead.iter()).await;
+        }
+    }
+
+    /// Waits, without a place in the queue, until no conflicting ticket stands in the manifest: the way of
+    /// physical operations. They help nobody but decided physical tickets.
+    ///
+    /// # Errors
+    /// [`Error::Quarantined`]: that can take days.
+    pub(crate) async fn wait_for_no_conflict(&self, probe: &Ticket) -> Result<Arc<Manifest>> {
+        let mut wait = Wait::new(self, probe.operation);
+        let mut manifest = self.register.newest().await?;
+        loop {
+            let ahead: Vec<_> = manifest.ahead(probe).cloned().collect();
+            if ahead.is_empty() {
+                return Ok(manifest);
+            }
+            wait.tell(&manifest, probe);
+            self.check_quarantine(&ahead, probe)?;
+            manifest = wait.look_again(&manifest).await?;
+            let physical = ahead.iter().filter(|t| t.kind.is_physical());
+            self.help(&manifest, physical).await;
+        }
+    }
+
+    /// Refuses to wait behind an operation that waits for an operator.
+    ///
+    /// # Errors
+    /// [`Error::Quarantined`].
+    pub(crate) fn check_quarantine(&self, ahead: &[Ticket], probe: &Ticket) -> Result<()> {
+        for ticket in ahead {
+            if let TicketState::Quarantined { reason, .. } = &ticket.state
+                && let Some(table) = ticket.conflict(probe)
+            {
+                return Err(Error::Quarantined {
+                    table,
+                    blocked_by: ticket.operation,
+                    reason: reason.clone(),
+                    uri: self.storage.uri.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Heals whoever is ahead, as far as it is due, all at once: one that takes long, or cannot be healed, keeps no
+    /// other from it. That it fails is not the waiter's failure.
+    async fn help(&self, manifest: &Manifest, ahead: impl Iterator<Item = &Ticket>) {
+        let still = ahead.filter(|t| manifest.ticket(t.operation).is_some());
+        let healed = still.map(async |ticket| {
+            if let Err(e) = healing::heal_ticket(self, ticket, Heal::WaitingFor).await {
+                tracing::warn!(operation = %ticket.operation, kind = %ticket.kind, uri = %self.storage.uri, error = %e, "an operation ahead could not be healed; it is tried again");
+            }
+        });
+        join_all(healed).await;
+    }
+}
+
+/// One wait: for whom, and how patiently.
+struct Wait<'c> {
+    core: &'c Core,
+    operation: OperationId,
+    since: Instant,
+    pause: Duration,
+    logged: bool,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.core.waits.set(self.operation, None);
+    }
+}
+
+impl<'c> Wait<'c> {
+    fn new(core: &'c Core, operation: OperationId) -> Self {
+        Self {
+            core,
+            operation,
+            since: Instant::now(),
+            pause: FIRST_PAUSE,
+            logged: false,
+        }
+    }
+
+    /// Says whom it waits for: at once to whoever follows, and in the log once, when it is worth a line.
+    fn tell(&mut self, manifest: &Manifest, mine: &Ticket) {
+        let waiting = Waiting::of(manifest, mine);
+        if let Some(waiting) = &waiting
+            && !self.logged
+            && self.since.elapsed() >= WORTH_TELLING
+        {
+            self.logged = true;
+            let (ahead, kind): (_, OperationKind) = (&waiting.ahead, mine.kind);
+            tracing::info!(operation = %self.operation, %kind, waiting_for = %ahead.operation, its_kind = %ahead.kind, actor = %ahead.actor, holder = %ahead.holder, uri = %self.core.storage.uri, "{}", waiting.told(Utc::now()));
+        }
+        self.core.waits.set(self.operation, waiting);
+    }
+
+    /// The newest manifest after a pause: one request for all that wait in this process.
+    async fn look_again(&mut self, last: &Arc<Manifest>) -> Result<Arc<Manifest>> {
+        let register = &self.core.register;
+        let mut changes = register.follow();
+        // This process may have moved the register itself meanwhile.
+        let (pause, began) = (self.pause, std::time::Instant::now());
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        let changed = async {
+            let newer =
+                |m: &Option<Arc<Manifest>>| m.as_ref().is_some_and(|m| m.number > last.number);
+            let _ = changes.wait_for(newer).await;
+        };
+        tokio::select! {
+            () = changed => {}
+            () = sleep(pause) => {}
+        }
+        let _one_poller = self.core.poller.lock().await;
+        let newest = match register.seen() {
+            Some(seen) if seen.number > last.number => seen,
+            // Another waiter has asked while this one stood in line.
+            Some(seen) if register.listed_since(began + pause) => seen,
+            _ => register.newest().await?,
+        };
+        let queue: Vec<_> = newest.queue.iter().map(|t| t.operation).collect();
+        self.core.liveness.forget_except(&queue);
+        Ok(newest)
+    }
+}

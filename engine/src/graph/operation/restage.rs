@@ -1,0 +1,193 @@
+//! Staging an effect again, at another version, from what the sidecar has: for an effect that conflicts with what
+//! a program that knows nothing of Squire committed between the decision and the commit (step 8).
+//!
+//! | effect | staged again |
+//! |---|---|
+//! | append | with the files that it has |
+//! | overwrite | with the files that it has: it replaces whatever is there |
+//! | upsert | its rows are read back from the files that it has, and merged again by the key |
+//! | delete | its predicate is evaluated again |
+//! | schema apply | its steps are taken again, as long as the columns are those they were planned for |
+//!
+//! The uuid stays, so that whoever looks for the operation finds it.
+
+use std::sync::Arc;
+
+use lance::{
+    Dataset,
+    dataset::{DeleteBuilder, transaction::Operation},
+    deps::datafusion::execution::SendableRecordBatchStream,
+};
+
+use super::load::{LoadMode, merge_by_key};
+use crate::{
+    error::Result,
+    graph::{
+        context::Core,
+        sidecar::{Effect, LogicalPlan, Sidecar},
+    },
+    table::{Table, indexing, staged::Staged},
+};
+
+/// How the rows of a load come into a table; `None` when the effect is no load.
+fn mode(sidecar: &Sidecar, effect: &Effect) -> Option<LoadMode> {
+    match &sidecar.plan {
+        LogicalPlan::Load { modes } => modes.get(&effect.table).copied(),
+        _ => None,
+    }
+}
+
+/// Whether the effect depends on all rows that the table has, even on those that Lance sees no conflict with: rows
+/// that a stranger appended may have the keys of an upsert.
+pub(crate) fn depends_on_all_rows(sidecar: &Sidecar, effect: &Effect) -> bool {
+    mode(sidecar, effect) == Some(LoadMode::Upsert)
+}
+
+/// Whether an effect that is staged again has files of its own: those of an append or an overwrite are the sidecar's.
+pub(crate) fn writes_files(sidecar: &Sidecar, effect: &Effect) -> bool {
+    !matches!(
+        mode(sidecar, effect),
+        Some(LoadMode::Append | LoadMode::Overwrite)
+    )
+}
+
+/// Stages a load's effect again at `head`; `None` when that is impossible.
+pub(crate) async fn load(
+    core: &Core,
+    sidecar: &Sidecar,
+    effect: &Effect,
+    table: &Table,
+    head: u64,
+) -> Result<Option<Staged>> {
+    let staged = Staged::from_effect(effect, table)?;
+    match mode(sidecar, effect) {
+        None => Ok(None),
+        Some(LoadMode::Overwrite) => Ok(staged.moved_to(head)),
+        Some(LoadMode::Append) => {
+            let fits = same_fields(table, effect.base, head).await?.is_some();
+            Ok(staged.moved_to(head).filter(|_| fits))
+        }
+        Some(LoadMode::Upsert) => {
+            let fragments = match staged.transaction.operation {
+                Operation::Append { fragments } => fragments,
+                Operation::Update { new_fragments, .. } => new_fragments,
+                _ => return Ok(None),
+            };
+            let Some((base, dataset)) = same_fields(table, effect.base, head).await? else {
+                return Ok(None);
+            };
+            // Nobody changes the key meanwhile: the operation has its ticket.
+            let manifest = core.register.newest().await?;
+            let Some(declared) = manifest.schema.types.get(&effect.table) else {
+                return Ok(None);
+            };
+            let failed = |e| table.failed("merging again into", e);
+            let mut scan = base.scan();
+            scan.with_fragments(fragments);
+            let rows: SendableRecordBatchStream =
+                scan.try_into_stream().await.map_err(failed)?.into();
+            let merged = merge_by_key(dataset, &declared.key)
+                .map_err(failed)?
+                .execute_uncommitted(rows)
+                .await
+                .map_err(failed)?;
+            Ok(Some(Staged::new(
+                merged.transaction,
+                merged.affected_rows,
+                sidecar.operation,
+            )))
+        }
+    }
+}
+
+/// Stages a delete's effect again at `head`; `None` when the sidecar has no predicate for the table.
+pub(crate) async fn delete(
+    sidecar: &Sidecar,
+    effect: &Effect,
+    table: &Table,
+    head: u64,
+) -> Result<Option<Staged>> {
+    let LogicalPlan::Delete { predicates } = &sidecar.plan else {
+        return Ok(None);
+    };
+    let Some(predicate) = predicates.get(&effect.table) else {
+        return Ok(None);
+    };
+    let dataset = Arc::new(table.at(head).await?);
+    let again = DeleteBuilder::new(dataset, predicate.as_str())
+        .execute_uncommitted()
+        .await
+        .map_err(|e| table.failed("deleting from", e))?;
+    Ok(Some(Staged::new(
+        again.transaction,
+        again.affected_rows,
+        sidecar.operation,
+    )))
+}
+
+/// Why an effect cannot be applied to what strangers left at `head`, as far as that can be told without writing;
+/// `None` when nothing is known to speak against it.
+///
+/// Lance lets an append or a delete pass over a change of columns. Here nothing does but an overwrite, which brings
+/// columns of its own: a publish would make the schema untrue.
+pub(crate) async fn hindrance(
+    sidecar: &Sidecar,
+    effect: &Effect,
+    table: &Table,
+    head: u64,
+) -> Result<Option<&'static str>> {
+    if effect.base == 0 {
+        return Ok((head > 0).then_some("somebody else's table is at its path"));
+    }
+    let keeps_columns = match &sidecar.plan {
+        LogicalPlan::Load { .. } => mode(sidecar, effect) != Some(LoadMode::Overwrite),
+        // The steps were planned for the columns of the base.
+        LogicalPlan::Delete { .. } | LogicalPlan::SchemaApply { .. } => true,
+        LogicalPlan::Compact => return Ok(Some("it is not staged again")),
+        LogicalPlan::Index => {
+            let sound = index_sources_hold(effect, table, head).await?;
+            return Ok((!sound).then_some("what its indexes were made from has changed"));
+        }
+    };
+    if keeps_columns && same_fields(table, effect.base, head).await?.is_none() {
+        return Ok(Some(
+            "another program changed its columns, or its base is gone",
+        ));
+    }
+    Ok(None)
+}
+
+/// Whether segments of an index are right for the table at `head`. The one who made them has looked before the first
+/// attempt; a healer has only the transaction. Lance's own rules do not look at columns that were dropped since.
+async fn index_sources_hold(effect: &Effect, table: &Table, head: u64) -> Result<bool> {
+    let transaction = Staged::from_effect(effect, table)?.transaction;
+    let failed = |e| table.failed("reading the indexes of", e);
+    let now = table.at(head).await?;
+    match indexing::sources_of(&now, &transaction)
+        .await
+        .map_err(failed)?
+    {
+        Some(read) => {
+            let hold = indexing::sources_hold(&read, &now, &transaction).await;
+            hold.map_err(failed)
+        }
+        None => Ok(false),
+    }
+}
+
+/// The table at both versions, if they have the same fields: then what was written for one can be read as the other.
+async fn same_fields(
+    table: &Table,
+    base: u64,
+    head: u64,
+) -> Result<Option<(Dataset, Arc<Dataset>)>> {
+    let base = match table.open(base, table.storage.params(), None).await {
+        Ok(base) => base,
+        Err(lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }) => {
+            return Ok(None);
+        }
+        Err(e) => return Err(table.failed("opening", e)),
+    };
+    let head = table.at(head).await?;
+    Ok((base.schema() == head.schema()).then(|| (base, Arc::new(head))))
+}
