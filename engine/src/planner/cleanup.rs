@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use crate::table::stats::VersionInfo;
+use super::statistics::VersionInfo;
 
 /// What could have gone for so long makes a table due, however few versions that are.
 pub const OVERDUE: Duration = Duration::from_secs(24 * 3600);

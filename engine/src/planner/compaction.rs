@@ -16,13 +16,13 @@ use std::{
     time::Duration,
 };
 
+use super::statistics::{FragmentStats, RewriteRefusal, TableStats};
 use super::{
     Ask,
     clients::LanceVersion,
     remaps::{self, Hindrance},
     tiers,
 };
-use crate::table::stats::{FragmentStats, RewriteRefusal, TableStats};
 
 /// A fragment that writers touch just now is rewritten all the same when more of it is deleted than this: by then, its
 /// readers and its writers carry more dead rows than live ones.

@@ -12,13 +12,13 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
+use super::statistics::{
+    FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats, Unmovable,
+};
 use super::{
     clients::{FOLLOWS_ROW_IDS, LanceVersion, MERGES_VECTOR_SEGMENTS, READS_SEGMENTS},
     compaction::FILE_BYTES,
     remaps::{oldest_client, oldest_writer},
-};
-use crate::table::stats::{
-    FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats, Unmovable,
 };
 
 /// A merge pays when the segments after the first hold this share of the table's rows, at least.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | this file | the words: duties, policies, decisions |
 //! | [`plan`](plan()) | which jobs are due, of all tables of a target, and which comes first |
+//! | [`statistics`] | what is known of a table |
 //! | [`compaction`] | which fragments to rewrite together |
 //! | `remaps` | indexes over those, that are written anew with them |
 //! | [`indexing`] | which indexes to bring up to date, and how |
@@ -36,6 +37,7 @@ mod sample;
 mod scenario_tests;
 #[cfg(test)]
 mod simulation_tests;
+pub mod statistics;
 mod tiers;
 pub mod window;
 
@@ -43,16 +45,14 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use crate::{
-    ids::TableKey,
-    table::stats::{TableStats, VersionInfo},
-};
+use crate::ids::TableKey;
 use cleanup::{CleanupPolicy, Protected};
 use compaction::CompactionPolicy;
 pub use history::{DutyHistory, History};
 use indexing::IndexPolicy;
 use pace::Pace;
 pub use plan::plan;
+use statistics::{TableStats, VersionInfo};
 use window::Windows;
 
 /// What is done for a table. No two at once on one table.

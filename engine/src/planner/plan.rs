@@ -7,13 +7,13 @@ use std::{cmp::Reverse, time::Duration};
 
 use chrono::TimeDelta;
 
+use super::statistics::{Unwritable, VersionInfo};
 use super::{
     Ask, Decided, Decision, Duty, Job, Now, Plan, Reason, Skip, TableView, cleanup,
     compaction::{self, FILE_BYTES, Group},
     indexing,
     pace::{Pace, Spent},
 };
-use crate::table::{stats::VersionInfo, unwritable::Unwritable};
 
 /// By so many seconds of waiting a job that is twice as good per byte goes first.
 const SECONDS_PER_DOUBLING: u64 = 600;

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use super::statistics::{TableStats, Unmovable};
 use super::{
     clients::{FOLLOWS_ROW_IDS, LanceVersion, UNKNOWN_CLIENT},
     compaction::Group,
 };
-use crate::table::stats::{TableStats, Unmovable};
 
 /// An index is written anew when readers are spared this part of its bytes: each of them, again and again.
 const PAYS: u64 = 16;
@@ -122,13 +122,11 @@ pub(super) fn keep_what_pays(groups: &mut Vec<Group>, stats: &TableStats, forced
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        planner::{
-            Ask,
-            compaction::{CompactionPolicy, Skip, Verdict, plan},
-            sample::{GIB, KIB, MIB, fragment, stats},
-        },
-        table::stats::{FragmentStats, SegmentStats},
+    use crate::planner::{
+        Ask,
+        compaction::{CompactionPolicy, Skip, Verdict, plan},
+        sample::{GIB, KIB, MIB, fragment, stats},
+        statistics::{FragmentStats, SegmentStats},
     };
 
     fn segment(bytes: u64) -> SegmentStats {

@@ -4,13 +4,13 @@
     reason = "figures, for whoever runs it with --nocapture"
 )]
 
+use super::statistics::TableStats;
 use super::{
     Ask,
     compaction::{self, CompactionPolicy, Group, Verdict},
     sample::{Dice, KIB, fragment, stats},
     tiers,
 };
-use crate::table::stats::TableStats;
 
 /// What the growth of a table cost.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::compaction::{CompactionPolicy, Group};
-use crate::table::stats::FragmentStats;
+use super::statistics::FragmentStats;
 
 /// The sizes of small fragments are told apart down to this part of the largest.
 const DEPTH: u64 = 4096;
