@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::statistics::VersionInfo;
+use super::{skip_class::SkipClass, statistics::VersionInfo};
 
 /// What could have gone for so long makes a table due, however few versions that are.
 pub const OVERDUE: Duration = Duration::from_secs(24 * 3600);
@@ -141,6 +141,15 @@ impl Skip {
             Self::Protected => "protected",
             Self::Unlisted => "unlisted",
             Self::Unwritable => "unwritable",
+        }
+    }
+
+    /// What it means for health, alerts and schedules.
+    pub(super) const fn class(self) -> SkipClass {
+        match self {
+            Self::Retained | Self::BelowThreshold | Self::Protected => SkipClass::Idle,
+            Self::Unlisted => SkipClass::Unlisted,
+            Self::Unwritable => SkipClass::Blocked,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Duty, Job,
+    duty::Duty,
+    job::Job,
     pace::{Charge, Ledger, Pace},
 };
 

@@ -18,7 +18,7 @@ use super::statistics::{
 use super::{
     clients::{FOLLOWS_ROW_IDS, LanceVersion, MERGES_VECTOR_SEGMENTS, READS_SEGMENTS},
     compaction::FILE_BYTES,
-    remaps::{oldest_client, oldest_writer},
+    skip_class::SkipClass,
 };
 
 /// A merge pays when the segments after the first hold this share of the table's rows, at least.
@@ -165,6 +165,19 @@ impl Skip {
             Self::BaseOutside => "base_outside",
         }
     }
+
+    /// What it means for health, alerts and schedules.
+    pub(super) const fn class(self) -> SkipClass {
+        match self {
+            Self::NoIndex | Self::Covered | Self::BelowThreshold => SkipClass::Idle,
+            Self::BaseOutside => SkipClass::Excluded,
+            Self::Blocked
+            | Self::Refused
+            | Self::ClientTooOld
+            | Self::IndexUnreadable
+            | Self::Unwritable => SkipClass::Blocked,
+        }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -281,9 +294,9 @@ struct Clients {
 impl Clients {
     fn of(stats: &TableStats, policy: &IndexPolicy) -> Self {
         Self {
-            oldest: oldest_client(stats, policy.oldest_client),
+            oldest: stats.oldest_reader(policy.oldest_client),
             known: policy.oldest_client.or(stats.oldest_writer),
-            writes: oldest_writer(stats, policy.oldest_client),
+            writes: stats.oldest_row_writer(policy.oldest_client),
         }
     }
 

@@ -9,7 +9,6 @@ use super::{
     Ask,
     compaction::{self, CompactionPolicy, Group, Verdict},
     sample::{Dice, KIB, fragment, stats},
-    tiers,
 };
 
 /// What the growth of a table cost.
@@ -79,7 +78,7 @@ fn without_tiers(table: &TableStats) -> Vec<Group> {
     if small.len() < policy.min_small_fragments {
         return Vec::new();
     }
-    tiers::as_few_as_possible(&small, &policy)
+    compaction::as_few_as_possible(&small, &policy)
 }
 
 #[test]

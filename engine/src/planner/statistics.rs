@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::clients::{CREATES_ON_S3, LanceVersion};
+use super::clients::{CREATES_ON_S3, LanceVersion, UNKNOWN_CLIENT};
 
 /// One fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,6 +213,21 @@ impl TableStats {
     /// Whether it matters which clients read and write it.
     pub(crate) fn asks_for_clients(&self) -> bool {
         !self.indexes.is_empty() || !self.segments.is_empty() || self.stable_row_ids
+    }
+
+    /// The oldest client that reads the table: the configured one, else the oldest that was seen to write it, else
+    /// [`UNKNOWN_CLIENT`].
+    pub(super) fn oldest_reader(&self, configured: Option<LanceVersion>) -> LanceVersion {
+        configured.or(self.oldest_writer).unwrap_or(UNKNOWN_CLIENT)
+    }
+
+    /// The oldest client beside Squire that changes rows of the table: the configured one, else the oldest that was seen
+    /// to. `None` where none was seen, as in a graph, whose rows only Squire changes.
+    pub(super) fn oldest_row_writer(
+        &self,
+        configured: Option<LanceVersion>,
+    ) -> Option<LanceVersion> {
+        self.oldest_writer.map(|seen| configured.unwrap_or(seen))
     }
 
     /// Live rows.

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use super::statistics::{TableStats, Unmovable};
-use super::{
-    clients::{FOLLOWS_ROW_IDS, LanceVersion, UNKNOWN_CLIENT},
-    compaction::Group,
+use super::group::Group;
+use crate::planner::{
+    clients::{FOLLOWS_ROW_IDS, LanceVersion},
+    statistics::{TableStats, Unmovable},
 };
 
 /// An index is written anew when readers are spared this part of its bytes: each of them, again and again.
@@ -31,31 +31,17 @@ pub(super) enum Hindrance {
     Outside,
 }
 
-/// The oldest client of a table: as somebody says, or else the oldest that was seen to write, or else one that is assumed.
-pub(super) fn oldest_client(stats: &TableStats, said: Option<LanceVersion>) -> LanceVersion {
-    said.or(stats.oldest_writer).unwrap_or(UNKNOWN_CLIENT)
-}
-
-/// The oldest client that changes rows of a table: as somebody says, or else the oldest that was seen to. Nothing where nobody
-/// was, as in a graph, whose rows Squire changes itself.
-pub(super) fn oldest_writer(
-    stats: &TableStats,
-    said: Option<LanceVersion>,
-) -> Option<LanceVersion> {
-    stats.oldest_writer.map(|seen| said.unwrap_or(seen))
-}
-
 /// Why fragments that are covered like this are left alone; nothing when they can be rewritten.
 pub(super) fn hindrance(
     stats: &TableStats,
     coverage: u32,
-    said: Option<LanceVersion>,
+    configured: Option<LanceVersion>,
 ) -> Option<Hindrance> {
-    let writes = oldest_writer(stats, said);
+    let writes = stats.oldest_row_writer(configured);
     if stats.stable_row_ids && writes.is_some_and(|oldest| oldest < FOLLOWS_ROW_IDS) {
         return Some(Hindrance::ClientTooOld);
     }
-    let oldest = oldest_client(stats, said);
+    let oldest = stats.oldest_reader(configured);
     let hindrances = stats.segments_over(coverage).filter_map(|segment| {
         match (&segment.unmovable, segment.needs) {
             (Some(Unmovable::Outside), _) => Some(Hindrance::Outside),
@@ -200,7 +186,7 @@ mod tests {
     fn a_budget_has_to_have_room_for_the_index_as_well() {
         let table = table(segment(64 * MIB), 100, 0);
         let groups = planned(&table, &Ask::default()).unwrap();
-        let cost = super::super::compaction::cost(&groups, &table);
+        let cost = crate::planner::compaction::cost(&groups, &table);
         assert_eq!(cost, 64 * MIB + 100 * 10 * KIB);
         let short = Ask {
             max_bytes: Some(cost - 1),
