@@ -1,22 +1,22 @@
-//! Asking the types that read settings what they read: the names of their fields, and what each may be. So there is no
+//! Introspection of the types that read settings: the names of their fields, and what each may be. So there is no
 //! other list of keys, for messages or for editors, that could be forgotten.
 
 use std::iter;
 
-use serde::de::value::{Error as AskedOnly, MapDeserializer};
+use serde::de::value::{Error as NothingRead, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Expected, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Value, json};
 
-/// The names of the fields of a struct, as it tells them to whoever deserialises it.
+/// The names of the fields of a struct, as it gives them to a deserialiser.
 pub(crate) fn names_of<T: DeserializeOwned>() -> &'static [&'static str] {
-    struct Listener<'a>(&'a mut &'static [&'static str]);
+    struct FieldNames<'a>(&'a mut &'static [&'static str]);
 
-    impl<'de> Deserializer<'de> for Listener<'_> {
-        type Error = AskedOnly;
+    impl<'de> Deserializer<'de> for FieldNames<'_> {
+        type Error = NothingRead;
 
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, AskedOnly> {
-            Err(AskedOnly::custom("not a struct"))
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, NothingRead> {
+            Err(NothingRead::custom("not a struct"))
         }
 
         fn deserialize_struct<V: Visitor<'de>>(
@@ -24,9 +24,9 @@ pub(crate) fn names_of<T: DeserializeOwned>() -> &'static [&'static str] {
             _: &'static str,
             fields: &'static [&'static str],
             _: V,
-        ) -> Result<V::Value, AskedOnly> {
+        ) -> Result<V::Value, NothingRead> {
             *self.0 = fields;
-            Err(AskedOnly::custom("the names are all that is wanted"))
+            Err(NothingRead::custom("the names are all that is wanted"))
         }
 
         forward_to_deserialize_any! {
@@ -38,49 +38,49 @@ pub(crate) fn names_of<T: DeserializeOwned>() -> &'static [&'static str] {
 
     let mut names: &'static [&'static str] = &[];
     // Always an error: nothing is read.
-    let _ = T::deserialize(Listener(&mut names));
+    let _ = T::deserialize(FieldNames(&mut names));
     names
 }
 
-/// What the value of a field of a struct may be, as JSON schema; anything, where the field does not tell.
+/// The JSON schema of a field of a struct; anything, where the field does not give one.
 pub(crate) fn schema_of<T: DeserializeOwned>(field: &'static str) -> Value {
-    let mut answer = None;
-    let asker = Asker(&mut answer);
+    let mut schema = None;
+    let probe = SchemaProbe(&mut schema);
     // Always an error: nothing is read.
-    let _ = T::deserialize(MapDeserializer::new(iter::once((field, asker))));
-    answer.unwrap_or(Value::Bool(true))
+    let _ = T::deserialize(MapDeserializer::new(iter::once((field, probe))));
+    schema.unwrap_or(Value::Bool(true))
 }
 
-/// Stands for a value, and hears what is expected of it.
-struct Asker<'a>(&'a mut Option<Value>);
+/// Stands for a value, and records what is expected of it.
+struct SchemaProbe<'a>(&'a mut Option<Value>);
 
-impl Asker<'_> {
-    fn hear<T>(self, schema: Value) -> Result<T, AskedOnly> {
+impl SchemaProbe<'_> {
+    fn record<T>(self, schema: Value) -> Result<T, NothingRead> {
         *self.0 = Some(schema);
-        Err(AskedOnly::custom("what it may be is all that is wanted"))
+        Err(NothingRead::custom("what it may be is all that is wanted"))
     }
 }
 
-macro_rules! hear {
+macro_rules! record {
     ($($method:ident)* => $type:literal) => {
-        $(fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value, AskedOnly> {
-            self.hear(json!({"type": $type}))
+        $(fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value, NothingRead> {
+            self.record(json!({"type": $type}))
         })*
     };
 }
 
-impl<'de> Deserializer<'de> for Asker<'_> {
-    type Error = AskedOnly;
+impl<'de> Deserializer<'de> for SchemaProbe<'_> {
+    type Error = NothingRead;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AskedOnly> {
-        let told = format!("{:#}", &visitor as &dyn Expected);
-        match serde_json::from_str(&told) {
-            Ok(schema) => self.hear(schema),
-            Err(_) => self.hear(Value::Bool(true)),
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NothingRead> {
+        let expected = format!("{:#}", &visitor as &dyn Expected);
+        match serde_json::from_str(&expected) {
+            Ok(schema) => self.record(schema),
+            Err(_) => self.record(Value::Bool(true)),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AskedOnly> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NothingRead> {
         visitor.visit_some(self)
     }
 
@@ -89,12 +89,12 @@ impl<'de> Deserializer<'de> for Asker<'_> {
         _: &'static str,
         variants: &'static [&'static str],
         _: V,
-    ) -> Result<V::Value, AskedOnly> {
-        self.hear(json!({"enum": variants}))
+    ) -> Result<V::Value, NothingRead> {
+        self.record(json!({"enum": variants}))
     }
 
-    hear! { deserialize_bool => "boolean" }
-    hear! { deserialize_str deserialize_string => "string" }
+    record! { deserialize_bool => "boolean" }
+    record! { deserialize_str deserialize_string => "string" }
 
     forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
@@ -102,7 +102,7 @@ impl<'de> Deserializer<'de> for Asker<'_> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, AskedOnly> for Asker<'_> {
+impl<'de> IntoDeserializer<'de, NothingRead> for SchemaProbe<'_> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
