@@ -109,7 +109,7 @@ pub enum Reason {
     UnindexedFraction,
     /// An index has too many segments.
     Segments,
-    /// Somebody said so, or the cron did: thresholds do not count.
+    /// A user or the cron asked for it: thresholds do not count.
     Forced,
 }
 
@@ -285,9 +285,9 @@ pub fn left_behind<'s>(
 struct Clients {
     /// The oldest; one that is assumed when none is known.
     oldest: LanceVersion,
-    /// The oldest that somebody named, or that was seen to write.
+    /// The oldest that is configured, or that was seen to write.
     known: Option<LanceVersion>,
-    /// The oldest of those that change rows; nothing where nobody but Squire was seen to.
+    /// The oldest of those that change rows; `None` where only Squire was seen to.
     writes: Option<LanceVersion>,
 }
 

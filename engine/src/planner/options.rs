@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 pub struct Ask {
     /// Thresholds are left aside; sizes and retention are not.
     pub forced: bool,
-    /// Fragments to leave alone, because writers touch them just now.
+    /// Fragments to leave alone, because writers contend for them.
     pub hot: BTreeSet<u64>,
     /// A compaction reads at most so many bytes: what a budget has room for.
     pub max_bytes: Option<u64>,

@@ -64,7 +64,7 @@ pub enum Unmovable {
     Failed(String),
 }
 
-/// A segment of an index that holds addresses of rows: who rewrites a fragment under it rewrites it as well.
+/// A segment of an index that holds addresses of rows: a rewrite of a fragment under it rewrites it as well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentStats {
     /// The name of its index.
@@ -266,14 +266,14 @@ pub enum Unwritable {
     Features(String),
     /// Two fragments have this id.
     FragmentTwice(u64),
-    /// Who wrote it last commits without a condition: on this store it would write over a version that Squire commits.
+    /// Its last writer commits without a condition: on this store it would write over a version that Squire commits.
     BlindWriter(LanceVersion),
     /// That was tried, and was refused because of this.
     Refused(String),
 }
 
 impl Unwritable {
-    /// As far as who wrote it last tells, on a store where nothing but a condition keeps two commits apart.
+    /// Decides by its last writer, on a store where only conditional puts keep two commits apart.
     pub(crate) fn by_writer(last: Option<LanceVersion>) -> Option<Self> {
         last.filter(|last| *last < CREATES_ON_S3)
             .map(Self::BlindWriter)

@@ -24,7 +24,7 @@ pub struct Now {
     pub local: NaiveDateTime,
 }
 
-/// What the planner is told of one table.
+/// What the planner knows of one table.
 #[derive(Clone, Copy, Debug)]
 pub struct TableView<'a> {
     /// Its key.
@@ -43,10 +43,10 @@ pub struct TableView<'a> {
     pub history: &'a History,
     /// Fragments that writers touch just now, see [`Heat::hot`](super::contention::Heat::hot).
     pub hot: &'a BTreeSet<u64>,
-    /// Duties whose thresholds do not count, because somebody or the cron said so.
+    /// Duties whose thresholds do not count, because a user or the cron asked for them.
     pub forced: &'a BTreeSet<Duty>,
-    /// Whether a person wants it left alone, see [`Pauses::until`](super::pause::Pauses::until).
+    /// Whether a user has paused it, see [`Pauses::until`](super::pause::Pauses::until).
     pub paused: bool,
-    /// Whether nothing may be removed now: the clock jumped a while ago, and ages are told by it.
+    /// Whether nothing may be removed now: the clock jumped a while ago, and ages depend on it.
     pub clock_jumped: bool,
 }

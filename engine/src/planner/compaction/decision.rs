@@ -8,8 +8,8 @@ use crate::planner::{skip_class::SkipClass, statistics::RewriteRefusal};
 /// What the planner says of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Rewrite these groups, because of this. They do not depend on each other, and come best first: who commits one
-    /// after the other has most of the benefit early.
+    /// Rewrite these groups, because of this. They do not depend on each other, and come best first: committed
+    /// one after the other, they bring most of the benefit early.
     Compact(Vec<Group>, Reason),
     /// Leave it alone, because of this.
     Skip(Skip),
@@ -24,7 +24,7 @@ pub enum Reason {
     DeletedRows,
     /// It has so many small fragments that windows and paces do not hold it back.
     Emergency,
-    /// Somebody said so, or the cron did: thresholds do not count.
+    /// A user or the cron asked for it: thresholds do not count.
     Forced,
 }
 

@@ -1,4 +1,4 @@
-//! Indexes that hold addresses of rows: who rewrites a fragment under one writes the index anew.
+//! Indexes that hold addresses of rows: a rewrite of a fragment under one writes the index anew.
 //!
 //! That takes as many bytes as the index has, however few fragments there are. So it is done once for all groups of a
 //! job, and only when they save enough.
@@ -13,7 +13,7 @@ use crate::planner::{
 
 /// An index is written anew when readers are spared this part of its bytes: each of them, again and again.
 const PAYS: u64 = 16;
-/// And this part of them, when somebody asks for it or it is an emergency.
+/// And this part of them, when a user asks for it or it is an emergency.
 const PAYS_WHEN_FORCED: u64 = 256;
 /// Indexes of so many bytes are always worth it: they take no longer than the commit.
 const CHEAP: u64 = 8 << 20;
@@ -25,7 +25,7 @@ pub(super) enum Hindrance {
     ClientTooOld,
     /// The index would lose the rows.
     CannotFollow,
-    /// Nobody here knows what the index is.
+    /// This build does not know what the index is.
     Unreadable,
     /// Its files lie outside of the target, where it allows nothing.
     Outside,
@@ -179,7 +179,7 @@ mod tests {
         let planned = |oldest| planned(&table(oldest), &Ask::default()).map(|g| g.len());
         assert_eq!(planned(Some(old)), Err(Skip::ClientTooOld));
         assert_eq!(planned(Some(new)), Ok(1));
-        assert_eq!(planned(None), Ok(1), "nobody but Squire changes rows");
+        assert_eq!(planned(None), Ok(1), "only Squire changes rows");
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
         let verdict = plan(&table, &policy, &Ask::default());
         assert!(
             matches!(verdict, Verdict::Compact(..)),
-            "somebody knows better"
+            "the configured client counts"
         );
     }
 }
