@@ -19,7 +19,7 @@ use crate::{
     },
     table::{
         Table,
-        guard::guarded,
+        handle::guarded,
         protection::Protection,
         removal::{Cleaned, Cleaner, CleanupPreview, Going, Removed},
         retention::kept_by_policy,

@@ -26,7 +26,7 @@ use crate::{
     },
     progress::{self, Phase},
     table::{
-        Table,
+        Table, batches,
         discard::Loss,
         files::Files,
         rebase::Sources,
@@ -172,7 +172,7 @@ async fn compact_batch(
     let workshop = table.storage.workshop().await?;
     let opened = table.open_newest(workshop.params()).await;
     let dataset = opened.map_err(|e| probe::failed(table, "opening", e))?;
-    let dataset = table.in_batches(dataset, workshop.params()).await?;
+    let dataset = batches::in_batches(table, dataset, workshop.params()).await?;
     let there = groups.iter().filter_map(|group| as_it_is(group, &dataset));
     let groups: Vec<_> = there.collect();
     if groups.is_empty() {

@@ -45,7 +45,7 @@ use crate::{
     table::{
         Table,
         drift::DriftPolicy,
-        guard::guarded,
+        handle::guarded,
         queues::{TableQueues, Turn},
         refusal::Refused,
         rewrite::Compacted,

@@ -17,7 +17,7 @@ use crate::{
     table::{
         Table, bases,
         file_sizes::FileSizes,
-        guard::guarded,
+        handle::guarded,
         refusal::segments,
         stats::{TableStats, VersionInfo},
         unwritable::Unwritable,

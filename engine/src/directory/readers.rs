@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Result},
     ids::TableKey,
     table::{
-        Table, drift::DriftPolicy, guard::guarded, protection::Protection, references,
+        Table, drift::DriftPolicy, handle::guarded, protection::Protection, references,
         retention::Kept, stats::VersionInfo, versions,
     },
 };

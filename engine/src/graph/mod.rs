@@ -47,7 +47,7 @@ use crate::{
     table::{
         Table, bases,
         drift::DriftPolicy,
-        guard::guarded,
+        handle::guarded,
         removal::{Cleaned, CleanupPreview},
         rewrite::Compacted,
         stats::{TableStats, VersionInfo},

@@ -16,7 +16,7 @@ use crate::{
     planner::cleanup::{self, Reason, Skip, Verdict},
     progress::{self, Phase},
     storage::deletion_permit::{Identity, Judged, Permit, References, Withdrawn},
-    table::guard::guarded,
+    table::handle::guarded,
 };
 
 /// Deletions that are on their way at once.

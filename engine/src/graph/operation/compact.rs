@@ -26,7 +26,7 @@ use crate::{
     },
     progress::{self, Phase},
     table::{
-        Table, bases,
+        Table, bases, batches,
         rebase::Sources,
         remap::{Fits, Moved, Remap, fits},
         rewrite::{
@@ -63,7 +63,7 @@ pub(crate) async fn compact(
         Verdict::Compact(groups, reason) => (groups, reason),
         Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
     };
-    let dataset = table.in_batches(dataset, way.params()).await?;
+    let dataset = batches::in_batches(&table, dataset, way.params()).await?;
     let work = async {
         let fragments = groups.iter().map(|group| group.fragments.len()).sum();
         progress::begin(Phase::Rewriting, fragments);

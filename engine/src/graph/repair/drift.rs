@@ -13,7 +13,7 @@ use crate::{
     table::{
         Table,
         drift::{self, DriftVersion},
-        guard::guarded,
+        handle::guarded,
     },
 };
 
