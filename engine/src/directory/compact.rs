@@ -22,7 +22,7 @@ use crate::{
     ids::OperationId,
     planner::{
         Ask,
-        compaction::{self, CompactionPolicy, Group, Reason, Skip, Verdict},
+        compaction::{self, CompactionPolicy, Decision, Group, Reason, Skip},
     },
     progress::{self, Phase},
     table::{
@@ -53,8 +53,8 @@ pub(super) async fn compact(
     let mut stats = looks.read(table, &dataset).await?;
     refused.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
-        Verdict::Compact(groups, reason) => (groups, reason),
-        Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
+        Decision::Compact(groups, reason) => (groups, reason),
+        Decision::Skip(skip) => return Ok(Compacted::Skipped(skip)),
     };
     let fragments = groups.iter().map(|group| group.fragments.len()).sum();
     progress::begin(Phase::Rewriting, fragments);

@@ -20,7 +20,7 @@ use crate::{
     ids::OperationId,
     planner::{
         Ask,
-        indexing::{self, IndexPolicy, Skip, Verdict},
+        indexing::{self, Decision, IndexPolicy, Skip},
     },
     progress::{self, Phase},
     table::{
@@ -48,8 +48,8 @@ pub(super) async fn index(
     let mut stats = looks.read(table, &dataset).await?;
     refused.mark(&table.path, &mut stats);
     let (tasks, reason) = match indexing::plan(&stats, policy, Utc::now(), ask.forced) {
-        Verdict::Index(tasks, reason) => (tasks, reason),
-        Verdict::Skip(skip) => return Ok(Indexed::Skipped(skip)),
+        Decision::Index(tasks, reason) => (tasks, reason),
+        Decision::Skip(skip) => return Ok(Indexed::Skipped(skip)),
     };
     let in_one = indexing::in_one_segment(&stats, policy);
     let files = Files::written_through(workshop, table);

@@ -7,9 +7,9 @@ use squire_engine::{
     Cleaned, CleanupPreview, Compacted, Error, Indexed, TableKey, TableStats,
     planner::{
         Ask, Duty, Policy,
-        cleanup::{self, Verdict as CleanupVerdict},
-        compaction::{self, Verdict},
-        indexing::{self, Task, Verdict as IndexVerdict},
+        cleanup::{self, Decision as CleanupDecision},
+        compaction::{self, Decision},
+        indexing::{self, Decision as IndexDecision, Task},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -288,8 +288,8 @@ async fn would(
         }
         Duty::Index => {
             let stats = opened.stats(key).await?;
-            let verdict = indexing::plan(&stats, &policy.index, Utc::now(), true);
-            would_index(&verdict, &stats)
+            let decision = indexing::plan(&stats, &policy.index, Utc::now(), true);
+            would_index(&decision, &stats)
         }
         Duty::Cleanup => {
             let preview = opened.explain_cleanup(key, &policy.cleanup, &ask).await?;
@@ -414,9 +414,9 @@ fn did(outcome: &Outcome) -> String {
     }
 }
 
-fn would_compact(verdict: &Verdict, stats: &TableStats) -> Vec<String> {
-    match verdict {
-        Verdict::Compact(groups, reason) => {
+fn would_compact(decision: &Decision, stats: &TableStats) -> Vec<String> {
+    match decision {
+        Decision::Compact(groups, reason) => {
             let fragments: usize = groups.iter().map(|g| g.fragments.len()).sum();
             let bytes = groups.iter().map(|g| g.bytes).sum();
             vec![
@@ -427,7 +427,7 @@ fn would_compact(verdict: &Verdict, stats: &TableStats) -> Vec<String> {
                 reason.to_string(),
             ]
         }
-        Verdict::Skip(skip) => skipped(3, &with_unwritable(skip.as_str(), stats)),
+        Decision::Skip(skip) => skipped(3, &with_unwritable(skip.as_str(), stats)),
     }
 }
 
@@ -439,9 +439,9 @@ fn with_unwritable(because: &str, stats: &TableStats) -> String {
     }
 }
 
-fn would_index(verdict: &IndexVerdict, stats: &TableStats) -> Vec<String> {
-    match verdict {
-        IndexVerdict::Index(due, reason) => {
+fn would_index(decision: &IndexDecision, stats: &TableStats) -> Vec<String> {
+    match decision {
+        IndexDecision::Index(due, reason) => {
             let rows = stats.indexes.iter().map(|i| i.unindexed_rows).max();
             vec![
                 tasks(due),
@@ -449,10 +449,10 @@ fn would_index(verdict: &IndexVerdict, stats: &TableStats) -> Vec<String> {
                 with_blocked(reason.as_str(), stats),
             ]
         }
-        IndexVerdict::Skip(skip @ indexing::Skip::Unwritable) => {
+        IndexDecision::Skip(skip @ indexing::Skip::Unwritable) => {
             skipped(1, &with_unwritable(skip.as_str(), stats))
         }
-        IndexVerdict::Skip(skip) => skipped(1, &with_blocked(skip.as_str(), stats)),
+        IndexDecision::Skip(skip) => skipped(1, &with_blocked(skip.as_str(), stats)),
     }
 }
 
@@ -471,15 +471,15 @@ fn with_blocked(because: &str, stats: &TableStats) -> String {
 }
 
 fn would_remove(preview: &CleanupPreview) -> Vec<String> {
-    match &preview.verdict {
-        CleanupVerdict::Remove { reason, .. } => vec![
+    match &preview.decision {
+        CleanupDecision::Remove { reason, .. } => vec![
             "remove".to_owned(),
             format!("{} of {}", preview.goes.versions, preview.versions),
             output::count(preview.goes.files),
             output::bytes(preview.goes.bytes),
             reason.to_string(),
         ],
-        CleanupVerdict::Skip(skip) => skipped(3, skip.as_str()),
+        CleanupDecision::Skip(skip) => skipped(3, skip.as_str()),
     }
 }
 

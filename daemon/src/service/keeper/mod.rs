@@ -39,7 +39,7 @@ use std::{
 use squire_config::{Daemon, Target};
 use squire_engine::{
     Options, TableKey,
-    planner::{Job, pace::Spent, poll_schedule::LookPolicy},
+    planner::{Job, pace::Spent, poll_schedule::PollPolicy},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -129,7 +129,7 @@ pub(super) struct Keeper {
     orders: watch::Receiver<Orders>,
     shared: Shared,
     forces: Arc<Forces>,
-    looks: LookPolicy,
+    looks: PollPolicy,
     /// What was spent on the target as a whole.
     spent: Spent,
     /// What an earlier keeper knew of tables that are not found yet.
@@ -322,7 +322,7 @@ impl Keeper {
         upkeep
     }
 
-    /// Looks, decides and starts jobs until it is time to leave, or until the target is something else.
+    /// Polls, decides and starts jobs until it is time to leave, or until the target is something else.
     async fn keep(&mut self, opened: &Opened, until: &Until) {
         let Until { leave, stop } = until;
         let mut ticks = self.ticks();
@@ -538,8 +538,8 @@ impl Keeper {
     }
 }
 
-fn looks(daemon: &Daemon) -> LookPolicy {
-    LookPolicy {
+fn looks(daemon: &Daemon) -> PollPolicy {
+    PollPolicy {
         tick: daemon.tick,
         hot_tick: daemon.hot_tick,
         cold_tick: daemon.cold_tick,

@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use squire_config::Target;
 use squire_engine::{
     Directory, Error, Kind, Snapshot, TableKey, TableStats, VersionInfo, detect,
-    planner::poll_schedule::News,
+    planner::poll_schedule::Change,
 };
 
 use super::{
@@ -284,7 +284,7 @@ impl Keeper {
                 if let Some(kept) = self.tables.get_mut(table) {
                     (kept.being_read, kept.stale, kept.read_at) = (false, None, now);
                     // The longer it goes on, the less it takes the place of others.
-                    kept.look_again(News::Nothing, &looks, &retries, now);
+                    kept.look_again(Change::Nothing, &looks, &retries, now);
                 }
             }
             Read::Versions(table) => self.cannot_list(table, trouble.to_string()),

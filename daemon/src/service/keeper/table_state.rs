@@ -15,9 +15,9 @@ use squire_engine::{
         Decision, Duty, History, Policy, Skip, SkipClass,
         cleanup::{self, Protected},
         compaction,
-        contention::Heat,
+        contention::Contention,
         indexing,
-        poll_schedule::{LookPolicy, Looks, News},
+        poll_schedule::{Change, PollPolicy, PollSchedule},
     },
     schema::{Index, TypeDef},
 };
@@ -31,13 +31,13 @@ pub(super) struct Kept {
     pub(super) crons: BTreeMap<Duty, String>,
     pub(super) stats: TableStats,
     pub(super) history: History,
-    pub(super) heat: Heat,
+    pub(super) contention: Contention,
     /// Its versions, when they were listed.
     pub(super) listing: Option<Listing>,
     /// Files that no version names.
     pub(super) left_over: LeftOver,
     /// When a table of a directory is looked at; a graph tells of all of its tables at once.
-    pub(super) looks: Looks,
+    pub(super) looks: PollSchedule,
     /// The last decisions, so that only changes are logged.
     pub(super) decisions: BTreeMap<Duty, Decision>,
     /// What was told of indexes that cannot be built.
@@ -180,7 +180,7 @@ impl Kept {
     pub(super) fn new(
         table: &TableKey,
         policies: &Policies,
-        looks: &LookPolicy,
+        looks: &PollPolicy,
         now: Duration,
     ) -> Self {
         let mut seed = DefaultHasher::new();
@@ -194,10 +194,10 @@ impl Kept {
                 found: now,
                 ..History::default()
             },
-            heat: Heat::default(),
+            contention: Contention::default(),
             listing: None,
             left_over: LeftOver::after(now, seed),
-            looks: Looks::at_once(looks, now, seed),
+            looks: PollSchedule::at_once(looks, now, seed),
             decisions: BTreeMap::new(),
             refusals_told: Vec::new(),
             forced: BTreeSet::new(),
@@ -232,21 +232,21 @@ impl Kept {
     }
 
     /// Takes in a look; says what it brought.
-    pub(super) fn take_in(&mut self, stats: TableStats, now: Duration) -> News {
-        let news = News::between(&self.stats, &stats, &self.policy.compaction);
+    pub(super) fn take_in(&mut self, stats: TableStats, now: Duration) -> Change {
+        let news = Change::between(&self.stats, &stats, &self.policy.compaction);
         self.looked_well = true;
         if std::mem::take(&mut self.gone) {
             self.successes.found = Utc::now();
         }
         // A table that was dropped and made again is another one.
         if stats.version < self.stats.version {
-            self.heat = Heat::default();
+            self.contention = Contention::default();
             self.listing = None;
         }
-        if news != News::Nothing {
+        if news != Change::Nothing {
             self.unneeded.clear();
         }
-        self.heat.observe(&stats, now);
+        self.contention.observe(&stats, now);
         self.stats = stats;
         news
     }
@@ -255,7 +255,7 @@ impl Kept {
     pub(super) fn bury(&mut self) {
         self.gone = true;
         self.stats = TableStats::default();
-        self.heat = Heat::default();
+        self.contention = Contention::default();
         self.listing = None;
         self.left_over.found = false;
         self.decisions.clear();
@@ -327,17 +327,17 @@ impl Kept {
     /// does meanwhile is no news.
     pub(super) fn look_again(
         &mut self,
-        news: News,
-        looks: &LookPolicy,
-        retries: &LookPolicy,
+        news: Change,
+        looks: &PollPolicy,
+        retries: &PollPolicy,
         now: Duration,
     ) {
         if self.trouble.text().is_some() {
-            self.looks.looked(news, retries, now);
+            self.looks.polled(news, retries, now);
         } else if self.history.running.is_some() {
-            self.looks.worked(looks, now, Duration::ZERO);
+            self.looks.job_ended(looks, now, Duration::ZERO);
         } else {
-            self.looks.looked(news, looks, now);
+            self.looks.polled(news, looks, now);
         }
     }
 
@@ -435,7 +435,7 @@ mod tests {
     use super::*;
     use crate::service::keeper::faults::Trouble;
 
-    const LOOKS: LookPolicy = LookPolicy {
+    const LOOKS: PollPolicy = PollPolicy {
         tick: Duration::from_secs(10),
         hot_tick: Duration::from_secs(1),
         cold_tick: Duration::from_secs(600),
@@ -511,19 +511,19 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_tried_again_soon_however_cold_the_table_was() {
         let mut kept = kept();
-        let retries = LookPolicy {
+        let retries = PollPolicy {
             cold_tick: LOOKS.tick * 6,
             ..LOOKS
         };
         for n in 0..8 {
-            kept.look_again(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
+            kept.look_again(Change::Nothing, &LOOKS, &retries, Duration::from_secs(n));
         }
         assert_eq!(kept.looks.interval(), LOOKS.cold_tick);
         kept.trouble.met(&Trouble::Panicked, Duration::ZERO);
-        kept.look_again(News::Some, &LOOKS, &retries, Duration::from_secs(9));
+        kept.look_again(Change::Some, &LOOKS, &retries, Duration::from_secs(9));
         assert_eq!(kept.looks.interval(), LOOKS.tick);
         for n in 10..20 {
-            kept.look_again(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
+            kept.look_again(Change::Nothing, &LOOKS, &retries, Duration::from_secs(n));
         }
         assert_eq!(kept.looks.interval(), retries.cold_tick);
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use chrono::{DateTime, Utc};
 use squire_engine::{
     Error, Kind, TableKey, TableStats,
-    planner::poll_schedule::{LookPolicy, News},
+    planner::poll_schedule::{Change, PollPolicy},
 };
 
 use super::{
@@ -123,13 +123,13 @@ impl Keeper {
             Opened::Graph(_) => kept.look_again(news, &looks, &retries, now),
             Opened::Directory(_) if own && well => {
                 let rested = kept.rested();
-                kept.looks.worked(&looks, now, rested);
+                kept.looks.job_ended(&looks, now, rested);
             }
             Opened::Directory(_) => {
                 kept.look_again(news, &looks, &retries, read.began);
                 let tick = chrono::TimeDelta::from_std(looks.tick).unwrap_or_default();
                 if !known && read.written.is_some_and(|at| Utc::now() - at < tick) {
-                    kept.looks.soon(&looks, read.began);
+                    kept.looks.poll_soon(&looks, read.began);
                 }
                 if kept.stale.is_some() && !missed {
                     self.due.push_front(Due::of_table(table));
@@ -144,15 +144,15 @@ impl Keeper {
         table: &TableKey,
         stats: Result<TableStats, Error>,
         kind: Kind,
-    ) -> News {
+    ) -> Change {
         let now = self.now();
         let (name, shared) = (&self.target.name, &self.shared);
         let Some(kept) = self.tables.get_mut(table) else {
-            return News::Nothing;
+            return Change::Nothing;
         };
         let was_well = kept.is_well();
         let text = table.to_string();
-        let mut brought = News::Nothing;
+        let mut brought = Change::Nothing;
         let found = match stats {
             Ok(stats) => {
                 if kept.trouble.over() {
@@ -160,11 +160,11 @@ impl Keeper {
                 }
                 let news = kept.take_in(stats, now);
                 shared.board.table(name, &text, &kept.stats, &kept.policy);
-                if news != News::Nothing {
+                if news != Change::Nothing {
                     shared.metrics.table(name, &text, &kept.stats, &kept.policy);
                 }
                 brought = news;
-                if news == News::Nothing {
+                if news == Change::Nothing {
                     "unchanged"
                 } else {
                     "changed"
@@ -183,8 +183,8 @@ impl Keeper {
         tracing::debug!(target_name = %name, %table, found, "looked at a table");
         shared.metrics.table_looked(name, kind, found);
         let is_well = self.tables.get(table).is_some_and(Kept::is_well);
-        if brought == News::Nothing && was_well != is_well {
-            return News::Some;
+        if brought == Change::Nothing && was_well != is_well {
+            return Change::Some;
         }
         brought
     }
@@ -222,9 +222,9 @@ impl Keeper {
     }
 
     /// How often a table is looked at that cannot be read.
-    pub(super) fn retries(&self) -> LookPolicy {
+    pub(super) fn retries(&self) -> PollPolicy {
         let longest: Duration = self.looks.tick * RETRY_TICKS;
-        LookPolicy {
+        PollPolicy {
             cold_tick: longest.min(self.looks.cold_tick),
             ..self.looks
         }

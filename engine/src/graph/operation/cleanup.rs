@@ -22,7 +22,7 @@ use crate::{
     ids::{OperationId, TableKey},
     planner::{
         Ask,
-        cleanup::{self, CleanupPolicy, Protected, Skip, Verdict},
+        cleanup::{self, CleanupPolicy, Decision, Protected, Skip},
     },
     table::{
         Table,
@@ -58,13 +58,13 @@ pub(crate) async fn cleanup(
 async fn clean(core: &Core, key: &TableKey, policy: &CleanupPolicy, ask: &Ask) -> Result<Cleaned> {
     let look = Look::at(core, key, policy).await?;
     // Only where there is something to remove, the store is asked what time it is.
-    if let Verdict::Skip(skip) = look.verdict(policy, Utc::now(), ask) {
+    if let Decision::Skip(skip) = look.decision(policy, Utc::now(), ask) {
         return Ok(Cleaned::Skipped(skip));
     }
     let now = core.liveness.store_clock().await?;
-    let (going, reason) = match look.verdict(policy, now, ask) {
-        Verdict::Remove { versions, reason } => (versions, reason),
-        Verdict::Skip(skip) => return Ok(Cleaned::Skipped(skip)),
+    let (going, reason) = match look.decision(policy, now, ask) {
+        Decision::Remove { versions, reason } => (versions, reason),
+        Decision::Skip(skip) => return Ok(Cleaned::Skipped(skip)),
     };
     let below = going.last().map_or(0, |last| last.saturating_add(1));
     if !begin(core, &look.table, below).await? {
@@ -87,15 +87,15 @@ pub(crate) async fn explain(
 ) -> Result<CleanupPreview> {
     let look = Look::at(core, key, policy).await?;
     let now = Utc::now();
-    let verdict = look.verdict(policy, now, ask);
-    let goes = match &verdict {
-        Verdict::Remove { versions, .. } => look.cleaner.explain(&look.table, versions).await?,
-        Verdict::Skip(_) => Removed::default(),
+    let decision = look.decision(policy, now, ask);
+    let goes = match &decision {
+        Decision::Remove { versions, .. } => look.cleaner.explain(&look.table, versions).await?,
+        Decision::Skip(_) => Removed::default(),
     };
     let mut kept = look.protection.kept;
     kept.extend(kept_by_policy(&look.versions, policy, now));
     Ok(CleanupPreview {
-        verdict,
+        decision,
         versions: look.versions.len() as u64,
         goes,
         kept,
@@ -159,8 +159,8 @@ impl Look {
         let forced = true;
         let going = cleanup::plan(&versions, &by_graph.protected, policy, Utc::now(), forced);
         let going = match going {
-            Verdict::Remove { versions, .. } => versions.into_iter().collect(),
-            Verdict::Skip(_) => BTreeSet::new(),
+            Decision::Remove { versions, .. } => versions.into_iter().collect(),
+            Decision::Skip(_) => BTreeSet::new(),
         };
         let listed = versions.iter().map(|v| v.version).collect();
         let mut own = Protection::of(&table, &cleaner.dataset, &listed, &going).await?;
@@ -175,9 +175,9 @@ impl Look {
         })
     }
 
-    fn verdict(&self, policy: &CleanupPolicy, now: DateTime<Utc>, ask: &Ask) -> Verdict {
+    fn decision(&self, policy: &CleanupPolicy, now: DateTime<Utc>, ask: &Ask) -> Decision {
         if Unwritable::by_features(self.cleaner.dataset.manifest()).is_some() {
-            return Verdict::Skip(Skip::Unwritable);
+            return Decision::Skip(Skip::Unwritable);
         }
         let protected = &self.protection.protected;
         cleanup::plan(&self.versions, protected, policy, now, ask.forced)

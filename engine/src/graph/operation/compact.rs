@@ -22,7 +22,7 @@ use crate::{
     ids::TableKey,
     planner::{
         Ask,
-        compaction::{self, CompactionPolicy, Skip, Verdict},
+        compaction::{self, CompactionPolicy, Decision, Skip},
     },
     progress::{self, Phase},
     table::{
@@ -60,8 +60,8 @@ pub(crate) async fn compact(
     marked.map_err(|e| table.failed("reading the indexes of", e))?;
     core.refused.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
-        Verdict::Compact(groups, reason) => (groups, reason),
-        Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
+        Decision::Compact(groups, reason) => (groups, reason),
+        Decision::Skip(skip) => return Ok(Compacted::Skipped(skip)),
     };
     let dataset = batches::in_batches(&table, dataset, way.params()).await?;
     let work = async {

@@ -19,7 +19,7 @@ use crate::{
     ids::{OperationId, TableKey},
     planner::{
         Ask,
-        indexing::{self, IndexPolicy, Reason, Skip, Task, Verdict},
+        indexing::{self, Decision, IndexPolicy, Reason, Skip, Task},
     },
     table::{
         Table, bases,
@@ -82,8 +82,8 @@ pub(crate) async fn index(
     marked.map_err(|e| table.failed("reading the indexes of", e))?;
     core.refused.mark(&table.path, &mut stats);
     let (tasks, reason) = match indexing::plan(&stats, policy, Utc::now(), ask.forced) {
-        Verdict::Index(tasks, reason) => (tasks, reason),
-        Verdict::Skip(skip) => return Ok(Indexed::Skipped(skip)),
+        Decision::Index(tasks, reason) => (tasks, reason),
+        Decision::Skip(skip) => return Ok(Indexed::Skipped(skip)),
     };
     let in_one = indexing::in_one_segment(&stats, policy);
     let mut nothing = Skip::Covered;
