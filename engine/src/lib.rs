@@ -45,9 +45,7 @@ pub use graph::healing::leftovers::{Orphan, SidecarLook, SidecarState};
 pub use graph::healing::{Healed, Left};
 pub use graph::manifest_cleanup::ManifestRetention;
 pub use graph::operation::{
-    DeleteRequest, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest,
-    index::{IndexReceipt, Indexed},
-    waiting::Waiting,
+    DeleteRequest, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest, waiting::Waiting,
 };
 pub use graph::repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
 pub use graph::{Graph, LogEntry, Options, Snapshot};
@@ -58,7 +56,10 @@ pub use storage::{Beyond, DeletionRule, Owned, Passed, Wall, deleted, passed_ove
 pub use table::{
     discard::Loss,
     drift::{DriftPolicy, DriftVersion},
-    indexing::LeftBehind,
+    indexing::{
+        LeftBehind,
+        receipt::{IndexReceipt, Indexed},
+    },
     removal::{Cleaned, CleanupPreview, CleanupReceipt, Removed},
     retention::Kept,
     rewrite::{CompactReceipt, Compacted, GroupFailure},

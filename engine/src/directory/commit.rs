@@ -152,7 +152,7 @@ impl Landing {
         let mut tries = Attempts::begin();
         let mut passed = None;
         while tries.another() {
-            if !self.files.are_in_time() {
+            if self.files.are_expired() {
                 return Ok(Err(Loss::Outdated));
             }
             let at = added.newest_of(&self.table, passed.as_ref()).await;

@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    graph::operation::index::{IndexReceipt, Indexed},
     ids::OperationId,
     planner::{
         Ask,
@@ -27,7 +26,10 @@ use crate::{
         Table,
         discard::{Loss, OrLost},
         files::Files,
-        indexing::{self as table_indexing, Built, Segments},
+        indexing::{
+            self as table_indexing, Built, Segments,
+            receipt::{IndexReceipt, Indexed},
+        },
         refusal::Refused,
         staged::Staged,
         writers::Seen,
@@ -135,7 +137,7 @@ async fn attempts(
     let mut tries = Attempts::begin();
     let mut passed = None;
     while tries.another() {
-        if !files.are_in_time() {
+        if files.are_expired() {
             return Ok(Err(Loss::Outdated));
         }
         let at = added.newest_of(table, passed.as_ref()).await;

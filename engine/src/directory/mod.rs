@@ -38,14 +38,14 @@ pub use discovery::{Kind, detect};
 
 use crate::{
     error::{Error, Result},
-    graph::{manifest::Touched, operation::index::Indexed},
-    ids::TableKey,
+    ids::{TableKey, Touched},
     planner::{Ask, compaction::CompactionPolicy, indexing::IndexPolicy},
     storage::{Beyond, Storage},
     table::{
         Table,
         drift::DriftPolicy,
         guard::guarded,
+        indexing::receipt::Indexed,
         queues::{TableQueues, Turn},
         refusal::Refused,
         rewrite::Compacted,

@@ -6,13 +6,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path,
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
@@ -24,6 +23,7 @@ use crate::{
     ids::{HolderId, OperationId, TableKey, is_folder},
     schema::Step,
     storage::deletion::{self, DeletionRule},
+    table::effect::Effect,
 };
 
 /// The format that this program writes, and the newest that it reads.
@@ -54,40 +54,6 @@ pub(crate) enum LogicalPlan {
     Compact,
     /// Segments of indexes: never staged again, either.
     Index,
-}
-
-/// One table's share of an operation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Effect {
-    pub(crate) table: TableKey,
-    pub(crate) path: String,
-    /// The version it was staged at; 0 for a new table.
-    pub(crate) base: u64,
-    /// The Lance transaction, as protobuf.
-    pub(crate) transaction: Blob,
-    /// The rows that it deletes or updates, as Lance serialises them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) affected_rows: Option<Blob>,
-}
-
-/// Bytes that stand as base64 in JSON.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Blob(pub(crate) Vec<u8>);
-
-impl Serialize for Blob {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&BASE64.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        BASE64
-            .decode(text.as_bytes())
-            .map(Self)
-            .map_err(serde::de::Error::custom)
-    }
 }
 
 /// The redo log of one operation.

@@ -6,6 +6,7 @@ pub(crate) mod commit;
 pub(crate) mod coverage;
 pub(crate) mod discard;
 pub(crate) mod drift;
+pub(crate) mod effect;
 pub(crate) mod expiry;
 pub(crate) mod file_sizes;
 pub(crate) mod files;

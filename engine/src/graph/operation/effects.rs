@@ -17,12 +17,13 @@ use crate::{
             Call, Ending, Manifest, Refusal, TicketState,
             transition::{self, By, Structure},
         },
-        sidecar::{Effect, LogicalPlan, Sidecar},
+        sidecar::{LogicalPlan, Sidecar},
     },
     ids::TableKey,
     table::{
         Table,
         commit::{Landing, commit_at},
+        effect::Effect,
         staged::{Search, Staged, search},
     },
 };

@@ -2,7 +2,7 @@
 //!
 //! Building and merging come before the queue, with nothing held; how they come in then is said in `physical`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::Utc;
 use lance::{Dataset, dataset::transaction::Transaction};
@@ -16,48 +16,20 @@ use crate::{
         manifest::{Manifest, OperationKind},
         sidecar::LogicalPlan,
     },
-    ids::{OperationId, TableKey},
+    ids::TableKey,
     planner::{
         Ask,
-        indexing::{self, IndexPolicy, Reason, Skip, Task, Verdict},
+        indexing::{self, IndexPolicy, Skip, Task, Verdict},
     },
     table::{
         Table, bases,
-        discard::Loss,
-        indexing::{self as table_indexing, Built, LeftBehind, Segments},
+        indexing::{
+            self as table_indexing, Built, Segments,
+            receipt::{IndexReceipt, Indexed},
+        },
         stats::TableStats,
     },
 };
-
-/// What keeping up a table's indexes came to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Indexed {
-    /// They were left alone, because of this.
-    Skipped(Skip),
-    /// They were brought up to date.
-    Done(IndexReceipt),
-    /// They were worked on for nothing, because of this; it is planned anew.
-    Lost(Loss),
-}
-
-/// What acknowledged work on indexes did.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IndexReceipt {
-    /// The operation's id.
-    pub operation: OperationId,
-    /// Why the indexes were due.
-    pub reason: Reason,
-    /// What was done. An append that would have given wrong answers was done as a merge.
-    pub tasks: Vec<Task>,
-    /// Live rows that came under an index, over all of these indexes.
-    pub rows: u64,
-    /// Indexes that could not be brought up to date, and why.
-    pub left: Vec<LeftBehind>,
-    /// How long the work took, with nothing held.
-    pub work: Duration,
-    /// How long the table was held for the commit.
-    pub hold: Duration,
-}
 
 /// Brings the indexes of one table up to date once. See [`crate::Graph::index`].
 pub(crate) async fn index(

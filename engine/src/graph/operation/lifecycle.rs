@@ -13,9 +13,9 @@ use chrono::{DateTime, Utc};
 use super::{
     Receipt,
     effects::{self, Carried},
+    expiry::unless_expired,
     ticket_guard::Held,
 };
-use crate::table::expiry::in_time;
 use crate::{
     error::{Error, Result},
     failpoint,
@@ -26,11 +26,11 @@ use crate::{
             Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched,
             transition::{self, Structure},
         },
-        sidecar::{Effect, LogicalPlan, Sidecar},
+        sidecar::{LogicalPlan, Sidecar},
     },
     ids::{OperationId, TableKey},
     schema::Step,
-    table::staged::Staged,
+    table::{effect::Effect, staged::Staged},
 };
 
 /// So often an operation starts over that a healer took for dead, or whose touched set grew.
@@ -210,7 +210,7 @@ async fn enter_decided(
     };
     let entered = core
         .register
-        .change(operation, in_time(staged.began, enter))
+        .change(operation, unless_expired(staged.began, enter))
         .await;
     match entered {
         Ok(Call::Holds(decided)) => finish(&core, &sidecar, decided, &stage, alive)
@@ -364,7 +364,7 @@ async fn decide(
     let decide = move |m: &Manifest| transition::decide(m, operation, &expected, &bases, &by);
     let decided = core
         .register
-        .change(operation, in_time(began, decide))
+        .change(operation, unless_expired(began, decide))
         .await;
     match decided {
         Ok(Call::Holds(decided)) => {

@@ -9,6 +9,7 @@
 //! | `lifecycle` | enqueue, wait, snapshot, stage, sidecar, decide (steps 1 to 7) |
 //! | `ticket_guard` | a waiting ticket in this process's care |
 //! | `effects` | take effect, publish, clear (steps 8 to 10), for owners and healers alike |
+//! | `expiry` | an operation whose staged files have expired is not decided |
 //! | `restage` | staging an effect again, where others came in between |
 //! | `queue_wait` | waiting in the manifest's queue, and helping whoever is ahead |
 //! | `waiting` | who waits for whom, for programs and in words |
@@ -17,6 +18,7 @@ pub(crate) mod cleanup;
 pub(crate) mod compact;
 mod delete;
 pub(crate) mod effects;
+mod expiry;
 pub(crate) mod index;
 pub(crate) mod lifecycle;
 mod load;

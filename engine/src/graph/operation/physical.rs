@@ -17,8 +17,10 @@ use lance_io::object_store::ObjectStoreParams;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::effects::{self, Carried};
-use crate::table::expiry::in_time;
+use super::{
+    effects::{self, Carried},
+    expiry::unless_expired,
+};
 use crate::{
     error::{Error, Result},
     graph::{
@@ -215,7 +217,7 @@ struct Finished<W> {
     work: W,
     files: Files,
     took: Duration,
-    /// Since when there are files, see `in_time`.
+    /// Since when there are files, see `expiry`.
     began: DateTime<Utc>,
     /// The pin at which the table was planned, and the version that was read: past the pin by benign drift alone.
     pin: u64,
@@ -399,7 +401,7 @@ async fn attempt<W: Work>(
         move |m: &Manifest| transition::enqueue_decided(m, &ticket, &pins, &bases, staged_on, &by);
     let entered = core
         .register
-        .change(operation, in_time(finished.began, enter))
+        .change(operation, unless_expired(finished.began, enter))
         .await;
     let decided = match entered {
         Ok(Call::Holds(decided)) => decided,

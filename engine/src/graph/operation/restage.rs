@@ -24,9 +24,9 @@ use crate::{
     error::Result,
     graph::{
         context::Core,
-        sidecar::{Effect, LogicalPlan, Sidecar},
+        sidecar::{LogicalPlan, Sidecar},
     },
-    table::{Table, indexing, staged::Staged},
+    table::{Table, effect::Effect, indexing, staged::Staged},
 };
 
 /// How the rows of a load come into a table; `None` when the effect is no load.
