@@ -5,7 +5,7 @@ use std::{error::Error as _, process::ExitCode};
 use squire_config::ConfigError;
 use squire_engine::{Advice, Error, without_echo};
 
-use crate::service::http::door::DoorError;
+use crate::service::http::access::listener::DoorError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]

@@ -5,24 +5,22 @@
 //! | [`cli`] | the command line |
 //! | [`commands`] | the commands that a person runs |
 //! | [`service`] | the daemon: keepers, schedule, pauses, metrics, HTTP |
-//! | [`configured`] | the configuration as every command reads it |
-//! | [`cron`] | cron schedules, and when they come next |
+//! | [`configuration`] | the configuration as every command reads it |
 //! | [`memory`] | keeps the process to its memory |
-//! | [`opened`] | an opened target of either kind: graph or directory |
+//! | [`target`] | an opened target of either kind: graph or directory |
 //! | [`policy`] | from the config's policies to the planner's |
 //! | [`output`] | numbers and tables as a person reads them |
 
 mod cli;
 mod commands;
-mod configured;
-mod cron;
+mod configuration;
 mod exit;
 mod logging;
 mod memory;
-mod opened;
 mod output;
 mod policy;
 mod service;
+mod target;
 
 use std::process::ExitCode;
 
@@ -31,7 +29,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     // First of all: a hangup would end a daemon that has only begun to start.
     if std::env::args_os().nth(1).is_some_and(|arg| arg == "run") {
-        service::signals::survive_hangups();
+        service::systemd::signals::survive_hangups();
     }
     let cli = cli::Cli::parse();
     memory::keep_to_limits(&cli.command);

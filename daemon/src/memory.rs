@@ -7,13 +7,13 @@ use std::{os::unix::process::CommandExt, process};
 
 use squire_engine::memory::{self, Limits};
 
-use crate::{cli::Command, configured};
+use crate::{cli::Command, configuration};
 
 /// Sets the limits: those of the configuration for the daemon, the default ones for a command. Comes first in `main`, and
 /// does not return where the process has to be replaced.
 pub(crate) fn keep_to_limits(command: &Command) {
     let limits = match command {
-        Command::Run(args) => match configured::layers_with_flags(args).load() {
+        Command::Run(args) => match configuration::layers_with_flags(args).load() {
             Ok(loaded) => {
                 let daemon = loaded.settings.daemon;
                 Limits::of(daemon.memory, daemon.concurrency)

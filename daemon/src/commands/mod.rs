@@ -1,21 +1,18 @@
-//! The commands that a person runs, one file each.
+//! The commands that users run, by what they are for.
+//!
+//! | folder | what is in it |
+//! |---|---|
+//! | [`graph`] | make, change, load and repair a graph |
+//! | [`maintenance`] | run a duty by hand, or ask what is due and why |
+//! | [`daemon`] | control a running daemon; install it as a service |
+//! | [`check`] | what is wrong with a configuration, its targets and this machine |
+//! | [`top`] | the status page in a terminal |
 
 mod check;
-mod client;
-mod delete;
-mod explain;
-mod heal;
-mod init;
-mod install;
-mod load;
-mod log;
-mod maintain;
+mod daemon;
+mod graph;
+mod maintenance;
 mod man;
-mod pause;
-mod reload;
-mod repair;
-mod schema;
-mod status;
 mod top;
 
 use std::path::Path;
@@ -29,10 +26,10 @@ use squire_engine::{
 
 use crate::{
     cli::{Command, ConfigArg, GraphArg, SchemaCommand, TargetArg},
-    configured,
+    configuration,
     exit::Failure,
-    opened::Opened,
     output, policy, service,
+    target::Opened,
 };
 
 type Done = Result<(), Failure>;
@@ -40,19 +37,19 @@ type Done = Result<(), Failure>;
 /// Runs one command to its end.
 pub(crate) async fn dispatch(command: Command) -> Done {
     match command {
-        Command::Init { graph, schema } => init::run(&graph, &schema).await,
+        Command::Init { graph, schema } => graph::init::run(&graph, &schema).await,
         Command::Schema(SchemaCommand::Plan {
             graph,
             schema,
             hard,
-        }) => schema::plan(&graph, &schema, hard).await,
+        }) => graph::schema::plan(&graph, &schema, hard).await,
         Command::Schema(SchemaCommand::Apply {
             graph,
             schema,
             hard,
             yes,
-        }) => schema::apply(&graph, &schema, hard, yes).await,
-        Command::Schema(SchemaCommand::Show { graph }) => schema::show(&graph).await,
+        }) => graph::schema::apply(&graph, &schema, hard, yes).await,
+        Command::Schema(SchemaCommand::Show { graph }) => graph::schema::show(&graph).await,
         Command::Load {
             graph,
             inputs,
@@ -60,14 +57,14 @@ pub(crate) async fn dispatch(command: Command) -> Done {
             null,
             expect,
             drift,
-        } => load::run(&graph, inputs, mode, null, expect, drift).await,
+        } => graph::load::run(&graph, inputs, mode, null, expect, drift).await,
         Command::Delete {
             graph,
             table,
             predicate,
             expect,
             drift,
-        } => delete::run(&graph, &table, &predicate, expect, drift).await,
+        } => graph::delete::run(&graph, &table, &predicate, expect, drift).await,
         Command::Compact {
             target,
             tables,
@@ -80,7 +77,7 @@ pub(crate) async fn dispatch(command: Command) -> Done {
                 small_bytes: target_bytes / 2,
                 ..CompactionPolicy::default()
             };
-            maintain::run(maintain::Request {
+            maintenance::run::run(maintenance::run::Request {
                 target: &target,
                 tables,
                 duty: Duty::Compaction,
@@ -97,7 +94,7 @@ pub(crate) async fn dispatch(command: Command) -> Done {
             tables,
             dry_run,
         } => {
-            maintain::run(maintain::Request {
+            maintenance::run::run(maintenance::run::Request {
                 target: &target,
                 tables,
                 duty: Duty::Index,
@@ -126,7 +123,7 @@ pub(crate) async fn dispatch(command: Command) -> Done {
                 cleanup.keep_versions = keep_versions.unwrap_or(cleanup.keep_versions);
                 policy
             };
-            maintain::run(maintain::Request {
+            maintenance::run::run(maintenance::run::Request {
                 target: &target,
                 tables,
                 duty: Duty::Cleanup,
@@ -135,50 +132,50 @@ pub(crate) async fn dispatch(command: Command) -> Done {
             })
             .await
         }
-        Command::Status { target, json } => status::run(&target, json).await,
+        Command::Status { target, json } => maintenance::status::run(&target, json).await,
         Command::Log {
             graph,
             limit,
             all,
             json,
-        } => log::run(&graph, limit, all, json).await,
-        Command::Heal { graph, now } => heal::run(&graph, now).await,
+        } => graph::log::run(&graph, limit, all, json).await,
+        Command::Heal { graph, now } => graph::heal::run(&graph, now).await,
         Command::Repair {
             graph,
             what,
             confirm,
             publish_partial,
-        } => repair::run(&graph, what.as_deref(), confirm, publish_partial).await,
+        } => graph::repair::run(&graph, what.as_deref(), confirm, publish_partial).await,
         Command::Pause {
             daemon,
             target,
             table,
             lasts,
             reason,
-        } => pause::pause(&daemon, target, table, lasts, reason).await,
+        } => daemon::pause::pause(&daemon, target, table, lasts, reason).await,
         Command::Resume {
             daemon,
             target,
             table,
-        } => pause::resume(&daemon, target, table).await,
-        Command::Pauses { daemon } => pause::list(&daemon).await,
+        } => daemon::pause::resume(&daemon, target, table).await,
+        Command::Pauses { daemon } => daemon::pause::list(&daemon).await,
         Command::Explain {
             daemon,
             target,
             table,
-        } => explain::run(&daemon, &target, table.as_deref()).await,
+        } => maintenance::explain::run(&daemon, &target, table.as_deref()).await,
         Command::Top { daemon, once } => top::run(&daemon, once).await,
         Command::Man { folder } => man::run(&folder),
-        Command::Run(layers) => service::run(&configured::layers_with_flags(&layers)).await,
-        Command::Reload { runtime_dir } => reload::run(&runtime_dir).await,
+        Command::Run(layers) => service::run(&configuration::layers_with_flags(&layers)).await,
+        Command::Reload { runtime_dir } => daemon::reload::run(&runtime_dir).await,
         Command::Check(check) => check::run(&check).await,
-        Command::Service(service) => install::run(&service),
+        Command::Service(service) => daemon::service::run(&service),
     }
 }
 
 /// A target of the daemon's configuration.
 fn target_named(config: &ConfigArg, name: &str) -> Result<Target, Failure> {
-    let targets = configured::layers(config).load()?.settings.targets;
+    let targets = configuration::layers(config).load()?.settings.targets;
     let names: Vec<_> = targets.iter().map(|t| t.name.clone()).collect();
     targets.into_iter().find(|t| t.name == name).ok_or_else(|| {
         Failure::Usage(format!(

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
-    board::{Board, target::HealthCounts},
-    pulse::{Pulse, Status},
+    liveness::{Pulse, Status},
+    status::{Board, target::HealthCounts},
 };
 
 /// What tells how the daemon is.

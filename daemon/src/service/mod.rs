@@ -3,43 +3,36 @@
 //! | room | what is in it |
 //! |---|---|
 //! | this file | start, and an orderly stop |
-//! | [`keeper`] | one per target: looks, decides, runs jobs |
-//! | [`upkeep`] | beside each keeper: heals, adopts drift |
-//! | [`schedule`] | what forces a duty: cron schedules, and persons |
+//! | [`keeper`] | one per target: polls, decides, runs jobs; heals and adopts drift beside that |
+//! | [`supervisor`] | the keepers at work: begun, given other policies, stopped |
+//! | [`schedule`] | cron schedules, and what else forces a duty |
+//! | [`job_slots`] | how many jobs run at once |
+//! | [`pauses`] | what users want left alone for a while |
 //! | [`state`] | what survives a restart |
-//! | [`clock`] | whether the wall clock can be trusted with removals |
-//! | [`timetable`] | when each cron schedule comes next |
-//! | [`pauses`] | what a person wants left alone for a while |
-//! | [`board`] | what keepers know and do, for whoever asks |
-//! | [`metrics`] | what Prometheus sees |
-//! | [`crew`] | the keepers at work: begun, given other policies, let go of |
-//! | [`signals`] | SIGTERM, and what comes of a stop that hangs |
-//! | [`residents`] | other daemons on the same targets |
+//! | [`status`] | what keepers know and do: keepers write, the API reads |
+//! | [`health`], [`liveness`] | how the daemon is; whether each keeper gets on |
+//! | [`metrics`] | what Prometheus scrapes |
+//! | [`http`] | `/metrics`, the probes, `/api/v1` and the status page |
 //! | [`reload`] | another configuration comes into force, or is refused |
-//! | [`places`] | how many jobs run at once |
-//! | [`notify`] | what the service manager is told |
-//! | [`pulse`] | whether each keeper gets on |
-//! | [`health`] | how the daemon is, in one account |
-//! | [`http`] | `/metrics`, `/healthz` and the other probes, `/api/v1` and the status page |
+//! | [`systemd`] | readiness, watchdog, status line, signals |
+//! | [`presence`] | other daemons on the same targets |
+//! | [`clock`] | whether the wall clock can be trusted with removals |
 
-pub(crate) mod board;
 mod clock;
-mod crew;
 mod health;
 pub(crate) mod http;
+mod job_slots;
 mod keeper;
+mod liveness;
 mod metrics;
-mod notify;
 pub(crate) mod pauses;
-mod places;
-mod pulse;
+mod presence;
 pub(crate) mod reload;
-mod residents;
-mod schedule;
-pub(crate) mod signals;
+pub(crate) mod schedule;
 mod state;
-mod timetable;
-mod upkeep;
+pub(crate) mod status;
+mod supervisor;
+pub(crate) mod systemd;
 
 use std::{
     path::PathBuf,
@@ -58,23 +51,23 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{exit::Failure, logging};
-use board::Board;
-use crew::Crew;
 use health::Probe;
 use http::{
+    access::listener::Door,
     api::{Api, Writable},
-    door::Door,
 };
+use job_slots::Places;
 use keeper::Shared;
+use liveness::Pulse;
 use metrics::Metrics;
-use notify::Notifier;
 use pauses::PauseBook;
-use places::Places;
-use pulse::Pulse;
-use reload::{Running, record::Record, socket::Asker};
-use residents::Residents;
+use presence::Residents;
+use reload::{Running, outcome::Record, socket::Asker};
+use schedule::timetable::Started;
 use state::{Clock, State, WINDOW};
-use timetable::Started;
+use status::Board;
+use supervisor::Crew;
+use systemd::Notifier;
 
 /// For writing down what the next daemon goes on with.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
@@ -135,7 +128,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
         .map_err(|e| Failure::Machine(e.to_string()))?;
     let stop = CancellationToken::new();
     let (in_force, told) = watch::channel(settings.daemon.clone());
-    signals::stop_on_signal(stop.clone(), told.clone())
+    systemd::signals::stop_on_signal(stop.clone(), told.clone())
         .map_err(|e| Failure::Machine(e.to_string()))?;
     let pulse = Arc::new(Pulse::default());
     let places = Places::new(&settings.daemon);

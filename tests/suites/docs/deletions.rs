@@ -23,7 +23,7 @@ const MAY: [&str; 6] = [
     "engine/src/storage/deletion.rs",
     "engine/src/storage/local/",
     "engine/src/graph/manifest/flaky.rs",
-    "daemon/src/commands/install/layout.rs",
+    "daemon/src/commands/daemon/service/layout.rs",
     "daemon/src/service/state/whole.rs",
     "daemon/src/service/reload/socket.rs",
 ];

@@ -21,7 +21,9 @@ use serde_json::{Value, json};
 use squire_config::{ConfigError, Loaded, Place, Problem, Setting};
 
 use super::Done;
-use crate::{cli::CheckArg, configured, exit::Failure, output, service::http::door::Door};
+use crate::{
+    cli::CheckArg, configuration, exit::Failure, output, service::http::access::listener::Door,
+};
 use finding::{Finding, Seen};
 
 pub(super) async fn run(args: &CheckArg) -> Done {
@@ -29,7 +31,7 @@ pub(super) async fn run(args: &CheckArg) -> Done {
         say_json(&squire_config::json_schema());
         return Ok(());
     }
-    let layers = configured::layers_with_flags(&args.layers);
+    let layers = configuration::layers_with_flags(&args.layers);
     let file = layers.file();
     let loaded = layers.load();
     if args.has_targets {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     exit::Failure,
-    opened::{Opened, beyond},
+    target::{Opened, beyond},
 };
 
 /// Asks every target; none takes longer than `patience`.

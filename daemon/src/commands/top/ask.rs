@@ -12,7 +12,7 @@ use super::{
     told::{Configuration, Job, Run, Table, Target, Text, Ticket, Told},
 };
 use crate::{
-    commands::client::Client,
+    commands::daemon::client::Client,
     exit::Failure,
     output,
     service::http::api::{CallRequest, Called, PauseRequest, Paused, ResumeRequest},

@@ -33,7 +33,7 @@ use self::{
     terminal::{Input, Screen},
     told::Told,
 };
-use super::{Done, client::Client};
+use super::{Done, daemon::client::Client};
 use crate::{cli::DaemonArg, exit::Failure, output};
 
 /// So often the daemon is asked.

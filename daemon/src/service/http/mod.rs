@@ -3,21 +3,13 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`door`] | token, certificate and limits; takes connections |
-//! | [`guard`] | who may ask for what |
-//! | [`refusals`] | what was not answered, counted and told |
-//! | [`patient`] | connections whose other side does not read |
-//! | [`tls`] | the certificate |
+//! | [`access`] | token, certificate, limits, and who may ask for what |
 //! | [`api`] | `/api/v1` |
 //! | [`page`] | the status page |
 
+pub(crate) mod access;
 pub(crate) mod api;
-pub(crate) mod door;
-mod guard;
 mod page;
-mod patient;
-mod refusals;
-mod tls;
 
 use std::sync::Arc;
 
@@ -32,7 +24,10 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::{api::Api, door::Door, guard::Standing, refusals::Refusals};
+use self::{
+    access::{authorization::Standing, listener::Door, rejections::Refusals},
+    api::Api,
+};
 use super::{
     clock,
     health::{Health, Probe},

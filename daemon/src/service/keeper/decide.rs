@@ -15,11 +15,11 @@ use squire_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Keeper, kept::Kept};
+use super::{Keeper, table_state::Kept};
 use crate::{
-    opened::Opened,
     policy,
-    service::{board::Decided, clock},
+    service::{clock, status::Decided},
+    target::Opened,
 };
 
 /// What is due of a table's indexes cannot be done.

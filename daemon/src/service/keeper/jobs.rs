@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::opened::Outcome;
+use crate::target::Outcome;
 
 /// So long a job that is stuck may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);

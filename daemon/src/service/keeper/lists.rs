@@ -6,10 +6,10 @@ use squire_engine::{Error, TableKey, VersionInfo, planner::Duty};
 
 use super::{
     Keeper,
-    kept::Unlisted,
     listing::{self, Listing},
-    look::Due,
     reads::Read,
+    refresh::Due,
+    table_state::Unlisted,
 };
 use crate::service::clock;
 

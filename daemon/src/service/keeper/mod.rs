@@ -7,25 +7,26 @@
 //! |---|---|
 //! | this file | the keeper, and its loop |
 //! | [`reads`] | reads that are under way |
-//! | [`look`] | what is read, and what is made of the target as a whole |
+//! | [`refresh`] | what is read, and what is made of the target as a whole |
 //! | [`tables`], [`lists`] | the same of tables, and of their versions |
 //! | [`listing`] | when versions are listed |
 //! | [`decide`] | what to do, and why not |
 //! | [`work`] | the jobs, from their start to their end |
 //! | [`jobs`] | jobs that are at work, and those that stand still |
 //! | [`writes`] | whether the target takes writes |
-//! | [`trouble`] | what stands in the way, and when that is told |
-//! | [`kept`] | what is known of one table |
+//! | [`faults`] | what stands in the way, and when that is told |
+//! | [`table_state`] | what is known of one table |
 
 mod decide;
+mod faults;
+mod graph_upkeep;
 mod jobs;
-mod kept;
 mod listing;
 mod lists;
-mod look;
 mod reads;
+mod refresh;
+mod table_state;
 mod tables;
-mod trouble;
 mod work;
 mod writes;
 
@@ -48,28 +49,28 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    faults::{Repeated, Trouble},
     jobs::Jobs,
-    kept::Kept,
-    look::{Came, Due, Seen, Whole},
     reads::Reads,
-    trouble::{Repeated, Trouble},
+    refresh::{Came, Due, Seen, Whole},
+    table_state::Kept,
     writes::Writes,
 };
 use super::{
-    board::{Board, words::Ending},
     clock,
-    crew::Until,
+    liveness::Pulse,
     metrics::Metrics,
     pauses::PauseBook,
-    pulse::Pulse,
-    schedule::{Call, Forces},
+    schedule::triggers::{Call, Forces},
     state::{Clock, JobEnd, RestoredTable, State},
-    upkeep::Upkeep,
+    status::{Board, words::Ending},
+    supervisor::Until,
 };
 use crate::{
-    opened::{Opened, beyond},
     policy,
+    target::{Opened, beyond},
 };
+use graph_upkeep::Upkeep;
 
 /// How often a keeper sees whether anything that is under way stands still.
 const BEAT: Duration = Duration::from_secs(1);

@@ -10,12 +10,12 @@ use squire_engine::{
 
 use super::{
     Keeper, Kept,
-    kept::Told,
-    look::{Due, Whole},
+    faults::{Tell, Trouble},
     reads::Read,
-    trouble::{Tell, Trouble},
+    refresh::{Due, Whole},
+    table_state::Told,
 };
-use crate::opened::Opened;
+use crate::target::Opened;
 
 /// What cannot be read is tried again after so many ticks at the latest.
 const RETRY_TICKS: u32 = 6;

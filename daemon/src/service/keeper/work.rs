@@ -13,15 +13,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Keeper,
     jobs::{Ended, How},
-    kept::Unneeded,
+    table_state::Unneeded,
 };
 use crate::{
-    opened::{Opened, Outcome},
     service::{
-        board::{runs::Begun, words::Ending},
         clock,
         state::JobEnd,
+        status::{jobs::Begun, words::Ending},
     },
+    target::{Opened, Outcome},
 };
 
 /// A duty that found nothing to do is asked again after this, though its table has not changed: what protects versions

@@ -7,7 +7,7 @@ use prometheus::{
 };
 use squire_engine::{DeletionRule, deleted};
 
-use super::register::Register;
+use super::registry::Register;
 
 /// Registers the counter; every rule counts from zero.
 pub(super) fn register(register: &Register) -> Result<()> {

@@ -12,7 +12,7 @@ use squire_engine::{
     manifest::{Manifest, OperationKind},
 };
 
-use super::{Metrics, count, register::Register, show_earliest, whole};
+use super::{Metrics, count, registry::Register, show_earliest, whole};
 
 const TARGET: &[&str] = &["target"];
 const STATE: &[&str] = &["target", "state"];

@@ -13,7 +13,7 @@ use squire_engine::{
     planner::{Decision, Duty, Plan},
 };
 
-use super::{Metrics, count, register::Register, show_earliest};
+use super::{Metrics, count, registry::Register, show_earliest};
 
 const TARGET: &[&str] = &["target"];
 const DUTY: &[&str] = &["target", "duty"];

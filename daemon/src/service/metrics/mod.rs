@@ -10,7 +10,7 @@
 //! | [`graph`] | graphs: the queue, sidecars, healing, drift |
 //! | [`table`] | tables: the worst ones by name, all of them in sums |
 //! | [`store`] | requests to stores, as Lance counts them |
-//! | [`register`] | how each kind of metric is made, and how those of a target go |
+//! | [`registry`] | how each kind of metric is made, and how those of a target go |
 //!
 //! Every name, label and unit stands in these rooms and in `docs/metrics.md`. What is kept is counted from zero: a
 //! series is there from the moment its target is, so that a rate over it misses nothing. A time that has not come yet,
@@ -20,7 +20,7 @@ mod deletions;
 mod graph;
 mod jobs;
 mod process;
-mod register;
+mod registry;
 mod store;
 mod table;
 mod target;
@@ -32,11 +32,11 @@ use prometheus::{Encoder, IntGaugeVec, Result, TextEncoder};
 use squire_config::Daemon;
 
 pub(super) use graph::Task;
-use register::Register;
+use registry::Register;
 
 use super::{
-    board::Board,
     pauses::{Noted, PauseBook},
+    status::Board,
 };
 
 /// The daemon's metrics.

@@ -4,7 +4,7 @@ use chrono::Utc;
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Result};
 use squire_config::Daemon;
 
-use super::{Metrics, count, register::Register, whole};
+use super::{Metrics, count, registry::Register, whole};
 use crate::service::pauses::PauseBook;
 
 /// The commit that this was built from, where whoever built it said so.

@@ -22,7 +22,7 @@ use squire_engine::{
     planner::{Duty, Policy},
 };
 
-use super::{Metrics, count, register::Register, whole};
+use super::{Metrics, count, registry::Register, whole};
 
 const TARGET: &[&str] = &["target"];
 const TABLE: &[&str] = &["target", "table"];

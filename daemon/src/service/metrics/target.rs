@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use prometheus::{IntCounterVec, IntGaugeVec, Result};
 use squire_engine::{Kind, passed_over};
 
-use super::{Metrics, count, register::Register, whole};
-use crate::service::{board::target::HealthCounts, pauses::Noted};
+use super::{Metrics, count, registry::Register, whole};
+use crate::service::{pauses::Noted, status::target::HealthCounts};
 
 const TARGET: &[&str] = &["target"];
 /// What a look at a single table can find.

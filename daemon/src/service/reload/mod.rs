@@ -7,10 +7,10 @@
 //! | [`record`] | how the last attempt ended |
 //! | [`socket`] | where `squire reload` asks and is answered |
 
+pub(crate) mod outcome;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
-pub(crate) mod record;
 pub(crate) mod socket;
 
 use std::{sync::Arc, time::Duration};
@@ -21,18 +21,20 @@ use squire_engine::failpoint;
 use tokio::{sync::watch, time::timeout};
 
 use self::{
+    outcome::Loaded,
     plan::{Fate, Plan},
-    record::Loaded,
 };
 use super::{
-    crew::Crew,
-    http::door::Door,
+    http::access::listener::Door,
+    job_slots::Places,
     metrics::Metrics,
-    notify::Notifier,
-    places::Places,
-    residents::Residents,
-    schedule::ForceBook,
-    timetable::{Started, Timetable},
+    presence::Residents,
+    schedule::{
+        timetable::{Started, Timetable},
+        triggers::ForceBook,
+    },
+    supervisor::Crew,
+    systemd::Notifier,
 };
 use crate::{exit::Failure, logging::LogFilter};
 

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::record::Loaded;
+use super::outcome::Loaded;
 
 /// Its name in the runtime folder.
 pub(crate) const SOCKET: &str = "reload.sock";

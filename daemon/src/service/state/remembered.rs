@@ -14,7 +14,7 @@ use squire_engine::planner::{
     pace::{Charge, Ledger, Pace},
 };
 
-use crate::service::board::words::DutyWord;
+use crate::service::status::words::DutyWord;
 
 /// Nothing is remembered for longer: no interval floor is.
 pub(in crate::service) const WINDOW: TimeDelta = TimeDelta::days(31);

@@ -7,15 +7,15 @@ use utoipa::ToSchema;
 
 use super::{
     Api,
-    answers::{Asked, Last, Refusal, Refused, Said, Which},
+    extract::{Asked, Last, Refusal, Refused, Said, Which},
 };
 use crate::service::{
-    board::{
-        runs::{JobNotes, Run},
+    clock,
+    schedule::triggers::Call,
+    status::{
+        jobs::{JobNotes, Run},
         words::DutyWord,
     },
-    clock,
-    schedule::Call,
 };
 
 /// So many runs are told where nobody says how many.
@@ -150,11 +150,9 @@ impl Api {
 mod tests {
     use squire_engine::planner::{Decision, Skip};
 
-    use super::{
-        super::answers::{read, tests::api},
-        *,
-    };
-    use crate::service::{board::Decided, pauses::Noted};
+    use super::*;
+    use crate::service::http::api::extract::{read, tests::api};
+    use crate::service::{pauses::Noted, status::Decided};
 
     async fn called(api: &Api, body: &str) -> Result<Called, StatusCode> {
         let answer = async {

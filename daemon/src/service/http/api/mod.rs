@@ -1,4 +1,4 @@
-//! `/api/v1`: what a person asks of a running daemon, as JSON. Who may ask is [`guard`](super::guard)'s to say.
+//! `/api/v1`: what a person asks of a running daemon, as JSON. Who may ask is [`guard`](super::access::authorization)'s to say.
 //!
 //! | room | what is in it |
 //! |---|---|
@@ -11,7 +11,7 @@
 //!
 //! Whoever follows the daemon asks again and again with the revision that the last answer had: `since`.
 
-mod answers;
+mod extract;
 mod jobs;
 mod overview;
 mod pauses;
@@ -32,17 +32,17 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) use self::{
-    answers::Refused,
+    extract::Refused,
     jobs::{CallRequest, Called},
     overview::Writable,
     pauses::{PauseRequest, Paused, ResumeRequest},
 };
-use super::{
-    super::{
-        board::Board, pauses::PauseBook, pulse::Pulse, reload::record::Record, schedule::ForceBook,
-        timetable::Timetable,
-    },
-    guard,
+use super::{super::pauses::PauseBook, access::authorization};
+use crate::service::{
+    liveness::Pulse,
+    reload::outcome::Record,
+    schedule::{timetable::Timetable, triggers::ForceBook},
+    status::Board,
 };
 
 /// What the handlers share.
@@ -89,7 +89,7 @@ impl utoipa::Modify for Token {
 /// What the guard may answer to an operation, before anybody else sees the request.
 fn describe_guard(operation: &mut Operation) {
     let has_body = operation.request_body.is_some();
-    for (code, told) in guard::answers(has_body) {
+    for (code, told) in authorization::answers(has_body) {
         let refused = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name("Refused")))
             .build();
@@ -114,7 +114,7 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(jobs::running))
         .routes(routes!(jobs::runs, jobs::call))
         .routes(routes!(pauses::list, pauses::pause, pauses::resume))
-        .fallback(answers::nowhere);
+        .fallback(extract::nowhere);
     let (router, mut description) = OpenApiRouter::with_openapi(Described::openapi())
         .nest("/api/v1", routes)
         .split_for_parts();
@@ -132,7 +132,7 @@ pub(super) fn router(api: Api) -> Router {
     let describe = get(async move || Json(description.as_ref().clone()));
     router
         .route("/api/v1/openapi.json", describe)
-        .method_not_allowed_fallback(answers::not_so)
+        .method_not_allowed_fallback(extract::not_so)
         .with_state(api)
 }
 

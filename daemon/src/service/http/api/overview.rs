@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
-use crate::service::board::target::TargetNotes;
 use crate::service::clock;
-use crate::service::reload::record::ConfigNotes;
+use crate::service::reload::outcome::ConfigNotes;
+use crate::service::status::target::TargetNotes;
 
 /// Who may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

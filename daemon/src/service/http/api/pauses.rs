@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 
 use super::{
     Api,
-    answers::{Answer, Refusal, Refused, Said},
+    extract::{Answer, Refusal, Refused, Said},
 };
 use crate::service::{
-    board::runs::JobNotes,
     clock,
     pauses::{LONGEST, Noted},
+    status::jobs::JobNotes,
 };
 
 /// Everybody who looks reads all of them.
@@ -228,11 +228,9 @@ mod humantime_text {
 mod tests {
     use squire_engine::{planner::Duty, progress::Progress};
 
-    use super::{
-        super::answers::{read, tests::api},
-        *,
-    };
-    use crate::service::board::{runs::Begun, words::Ending};
+    use super::*;
+    use crate::service::http::api::extract::{read, tests::api};
+    use crate::service::status::{jobs::Begun, words::Ending};
 
     #[tokio::test]
     async fn a_pause_tells_of_the_jobs_that_are_at_work_on_what_it_is_about() {

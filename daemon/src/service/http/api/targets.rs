@@ -4,16 +4,16 @@ use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
     Api,
-    answers::{Answer, Asked, At, News, Refusal, Refused},
+    extract::{Answer, Asked, At, News, Refusal, Refused},
 };
 use crate::service::{
-    board::{
+    clock, liveness,
+    status::{
         Tables,
         queue::TicketNotes,
         table::TableNotes,
         target::{Status, TargetNotes},
     },
-    clock, pulse,
 };
 
 impl Api {
@@ -23,7 +23,7 @@ impl Api {
         let mut targets = self.board.targets();
         for target in &mut targets {
             let beat = beats.get(&target.name);
-            if let Some(beat) = beat.filter(|beat| beat.status == pulse::Status::Stuck) {
+            if let Some(beat) = beat.filter(|beat| beat.status == liveness::Status::Stuck) {
                 (target.status, target.since) = (Status::Stuck, Some(beat.since));
             }
             target.schedules = self.timetable.of(&target.name, clock::now());

@@ -1,0 +1,84 @@
+//! `squire explain`: what the running daemon decided last about each duty of each table, and why.
+
+use chrono::Utc;
+
+use crate::commands::{Done, daemon::client::Client};
+use crate::{
+    cli::DaemonArg,
+    exit::Failure,
+    output,
+    service::{
+        schedule::cron,
+        status::{Tables, table::TableNotes, target::TargetNotes, words::Health},
+    },
+};
+
+pub(in crate::commands) async fn run(
+    daemon: &DaemonArg,
+    target: &str,
+    table: Option<&str>,
+) -> Done {
+    let client = Client::find(daemon)?;
+    let notes: TargetNotes = client.get(&format!("/api/v1/targets/{target}")).await?;
+    let Some(kind) = &notes.kind else {
+        return Err(Failure::Operator(format!(
+            "{target} could not be opened yet: the daemon's log and /healthz say why"
+        )));
+    };
+    if let Some(error) = &notes.failing {
+        output::say(&format!(
+            "the last look at the target failed, and what is said of tables may be out of date: {error}\n"
+        ));
+    }
+    let path = format!("/api/v1/tables?target={target}");
+    let there: Tables = client.get(&path).await?;
+    let wanted = |notes: &&TableNotes| {
+        let name = notes.table.as_str();
+        let bare = name.split_once(':').map_or(name, |(_, bare)| bare);
+        table.is_none_or(|table| table == name || table == bare)
+    };
+    let (mut rows, now) = (Vec::new(), Utc::now());
+    for notes in there.tables.iter().filter(wanted) {
+        // What is decided about duties says nothing of why nothing is decided.
+        if matches!(notes.health, Health::Stuck | Health::Failing) {
+            let health = format!("{:?}", notes.health).to_lowercase();
+            let why = notes.reason.clone().unwrap_or_default();
+            rows.push(vec![notes.table.clone(), "any".to_owned(), health, why]);
+        }
+        for duty in &notes.duties {
+            let what = if notes.running == Some(duty.duty) {
+                "at work"
+            } else if duty.due {
+                "due"
+            } else {
+                "left alone"
+            };
+            let mut because = duty.because();
+            if let Some(at) = duty.not_before.filter(|at| *at > now) {
+                because = format!("{because}, not before {}", cron::shown(at));
+            }
+            let row = [&notes.table, duty.duty.as_str(), what, &because];
+            rows.push(row.map(str::to_owned).to_vec());
+        }
+    }
+    if rows.is_empty() {
+        if let Some(table) = table {
+            return Err(Failure::Usage(format!(
+                "{target} is a {kind} and has no table named {table} that was looked at; `squire explain {target}` lists those that were"
+            )));
+        }
+        output::say(&format!(
+            "{target} is a {kind} and has no table that was looked at"
+        ));
+        return Ok(());
+    }
+    output::say(&output::table(&["table", "duty", "is", "because"], rows));
+    for schedule in &notes.schedules {
+        let next = schedule.next.map_or("never again".to_owned(), cron::shown);
+        let (duty, cron) = (schedule.duty.as_str(), &schedule.cron);
+        output::say(&format!(
+            "the schedule \"{cron}\" calls for {duty}, next at {next}"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! The configuration as every command reads it: with what only this program can tell to be wrong with it.
+
+use std::path::Path;
+
+use chrono::Utc;
+use squire_config::{Layers, Refusal};
+
+use crate::{
+    cli::{ConfigArg, LayersArg},
+    logging,
+    service::schedule::cron,
+};
+
+/// What a command reads that is given a file.
+pub(crate) fn layers(config: &ConfigArg) -> Layers {
+    Layers::of_process(&config.config).judged_by(fault)
+}
+
+/// What a service reads that is given a file, and nothing of this process's environment.
+pub(crate) fn layers_of_file(file: &Path) -> Layers {
+    Layers::new(file, []).judged_by(fault)
+}
+
+/// What a command reads that is given a file and flags over it.
+pub(crate) fn layers_with_flags(args: &LayersArg) -> Layers {
+    let listen = args.listen.iter().map(|a| format!("daemon.listen={a}"));
+    layers(&args.config).with_flags(args.set.iter().cloned().chain(listen))
+}
+
+/// What is wrong with log directives or a schedule: the libraries that use them have the last word.
+fn fault(key: &str, text: &str) -> Option<Refusal> {
+    if key == "daemon.log" {
+        logging::fault(text)
+    } else if key.ends_with(".cron") && text != "off" {
+        cron::fault(text, Utc::now())
+    } else {
+        None
+    }
+}

@@ -1,0 +1,452 @@
+//! What is read of a target, and what is made of it: tables and their statistics.
+//!
+//! An unchanged graph costs one request a tick: statistics are kept by pin and declared indexes, and only tables for
+//! which those moved are read again. A directory costs one list of its root a tick, and one list for each table that is
+//! due for a look: a table that does not change is looked at less and less.
+//!
+//! A few are read at once, the longest overdue first, and each is taken in as it comes: the first of thousands of tables
+//! are worked on before the last was seen, and however many are written, one that rests has its turn.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use squire_config::{Kind as Wanted, Target};
+use squire_engine::{
+    Directory, Error, Kind, Snapshot, TableKey, TableStats, VersionInfo, detect,
+    planner::poll_schedule::News,
+};
+
+use super::{
+    Keeper, Kept,
+    faults::{Tell, Trouble},
+    reads::{Ended, How, Read},
+    table_state::Told,
+    tables::TableRead,
+};
+use crate::{
+    exit::Failure,
+    target::{Opened, beyond, is_a_graph},
+};
+
+/// A directory that had tables and has none is taken for empty after this, where the configuration says that it is one.
+const VANISHED_FOR: Duration = Duration::from_secs(3600);
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It is what it was; whether it could be looked at is noted.
+    Looked,
+    /// Where a directory was kept, there is a graph now.
+    Another,
+}
+
+impl Seen {
+    pub(super) fn or(self, other: Self) -> Self {
+        if self == Self::Looked { other } else { self }
+    }
+}
+
+/// What is to be read of a table.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) read: Read,
+    /// What a graph's manifest says of it.
+    pub(super) told: Option<Told>,
+}
+
+impl Due {
+    /// The statistics of a directory's table.
+    pub(super) fn of_table(table: &TableKey) -> Self {
+        Self {
+            read: Read::Table(table.clone()),
+            told: None,
+        }
+    }
+}
+
+/// A target as a whole.
+#[derive(Clone, Debug)]
+pub(super) enum Whole {
+    /// Of a graph, its state.
+    Graph(Snapshot),
+    /// Of a directory, its tables.
+    Directory(Arc<BTreeSet<TableKey>>),
+}
+
+/// What a read came to.
+pub(super) enum Came {
+    Whole(Result<Whole, Failure>),
+    /// There is a graph, where a directory was kept.
+    AGraph,
+    Table {
+        stats: Result<TableStats, Error>,
+        told: Option<Told>,
+        written: Option<DateTime<Utc>>,
+        /// As of when this is.
+        as_of: Duration,
+    },
+    Versions(Result<Vec<VersionInfo>, Error>),
+    LeftOver(Result<bool, Error>),
+}
+
+impl Keeper {
+    /// Begins to look at the target; what of it is due for a look follows. One look at a time is enough.
+    pub(super) fn look(&mut self, opened: &Opened) {
+        if !self.reads.has_room_for(&Read::Root) {
+            return;
+        }
+        let now = self.now();
+        match opened {
+            Opened::Graph(graph) => {
+                let graph = graph.clone();
+                let look = async move {
+                    let snapshot = graph.snapshot().await;
+                    Came::Whole(snapshot.map(Whole::Graph).map_err(Failure::from))
+                };
+                self.reads.begin(Read::Root, now, look);
+            }
+            Opened::Directory(directory) => {
+                let known = match &self.whole {
+                    Some(Whole::Directory(known)) => Some(known.clone()),
+                    _ => None,
+                };
+                let look = look_at_directory(directory.clone(), self.target.clone(), known);
+                self.reads.begin(Read::Root, now, look);
+            }
+        }
+    }
+
+    /// Looks at tables of a directory that are written so fast that they must not wait for the next tick.
+    pub(super) fn look_between_ticks(&mut self, opened: &Opened) {
+        if let Opened::Directory(_) = opened {
+            self.find_tables_due();
+        }
+    }
+
+    /// Looks at what a job of ours left: at a whole graph, as its one request tells of all, and at one table of a
+    /// directory. Nothing is decided about the table before.
+    pub(super) fn look_at_own_work(&mut self, opened: &Opened, table: &TableKey) {
+        let now = self.now();
+        let Some(kept) = self.tables.get_mut(table) else {
+            return;
+        };
+        kept.stale = Some(now);
+        match opened {
+            Opened::Graph(_) if self.reads.has(&Read::Root) => self.read_again = true,
+            Opened::Graph(_) => self.look(opened),
+            Opened::Directory(_) if kept.being_read => {}
+            Opened::Directory(_) => self.due.push_front(Due::of_table(table)),
+        }
+    }
+
+    /// Begins what is due to be read, as far as there is room.
+    pub(super) fn read_due(&mut self, opened: &Opened) {
+        let now = self.now();
+        let mut left = VecDeque::new();
+        // Each kind has its own.
+        let (mut tables, mut versions, mut left_over) = (true, true, true);
+        while (tables || versions || left_over)
+            && let Some(due) = self.due.pop_front()
+        {
+            let room = match due.read {
+                Read::Root | Read::Table(_) => &mut tables,
+                Read::Versions(_) => &mut versions,
+                Read::LeftOver(_) => &mut left_over,
+            };
+            if !*room || !self.reads.has_room_for(&due.read) {
+                // One that is under way already needs no other.
+                if !self.reads.has(&due.read) {
+                    *room = false;
+                    left.push_back(due);
+                }
+                continue;
+            }
+            self.begin_read(opened, due, now);
+        }
+        left.append(&mut self.due);
+        self.due = left;
+    }
+
+    fn begin_read(&mut self, opened: &Opened, due: Due, now: Duration) {
+        let Due { read, told } = due;
+        let Some(kept) = read.table().and_then(|table| self.tables.get_mut(table)) else {
+            return;
+        };
+        let opened = opened.clone();
+        match read.clone() {
+            Read::Root => {}
+            Read::Table(table) => {
+                kept.being_read = true;
+                let (snapshot, as_of) = match &self.whole {
+                    Some(Whole::Graph(snapshot)) => (Some(snapshot.clone()), self.whole_at),
+                    _ => (None, now),
+                };
+                self.reads.begin(read, now, async move {
+                    let stats = match (&snapshot, &opened) {
+                        (Some(snapshot), _) => snapshot.stats(&table).await,
+                        (None, opened) => opened.stats(&table).await,
+                    };
+                    let written = match &opened {
+                        Opened::Directory(directory) => directory.last_written(&table),
+                        Opened::Graph(_) => None,
+                    };
+                    Came::Table {
+                        stats,
+                        told,
+                        written,
+                        as_of,
+                    }
+                });
+            }
+            Read::Versions(table) => {
+                self.reads.begin(read, now, async move {
+                    Came::Versions(opened.versions(&table).await)
+                });
+            }
+            Read::LeftOver(table) => {
+                self.reads.begin(read, now, async move {
+                    Came::LeftOver(opened.has_left_over_files(&table).await)
+                });
+            }
+        }
+    }
+
+    /// Takes in a read that has ended.
+    pub(super) fn take_in(&mut self, opened: &Opened, ended: Ended<Came>) -> Seen {
+        let Ended { read, began, how } = ended;
+        self.taken += 1;
+        let came = match how {
+            How::Read(came) => came,
+            How::GivenUp => {
+                self.trouble_with(&read, Trouble::NoAnswer(self.shared.daemon.look_timeout));
+                return Seen::Looked;
+            }
+            How::Panicked => {
+                self.trouble_with(&read, Trouble::Panicked);
+                return Seen::Looked;
+            }
+        };
+        match (read, came) {
+            (_, Came::AGraph) => return Seen::Another,
+            (_, Came::Whole(whole)) => self.take_in_whole(opened, whole, began),
+            (
+                Read::Table(table),
+                Came::Table {
+                    stats,
+                    told,
+                    written,
+                    as_of,
+                },
+            ) => {
+                let read = TableRead {
+                    stats,
+                    told,
+                    written,
+                    as_of,
+                    began,
+                };
+                self.take_in_table(opened, &table, read);
+            }
+            (Read::Versions(table), Came::Versions(versions)) => {
+                self.take_in_versions(&table, versions, began);
+            }
+            (Read::LeftOver(table), Came::LeftOver(found)) => {
+                if let Err(e) = &found {
+                    tracing::debug!(target_name = %self.target.name, %table, error = %e, "files that no version names could not be looked for");
+                }
+                let now = self.now();
+                if let Some(kept) = self.tables.get_mut(&table) {
+                    // What was found before a cleanup of ours ended may be gone.
+                    let found = found.unwrap_or(false) && began >= kept.cleaned;
+                    kept.left_over.looked(found, now);
+                }
+            }
+            _ => {}
+        }
+        Seen::Looked
+    }
+
+    /// What could not be read.
+    fn trouble_with(&mut self, read: &Read, trouble: Trouble) {
+        let now = self.now();
+        match read {
+            Read::Root => {
+                self.within_reach = false;
+                self.looked(Err(trouble));
+            }
+            Read::Table(table) => {
+                self.fails(table, &trouble);
+                let (looks, retries) = (self.looks, self.retries());
+                if let Some(kept) = self.tables.get_mut(table) {
+                    (kept.being_read, kept.stale, kept.read_at) = (false, None, now);
+                    // The longer it goes on, the less it takes the place of others.
+                    kept.look_again(News::Nothing, &looks, &retries, now);
+                }
+            }
+            Read::Versions(table) => self.cannot_list(table, trouble.to_string()),
+            Read::LeftOver(table) => {
+                if let Some(kept) = self.tables.get_mut(table) {
+                    kept.left_over.looked(false, now);
+                }
+            }
+        }
+    }
+
+    /// Gives up reads that do not answer. One of a local disk goes on: its thread waits for the disk.
+    pub(super) fn give_up_reads(&mut self, opened: &Opened) {
+        let patience = self.shared.daemon.look_timeout;
+        for read in self.reads.give_up(self.now(), patience) {
+            let trouble = Trouble::NoAnswer(patience);
+            self.taken += 1;
+            match &read {
+                Read::Root => {
+                    self.within_reach = false;
+                    self.looked(Err(trouble));
+                }
+                // It is looked at again when this read has ended.
+                Read::Table(table) => {
+                    self.fails(table, &trouble);
+                }
+                Read::Versions(table) => self.cannot_list(table, trouble.to_string()),
+                Read::LeftOver(_) => {}
+            }
+        }
+        self.shared
+            .pulse
+            .answers(&self.target.name, self.reads.answer());
+        let metrics = &self.shared.metrics;
+        metrics.passed_over(&self.target.name, opened.uri());
+    }
+
+    /// Notes how a look went.
+    pub(super) fn looked(&mut self, look: Result<(), Trouble>) {
+        let now = self.now();
+        let name = &self.target.name;
+        self.shared.metrics.looked(name, look.is_ok());
+        match &look {
+            Ok(()) => {
+                if self.trouble.over() {
+                    tracing::info!(target_name = %name, "the target can be kept again");
+                }
+            }
+            Err(error) => match self.trouble.met(error, now) {
+                Tell::New => {
+                    tracing::error!(target_name = %name, %error, "the target cannot be kept; trying again on every tick");
+                }
+                Tell::GoesOn(times, since) => {
+                    tracing::error!(target_name = %name, %error, times, seconds = since.as_secs(), "the target still cannot be kept");
+                }
+                Tell::Nothing => {}
+            },
+        }
+        let error = self.trouble.text().map(str::to_owned);
+        self.shared.pulse.looked(name, error.clone());
+        self.shared.board.looked(name, error);
+    }
+
+    /// Takes in a look at the target as a whole.
+    fn take_in_whole(&mut self, opened: &Opened, whole: Result<Whole, Failure>, began: Duration) {
+        let look = match whole {
+            Ok(Whole::Graph(snapshot)) => {
+                self.bury_missed(began);
+                self.take_in_graph(&snapshot);
+                (self.whole, self.whole_at) = (Some(Whole::Graph(snapshot)), began);
+                Ok(())
+            }
+            Ok(Whole::Directory(there)) => match self.vanished(&there) {
+                Some(tables) => Err(Trouble::Vanished(tables)),
+                None => {
+                    self.bury_missed(began);
+                    self.found(&there);
+                    self.whole = Some(Whole::Directory(there));
+                    Ok(())
+                }
+            },
+            Err(e) => Err(Trouble::Failed(e)),
+        };
+        self.within_reach = look.is_ok();
+        self.looked(look);
+        if self.within_reach {
+            self.find_tables_due();
+        }
+        if std::mem::take(&mut self.read_again) {
+            self.look(opened);
+        }
+    }
+
+    /// The target is there, so what was missed of it before this look began is gone.
+    fn bury_missed(&mut self, began: Duration) {
+        let missed = std::mem::take(&mut self.missed);
+        let (gone, later) = missed.into_iter().partition(|(_, at)| *at <= began);
+        self.missed = later;
+        let gone: BTreeMap<TableKey, Duration> = gone;
+        gone.keys().for_each(|table| self.bury(table));
+        self.look_soon |= !self.missed.is_empty();
+    }
+
+    /// How many tables a directory had that has none now, as where its volume is not mounted.
+    fn vanished(&mut self, there: &BTreeSet<TableKey>) -> Option<usize> {
+        let had = self.tables.values().filter(|kept| !kept.gone).count();
+        if had == 0 || !there.is_empty() {
+            self.vanished = None;
+            return None;
+        }
+        let now = self.now();
+        let since = *self.vanished.get_or_insert(now);
+        let may_be_empty = self.target.kind == Wanted::Directory && now - since > VANISHED_FOR;
+        (!may_be_empty).then_some(had)
+    }
+
+    fn take_in_graph(&mut self, snapshot: &Snapshot) {
+        let manifest = snapshot.manifest();
+        self.shared.metrics.manifest(&self.target.name, manifest);
+        self.shared.board.queue(&self.target.name, manifest);
+        let another = |(table, kept): &(&TableKey, &Kept)| {
+            let now = manifest.tables.get(*table);
+            let told = kept.told.as_ref();
+            let other = told.is_some_and(|told| now.is_some_and(|now| told.is_of_another(now)));
+            other && kept.history.running.is_none()
+        };
+        let another: Vec<_> = self
+            .tables
+            .iter()
+            .filter(another)
+            .map(|(t, _)| t.clone())
+            .collect();
+        another.iter().for_each(|table| self.forget(table));
+        self.found(&manifest.tables.keys().cloned().collect());
+        for kept in self.tables.values_mut() {
+            kept.protection_is_of(manifest.collected_below);
+        }
+    }
+}
+
+/// Lists a directory; where its tables are not those that were known, it is seen whether it is a graph now.
+async fn look_at_directory(
+    directory: Directory,
+    target: Target,
+    known: Option<Arc<BTreeSet<TableKey>>>,
+) -> Came {
+    let look = async {
+        let there: BTreeSet<_> = directory.tables().await?.into_iter().collect();
+        // A graph that is made here has a manifest before it has tables.
+        let same = known.is_some_and(|known| *known == there);
+        if (!same || there.is_empty())
+            && detect(&target.uri, None, &beyond(&target)).await? == Kind::Graph
+        {
+            return match target.kind {
+                Wanted::Directory => Err(is_a_graph(directory.uri())),
+                Wanted::Graph | Wanted::Auto => Ok(None),
+            };
+        }
+        Ok(Some(Whole::Directory(Arc::new(there))))
+    };
+    match look.await.transpose() {
+        Some(whole) => Came::Whole(whole),
+        None => Came::AGraph,
+    }
+}

@@ -1,0 +1,216 @@
+//! How the API reads the board.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    Board,
+    jobs::{JobNotes, Run},
+    queue::TicketNotes,
+    table::TableNotes,
+    target::{HealthCounts, TargetNotes},
+    words::DutyWord,
+};
+
+/// Tables that changed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Tables {
+    /// What the next request asks for as `since`.
+    pub(crate) revision: u64,
+    /// This is all there is: what is not in it is no more.
+    pub(crate) whole: bool,
+    /// Tables that changed since, by target and key.
+    pub(crate) tables: Vec<TableNotes>,
+    /// Tables that went since.
+    pub(crate) gone: Vec<GoneTable>,
+}
+
+/// How much there is to do, of all targets together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Tables that are there.
+    pub(crate) tables: usize,
+    /// Jobs at work.
+    pub(crate) at_work: usize,
+    /// Tables that are due and found no place.
+    pub(crate) waiting: u64,
+}
+
+/// A table that went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct GoneTable {
+    /// The target's name.
+    pub(crate) target: String,
+    /// The table's key.
+    pub(crate) table: String,
+}
+
+impl Board {
+    /// The number of the last change.
+    pub(crate) fn revision(&self) -> u64 {
+        self.lock().revision
+    }
+
+    /// How much there is to do.
+    pub(crate) fn load(&self) -> Load {
+        let board = self.lock();
+        board
+            .targets
+            .values()
+            .fold(Load::default(), |sum, state| Load {
+                tables: sum.tables + state.tables.len(),
+                at_work: sum.at_work + state.running.len(),
+                waiting: sum.waiting + state.backlog,
+            })
+    }
+
+    /// How many tables each target has, by their health.
+    pub(crate) fn health(&self) -> BTreeMap<String, HealthCounts> {
+        let board = self.lock();
+        let targets = board.targets.iter();
+        targets
+            .map(|(name, state)| (name.clone(), state.health()))
+            .collect()
+    }
+
+    /// How many other daemons keep the place of each target.
+    pub(crate) fn other_daemons(&self) -> BTreeMap<String, usize> {
+        let board = self.lock();
+        let targets = board.targets.iter();
+        targets
+            .map(|(name, state)| (name.clone(), state.other_daemons))
+            .collect()
+    }
+
+    /// All targets, by name.
+    pub(crate) fn targets(&self) -> Vec<TargetNotes> {
+        let board = self.lock();
+        let notes = board.targets.iter().map(|(name, state)| state.notes(name));
+        notes.collect()
+    }
+
+    /// One target, if there is such a one.
+    pub(crate) fn target(&self, name: &str) -> Option<TargetNotes> {
+        let board = self.lock();
+        let state = board.targets.get(name)?;
+        Some(state.notes(name))
+    }
+
+    /// Whether there is such a target.
+    pub(crate) fn has(&self, target: &str) -> bool {
+        self.lock().targets.contains_key(target)
+    }
+
+    /// The keys of a target's tables.
+    pub(crate) fn keys(&self, target: &str) -> Vec<String> {
+        let board = self.lock();
+        let state = board.targets.get(target);
+        state.map_or_else(Vec::new, |state| state.tables.keys().cloned().collect())
+    }
+
+    /// Tables that changed after a revision; without one, all.
+    pub(crate) fn tables(&self, target: Option<&str>, since: Option<u64>) -> Tables {
+        let board = self.lock();
+        let known = |since: &u64| (board.whole_since..=board.revision).contains(since);
+        let since = since.filter(known);
+        let after = since.unwrap_or(0);
+        let mut read = Tables {
+            revision: board.revision,
+            whole: since.is_none(),
+            tables: Vec::new(),
+            gone: Vec::new(),
+        };
+        let asked = board.targets.iter();
+        for (name, state) in asked.filter(|(name, _)| target.is_none_or(|t| t == *name)) {
+            let changed = state.tables.iter();
+            let changed = changed.filter(|(_, table)| since.is_none() || table.changed > after);
+            read.tables.extend(changed.map(|(key, table)| {
+                let running = state.running.get(key).map(|job| job.begun.duty);
+                table.notes(name, key, running)
+            }));
+            if since.is_some() {
+                let gone = state.gone.iter().filter(|(_, at)| **at > after);
+                read.gone.extend(gone.map(|(key, _)| GoneTable {
+                    target: name.clone(),
+                    table: key.clone(),
+                }));
+            }
+        }
+        read
+    }
+
+    /// One table.
+    pub(crate) fn of_table(&self, target: &str, table: &str) -> Option<TableNotes> {
+        let board = self.lock();
+        let state = board.targets.get(target)?;
+        let running = state.running.get(table).map(|job| job.begun.duty);
+        Some(state.tables.get(table)?.notes(target, table, running))
+    }
+
+    /// The reasons of what was decided last about a duty of a target's tables, or of one.
+    pub(crate) fn decisions(
+        &self,
+        target: &str,
+        table: Option<&str>,
+        duty: DutyWord,
+    ) -> Vec<Option<String>> {
+        let board = self.lock();
+        let Some(state) = board.targets.get(target) else {
+            return Vec::new();
+        };
+        let asked = state.tables.iter();
+        let asked = asked.filter(|(key, _)| table.is_none_or(|table| table == *key));
+        let reasons =
+            asked.map(|(_, table)| table.decision(duty).map(|notes| notes.reason.clone()));
+        reasons.collect()
+    }
+
+    /// The jobs that are at work, those that began first first.
+    pub(crate) fn jobs(&self, target: Option<&str>, table: Option<&str>) -> Vec<JobNotes> {
+        let board = self.lock();
+        let asked = board.targets.iter();
+        let asked = asked.filter(|(name, _)| target.is_none_or(|t| t == *name));
+        let mut jobs: Vec<_> = asked
+            .flat_map(|(name, state)| {
+                let running = state.running.iter();
+                let running = running.filter(|(key, _)| table.is_none_or(|t| t == *key));
+                running.map(|(key, job)| job.notes(name, key))
+            })
+            .collect();
+        jobs.sort_by_key(|job| job.since);
+        jobs
+    }
+
+    /// The tickets in a graph's queue.
+    pub(crate) fn tickets(&self, target: &str) -> Vec<TicketNotes> {
+        let board = self.lock();
+        let state = board.targets.get(target);
+        state.map_or_else(Vec::new, |state| state.queue.clone())
+    }
+
+    /// Runs that ended, or whose tables were looked at, after a revision; the last first, so many at most.
+    pub(crate) fn runs(
+        &self,
+        target: Option<&str>,
+        table: Option<&str>,
+        since: Option<u64>,
+        most: usize,
+    ) -> Vec<Run> {
+        let board = self.lock();
+        // As of tables: what came before some of it was forgotten is told as a whole.
+        let known = |since: &u64| (board.whole_since..=board.revision).contains(since);
+        let after = since.filter(known).unwrap_or(0);
+        let asked = board.targets.iter();
+        let asked = asked.filter(|(name, _)| target.is_none_or(|t| t == *name));
+        let mut runs: Vec<_> = asked
+            .flat_map(|(_, state)| state.history.newest_first())
+            .filter(|run| run.changed > after && table.is_none_or(|t| t == run.table))
+            .cloned()
+            .collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(run.id));
+        runs.truncate(most);
+        runs
+    }
+}
