@@ -34,12 +34,12 @@ const SUFFIX: &str = ".json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is")]
 pub(crate) enum LogicalPlan {
-    /// Rows come in. The data files are in the transactions; only an append can be staged again from them.
+    /// Rows are added. The data files are in the transactions; only an append can be staged again from them.
     Load {
         /// How, per table.
         modes: BTreeMap<TableKey, LoadMode>,
     },
-    /// Rows go out.
+    /// Rows are removed.
     Delete {
         /// Which, per table, as SQL predicates.
         predicates: BTreeMap<TableKey, String>,
@@ -70,15 +70,15 @@ pub(crate) struct Sidecar {
     pub(crate) effects: Vec<Effect>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) structure: Option<Structure>,
-    /// One line for people.
+    /// One line for the log.
     pub(crate) summary: String,
 }
 
 impl Sidecar {
     pub(crate) const FORMAT: u32 = FORMAT;
 
-    /// Takes the bases that the ticket was decided with. A physical operation is staged before it is known where it
-    /// comes in.
+    /// Takes the bases that the ticket was decided with. A physical operation is staged before it is known after which version it
+    /// is committed.
     pub(crate) fn take_bases(&mut self, bases: &BTreeMap<TableKey, u64>) {
         for effect in &mut self.effects {
             if let Some(&base) = bases.get(&effect.table) {
@@ -143,15 +143,15 @@ pub(crate) struct Listed {
     pub(crate) written: DateTime<Utc>,
 }
 
-/// The folder of sidecars.
+/// The sidecars of a graph: the objects of one folder.
 #[derive(Clone, Debug)]
-pub(crate) struct Recovery {
+pub(crate) struct Sidecars {
     store: Arc<dyn ObjectStore>,
     dir: Path,
     uri: String,
 }
 
-impl Recovery {
+impl Sidecars {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, dir: Path, uri: String) -> Self {
         Self { store, dir, uri }
     }

@@ -1,6 +1,6 @@
 //! `Index`: segments of indexes are written, the rows stay.
 //!
-//! Building and merging come before the queue, with nothing held; how they come in then is said in `physical`.
+//! Building and merging come before the queue, with nothing held; `physical` has how they enter the queue then.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use chrono::Utc;
 use lance::{Dataset, dataset::transaction::Transaction};
 use tokio_util::sync::CancellationToken;
 
-use super::physical::{Came, Source, Work};
+use super::physical::{Entry, PhysicalWork, Source};
 use crate::{
     error::{Error, Result},
     graph::{
@@ -78,7 +78,7 @@ pub(crate) async fn index(
         entered => entered?,
     };
     Ok(match entered {
-        Came::In(entered) => {
+        Entry::Entered(entered) => {
             let done = &entered.work.tasks;
             core.refused.indexes.forget(&table.path, done);
             Indexed::Done(IndexReceipt {
@@ -91,12 +91,12 @@ pub(crate) async fn index(
                 hold: entered.hold,
             })
         }
-        Came::Lost(loss) => Indexed::Lost(loss),
-        Came::Empty => Indexed::Skipped(nothing),
+        Entry::Lost(loss) => Indexed::Lost(loss),
+        Entry::Empty => Indexed::Skipped(nothing),
     })
 }
 
-impl Work for Segments {
+impl PhysicalWork for Segments {
     const KIND: OperationKind = OperationKind::Index;
     const PLAN: LogicalPlan = LogicalPlan::Index;
 
@@ -114,7 +114,7 @@ impl Work for Segments {
     }
 
     fn summary(&self) -> String {
-        let tasks: Vec<_> = self.tasks.iter().map(told).collect();
+        let tasks: Vec<_> = self.tasks.iter().map(summary_of).collect();
         tasks.join(", ")
     }
 
@@ -123,7 +123,7 @@ impl Work for Segments {
     }
 }
 
-fn told(task: &Task) -> String {
+fn summary_of(task: &Task) -> String {
     match task {
         Task::Append(index) => format!("append to {index}"),
         Task::Merge(index) => format!("merge {index}"),
