@@ -13,12 +13,12 @@ use crate::{
 
 /// What a command reads that is given a file.
 pub(crate) fn layers(config: &ConfigArg) -> Layers {
-    Layers::of_process(&config.config).judged_by(fault)
+    Layers::of_process(&config.config).with_check(fault)
 }
 
 /// What a service reads that is given a file, and nothing of this process's environment.
 pub(crate) fn layers_of_file(file: &Path) -> Layers {
-    Layers::new(file, []).judged_by(fault)
+    Layers::new(file, []).with_check(fault)
 }
 
 /// What a command reads that is given a file and flags over it.

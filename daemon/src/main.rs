@@ -18,7 +18,6 @@ mod exit;
 mod logging;
 mod memory;
 mod output;
-mod policy;
 mod service;
 mod target;
 

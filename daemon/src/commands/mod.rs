@@ -17,7 +17,7 @@ mod top;
 
 use std::path::Path;
 
-use squire_config::{Kind, Target};
+use squire_config::Target;
 use squire_engine::{
     Graph, OperationId, Options, TableKey,
     planner::{Duty, Policy, compaction::CompactionPolicy},
@@ -28,7 +28,7 @@ use crate::{
     cli::{Command, ConfigArg, GraphArg, SchemaCommand, TargetArg},
     configuration,
     exit::Failure,
-    output, policy, service,
+    output, service,
     target::Opened,
 };
 
@@ -116,7 +116,7 @@ pub(crate) async fn dispatch(command: Command) -> Done {
             let named = named.transpose()?;
             let policy_of = |key: &TableKey| {
                 let mut policy = named.as_ref().map_or_else(Policy::default, |target| {
-                    policy::of_table(&target.policies_of(&key.to_string()))
+                    target.policies_of(&key.to_string()).table
                 });
                 let cleanup = &mut policy.cleanup;
                 cleanup.keep_for = keep_for.unwrap_or(cleanup.keep_for);
@@ -201,7 +201,7 @@ async fn open(graph: &GraphArg) -> Result<Graph, Failure> {
 /// Opens a graph or a directory; `writing` heals what is in a graph's way first.
 async fn opened(target: &TargetArg, writing: bool) -> Result<Opened, Failure> {
     let options = options(target.actor.as_ref());
-    let opened = Opened::open(&target.target, Kind::Auto, options.clone()).await?;
+    let opened = Opened::open(&target.target, None, options.clone()).await?;
     Ok(match opened {
         Opened::Graph(_) if writing => {
             Opened::Graph(Graph::open_for_writing(&target.target, options).await?)

@@ -76,7 +76,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn load(layers: &Layers) -> Result<Settings, Failure> {
     let loaded = layers.load()?;
     loaded.settings.require_targets(layers.file())?;
-    loaded.require_places_apart(layers.file())?;
+    loaded.require_separate_places(layers.file())?;
     Ok(loaded.settings)
 }
 

@@ -36,9 +36,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use squire_config::{Daemon, Drift, Target};
+use squire_config::{Daemon, Target};
 use squire_engine::{
-    DriftPolicy, Options, TableKey,
+    Options, TableKey,
     planner::{Job, pace::Spent, poll_schedule::LookPolicy},
 };
 use tokio::{
@@ -66,10 +66,7 @@ use super::{
     status::{Board, words::Ending},
     supervisor::Until,
 };
-use crate::{
-    policy,
-    target::{Opened, beyond},
-};
+use crate::target::{Opened, beyond};
 use graph_upkeep::Upkeep;
 
 /// How often a keeper sees whether anything that is under way stands still.
@@ -183,7 +180,7 @@ impl Keeper {
         let restored = shared
             .state
             .load(&target.name, &target.uri, &shared.clock());
-        let pace = policy::of_target(&target.policies);
+        let pace = target.policies.target_pace();
         let spent = Spent {
             ledger: restored.ledger(&pace),
             pace,
@@ -254,10 +251,7 @@ impl Keeper {
         let options = Options {
             actor: format!("squire@{}", host()),
             lease: self.shared.daemon.lease,
-            drift: match self.target.drift {
-                Drift::Error => DriftPolicy::Error,
-                Drift::Adopt => DriftPolicy::Adopt,
-            },
+            drift: self.target.drift,
             beyond: beyond(&self.target),
             ..Options::default()
         };
@@ -446,7 +440,7 @@ impl Keeper {
         self.target = target;
         self.looks = looks(&daemon);
         self.shared.daemon = daemon;
-        self.spent.pace = policy::of_target(&self.target.policies);
+        self.spent.pace = self.target.policies.target_pace();
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         for (table, kept) in &mut self.tables {
             let text = table.to_string();

@@ -12,7 +12,7 @@ use squire_engine::{
     TableKey, TableStats,
     manifest::TableEntry,
     planner::{
-        Decision, Duty, History, Policy, Skip,
+        Decision, Duty, History, Policy, Skip, SkipClass,
         cleanup::{self, Protected},
         compaction,
         contention::Heat,
@@ -23,7 +23,7 @@ use squire_engine::{
 };
 
 use super::{faults::Repeated, listing::Listing};
-use crate::{policy, service::state::RestoredTable};
+use crate::service::state::RestoredTable;
 
 /// One table, as far as it is known.
 pub(super) struct Kept {
@@ -160,7 +160,7 @@ impl Told {
 /// The schedules of a table.
 fn crons(policies: &Policies) -> BTreeMap<Duty, String> {
     let crons = Duty::ALL.into_iter().filter_map(|duty| {
-        let cron = policy::cron(policies, duty)?;
+        let cron = policies.cron(duty)?;
         Some((duty, cron.to_owned()))
     });
     crons.collect()
@@ -169,7 +169,7 @@ fn crons(policies: &Policies) -> BTreeMap<Duty, String> {
 impl Kept {
     /// Goes by other policies from now on.
     pub(super) fn take_orders(&mut self, policies: &Policies) {
-        self.policy = policy::of_table(policies);
+        self.policy = policies.table.clone();
         self.crons = crons(policies);
         // By others, there may be something to do after all, and more to tell.
         self.unneeded.clear();
@@ -187,7 +187,7 @@ impl Kept {
         table.hash(&mut seed);
         let seed = seed.finish();
         Self {
-            policy: policy::of_table(policies),
+            policy: policies.table.clone(),
             crons: crons(policies),
             stats: TableStats::default(),
             history: History {
@@ -361,7 +361,7 @@ impl Kept {
         let mut policy = self.policy.clone();
         for duty in Duty::ALL {
             if self.unneeded_at(duty, now).is_some() {
-                policy::leave_out(&mut policy, duty);
+                policy.disable(duty);
             }
         }
         policy
@@ -393,7 +393,7 @@ impl Kept {
 
     /// When a duty was last in order; of one that never was, when the table was found. Nothing where it does not count.
     pub(super) fn last_success(&self, duty: Duty) -> Option<DateTime<Utc>> {
-        let counts = !self.gone && policy::enabled(&self.policy, duty);
+        let counts = !self.gone && self.policy.of(duty).enabled;
         let last = self.successes.last.get(&duty);
         counts.then(|| *last.unwrap_or(&self.successes.found))
     }
@@ -415,24 +415,17 @@ impl Kept {
     fn in_order(&self, duty: Duty) -> bool {
         match self.decisions.get(&duty) {
             // A table of few versions is not listed.
-            Some(Decision::Skip(Skip::Cleanup(cleanup::Skip::Unlisted))) => self.unlisted.is_none(),
-            Some(Decision::Skip(skip)) => matches!(
-                skip,
-                Skip::Compaction(
-                    compaction::Skip::Tidy
-                        | compaction::Skip::BelowThreshold
-                        | compaction::Skip::IndexTooLarge
-                ) | Skip::Index(
-                    indexing::Skip::NoIndex
-                        | indexing::Skip::Covered
-                        | indexing::Skip::BelowThreshold
-                ) | Skip::Cleanup(
-                    cleanup::Skip::Retained
-                        | cleanup::Skip::BelowThreshold
-                        | cleanup::Skip::Protected
-                )
-            ),
-            _ => false,
+            Some(Decision::Skip(skip)) => match skip.class() {
+                SkipClass::Idle => true,
+                // A table of few versions is not listed.
+                SkipClass::Unlisted => self.unlisted.is_none(),
+                SkipClass::Excluded
+                | SkipClass::Busy
+                | SkipClass::Delayed
+                | SkipClass::Paused
+                | SkipClass::Blocked => false,
+            },
+            Some(Decision::Act(_)) | None => false,
         }
     }
 }

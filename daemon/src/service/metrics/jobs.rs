@@ -17,8 +17,6 @@ use super::{Metrics, count, registry::Register, show_earliest};
 
 const TARGET: &[&str] = &["target"];
 const DUTY: &[&str] = &["target", "duty"];
-/// Duties that rewrite something, and then hold the table to commit it.
-const REWRITING: [Duty; 2] = [Duty::Compaction, Duty::Index];
 /// How a job can end.
 const OUTCOMES: [&str; 6] = ["done", "skipped", "lost", "cancelled", "gone", "failed"];
 const HOLD_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
@@ -157,7 +155,7 @@ impl Jobs {
                 self.ended.with_label_values(&[target, duty, outcome]);
             }
         }
-        for duty in REWRITING {
+        for duty in Duty::ALL.into_iter().filter(|duty| duty.rewrites()) {
             let duty = duty.as_str();
             self.rewrite_seconds.with_label_values(&[target, duty]);
             self.hold_seconds.with_label_values(&[target, duty]);
