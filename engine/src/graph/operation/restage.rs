@@ -30,7 +30,7 @@ use crate::{
     table::{Table, effect::Effect, indexing, staged::Staged},
 };
 
-/// How the rows of a load come into a table; `None` when the effect is no load.
+/// How a load treats the rows of a table; `None` when the effect is no load.
 fn mode(sidecar: &Sidecar, effect: &Effect) -> Option<LoadMode> {
     match &sidecar.plan {
         LogicalPlan::Load { modes } => modes.get(&effect.table).copied(),
@@ -52,7 +52,9 @@ pub(super) fn writes_files(sidecar: &Sidecar, effect: &Effect) -> bool {
     )
 }
 
+/// What came of staging an effect again.
 pub(super) enum Restaged {
+    /// This is to be committed in its place.
     As(Box<Staged>),
     /// With the reason, where there is another one than the conflict.
     Impossible(Option<String>),
