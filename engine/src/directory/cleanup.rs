@@ -1,6 +1,6 @@
 //! Cleanup of a directory's tables: the oldest versions go, as far as retention, tags, branches and clones allow.
 //!
-//! There is no manifest that would tell who reads what: the age alone keeps readers safe, and writers with a transaction
+//! There is no manifest that says which reader needs what: the age alone keeps readers safe, and writers with a transaction
 //! that they staged at an older version. Files that never were in a version may be another program's write that is under
 //! way; they stay for seven days, which is Lance's own rule.
 
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Directory, probe, readers::Readers};
+use super::{handle::Directory, probe, readers::Readers};
 use crate::{
     error::{Error, Result},
     ids::TableKey,
@@ -70,7 +70,7 @@ impl Directory {
         guarded(&table, "looking at the versions of", explaining).await
     }
 
-    /// Whether a table has files that no version names and that are so old that nobody will commit them: a cleanup removes
+    /// Whether a table has files that no version names and that are so old that no writer will commit them: a cleanup removes
     /// them, also where no version goes. It lists the table's files.
     ///
     /// # Errors

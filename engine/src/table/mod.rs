@@ -8,6 +8,7 @@ pub(crate) mod coverage;
 pub(crate) mod discard;
 pub(crate) mod drift;
 pub(crate) mod drift_policy;
+pub(crate) mod effect;
 pub(crate) mod expiry;
 pub(crate) mod file_sizes;
 pub(crate) mod files;

@@ -1,25 +1,21 @@
-//! `Cleanup`: versions of a table that no reader may want any more are removed.
+//! `Cleanup`: versions of a table that no reader needs any more are removed.
 //!
 //! It commits nothing and has no ticket. It looks at what is kept, says in the manifest what it is about to remove
 //! (transition `clean`), and removes it. `docs/protocol.md`, Cleanup, has the reasons.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::removal_notice::announce;
 use crate::{
     error::{Error, Result},
     graph::{
         context::Core,
-        manifest::{Call, Manifest, Refusal, TicketState, transition},
+        manifest::{Manifest, TicketState},
     },
-    ids::{OperationId, TableKey},
+    ids::TableKey,
     planner::{
         Ask,
         cleanup::{self, CleanupPolicy, Decision, Protected, Skip},
@@ -35,10 +31,8 @@ use crate::{
     },
 };
 
-/// So long it waits for a moment in which no operation is decided on the table.
-const PATIENCE: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Timeout of the wait for a moment in which no operation is decided on the table.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Removes old versions of one table. See [`crate::Graph::cleanup`].
 pub(crate) async fn cleanup(
@@ -61,13 +55,14 @@ async fn clean(core: &Core, key: &TableKey, policy: &CleanupPolicy, ask: &Ask) -
     if let Decision::Skip(skip) = look.decision(policy, Utc::now(), ask) {
         return Ok(Cleaned::Skipped(skip));
     }
-    let now = core.liveness.store_clock().await?;
+    let now = core.heartbeat.store_clock().await?;
     let (going, reason) = match look.decision(policy, now, ask) {
         Decision::Remove { versions, reason } => (versions, reason),
         Decision::Skip(skip) => return Ok(Cleaned::Skipped(skip)),
     };
     let below = going.last().map_or(0, |last| last.saturating_add(1));
-    if !begin(core, &look.table, below).await? {
+    let (table, summary) = (&look.table, format!("{key}: versions below {below}"));
+    if !announce(core, key, &table.path, below, &summary, WAIT_TIMEOUT).await? {
         return Ok(Cleaned::Skipped(Skip::Protected));
     }
     let going = Going {
@@ -75,7 +70,7 @@ async fn clean(core: &Core, key: &TableKey, policy: &CleanupPolicy, ask: &Ask) -
         listed: &look.versions,
         references: &look.protection.references,
     };
-    look.cleaner.clean(&look.table, going, reason).await
+    look.cleaner.clean(table, going, reason).await
 }
 
 /// What [`cleanup`] would do now. See [`crate::Graph::explain_cleanup`].
@@ -100,37 +95,6 @@ pub(crate) async fn explain(
         goes,
         kept,
     })
-}
-
-/// Says in the manifest that versions before `below` go; `false` when an operation that is decided or quarantined stands
-/// in the way for too long. From then on, whoever comes in comes in after this manifest, and so at its pin or later.
-///
-/// # Errors
-/// [`Error::Store`]; after [`Error::OutcomeUnknown`], nothing may be deleted.
-async fn begin(core: &Core, table: &Table, below: u64) -> Result<bool> {
-    let until = Instant::now() + PATIENCE;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let (key, path) = (table.key.clone(), table.path.clone());
-        let by = core.by(&format!("{key}: versions below {below}"));
-        let call = core
-            .register
-            .change(OperationId::fresh(), move |m| {
-                transition::clean(m, &key, &path, below, &by)
-            })
-            .await?;
-        match call {
-            Call::Holds(_) => return Ok(true),
-            Call::Refused(Refusal::NotInFront { .. }) if Instant::now() < until => {
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            Call::Refused(refusal) => {
-                tracing::info!(table = %table.key, below, %refusal, uri = %core.storage.uri, "versions stay for now");
-                return Ok(false);
-            }
-        }
-    }
 }
 
 /// A table's versions, and what keeps them, as of one manifest.
@@ -187,13 +151,13 @@ impl Look {
 /// The newest manifest, and the oldest that is kept.
 async fn kept_manifests(core: &Core) -> Result<(Arc<Manifest>, Arc<Manifest>)> {
     loop {
-        let newest = core.register.newest().await?;
+        let newest = core.manifests.newest().await?;
         let oldest = newest.collected_below.max(1);
         if oldest == newest.number {
             return Ok((newest.clone(), newest));
         }
         // Gone: it was collected since, and there is a newer one.
-        if let Some(oldest) = core.register.read(oldest).await? {
+        if let Some(oldest) = core.manifests.read(oldest).await? {
             return Ok((newest, Arc::new(oldest)));
         }
     }

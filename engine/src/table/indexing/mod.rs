@@ -8,6 +8,7 @@
 //! | `dormant` | vector indexes whose every fragment was rewritten |
 //! | `kinds` | what a declared kind of index is in Lance, how it is built, and when it cannot be |
 //! | `partitions` | what a vector index takes in memory while it is worked on |
+//! | [`receipt`] | what the work came to |
 //! | `sources` | what has to hold for a segment to give right answers |
 //! | `verify` | a new segment is asked before it is committed |
 
@@ -16,6 +17,7 @@ mod dormant;
 mod extend;
 pub(crate) mod kinds;
 pub(crate) mod partitions;
+pub(crate) mod receipt;
 mod segment;
 mod sources;
 mod verify;
