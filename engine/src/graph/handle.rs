@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -68,12 +68,12 @@ impl Graph {
             match taken {
                 Error::AlreadyAGraph { .. } if unborn(&*core.manifests.newest().await?) => {
                     // What cannot be healed now is waited for.
-                    let _ = healing::round(&core, Heal::Passing, Leftovers::Remove).await;
+                    let _ = healing::round(&core, Heal::Passing, Leftovers::Remove).boxed().await;
                 }
                 e => return Err(e),
             }
         }
-        create_types(&core, schema).await?;
+        create_types(&core, schema).boxed().await?;
         Ok(Self(core))
     }
 
@@ -97,7 +97,7 @@ impl Graph {
         let snapshot = graph.snapshot().await?;
         let manifest = snapshot.manifest();
         if !manifest.queue.is_empty() || !manifest.purges.is_empty() {
-            let healed = healing::round(&graph.0, Heal::WaitingFor, Leftovers::Remove).await;
+            let healed = healing::round(&graph.0, Heal::WaitingFor, Leftovers::Remove).boxed().await;
             let failed = match &healed {
                 Ok(healed) => healed.failed.first(),
                 Err(e) => Some(e),
@@ -136,7 +136,8 @@ impl Graph {
     /// [`Error::Input`] and [`Error::BadRequest`] for rows that do not fit, [`Error::UnknownTable`],
     /// [`Error::ExpectedVersionMismatch`], [`Error::Drift`], [`Error::Quarantined`]; see [`Error::advice`].
     pub async fn load(&self, request: LoadRequest) -> Result<Receipt> {
-        load_rows(&self.0, request).await
+        // Boxed, here and below: programs that await it are not to carry the types of all steps.
+        load_rows(&self.0, request).boxed().await
     }
 
     /// Deletes rows from one or several tables, atomically.
@@ -144,7 +145,7 @@ impl Graph {
     /// # Errors
     /// As [`Self::load`].
     pub async fn delete(&self, request: DeleteRequest) -> Result<Receipt> {
-        delete_rows(&self.0, request).await
+        delete_rows(&self.0, request).boxed().await
     }
 
     /// Brings the graph to another schema, atomically over all tables. All steps but a widening cast are metadata only:
@@ -154,7 +155,7 @@ impl Graph {
     /// [`Error::Plan`] for changes that are refused, [`Error::RowsForbid`] when the rows of a table do not allow one;
     /// else as [`Self::load`].
     pub async fn apply_schema(&self, request: SchemaRequest) -> Result<Receipt> {
-        apply_schema(&self.0, request).await
+        apply_schema(&self.0, request).boxed().await
     }
 
     /// Compacts one table once, if its statistics say that it is due.
@@ -238,7 +239,7 @@ impl Graph {
     /// When the manifest cannot be read. Every other failure is in [`Healed::failed`] and keeps nothing else from being
     /// healed.
     pub async fn heal(&self) -> Result<Healed> {
-        healing::round(&self.0, Heal::Passing, Leftovers::Remove).await
+        healing::round(&self.0, Heal::Passing, Leftovers::Remove).boxed().await
     }
 
     /// As [`Self::heal`], but nothing is removed because of its age: for a caller whose clock cannot be trusted.
@@ -246,7 +247,7 @@ impl Graph {
     /// # Errors
     /// As [`Self::heal`].
     pub async fn heal_tickets(&self) -> Result<Healed> {
-        healing::round(&self.0, Heal::Passing, Leftovers::Keep).await
+        healing::round(&self.0, Heal::Passing, Leftovers::Keep).boxed().await
     }
 
     /// What time it is by the store's own clock; `None` where the store takes its times from this machine.
@@ -266,7 +267,7 @@ impl Graph {
     /// # Errors
     /// As [`Self::heal`].
     pub async fn heal_now(&self) -> Result<Healed> {
-        healing::round(&self.0, Heal::ByHand, Leftovers::Remove).await
+        healing::round(&self.0, Heal::ByHand, Leftovers::Remove).boxed().await
     }
 
     /// Everything that waits for an operator: quarantined operations, drift, sidecars that no manifest names. Changes
