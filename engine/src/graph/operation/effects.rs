@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
+use futures::FutureExt;
+
 use super::{
     apply::{self, Applied},
     conclude::{clear, publish},
@@ -40,7 +42,9 @@ async fn apply(
 ) -> Result<ControlFlow<Execution, BTreeMap<TableKey, u64>>> {
     let mut pins = BTreeMap::new();
     for effect in &sidecar.effects {
-        match apply::apply(core, sidecar, effect, decided).await? {
+        // Boxed: with Lance's futures inside, those of the callers are too deep for the compiler.
+        let applied = apply::apply(core, sidecar, effect, decided).boxed().await;
+        match applied? {
             Applied::At(version) => {
                 pins.insert(effect.table.clone(), version);
             }
