@@ -68,7 +68,9 @@ impl Graph {
             match taken {
                 Error::AlreadyAGraph { .. } if unborn(&*core.manifests.newest().await?) => {
                     // What cannot be healed now is waited for.
-                    let _ = healing::round(&core, Heal::Passing, Leftovers::Remove).boxed().await;
+                    let _ = healing::round(&core, Heal::Passing, Leftovers::Remove)
+                        .boxed()
+                        .await;
                 }
                 e => return Err(e),
             }
@@ -97,7 +99,9 @@ impl Graph {
         let snapshot = graph.snapshot().await?;
         let manifest = snapshot.manifest();
         if !manifest.queue.is_empty() || !manifest.purges.is_empty() {
-            let healed = healing::round(&graph.0, Heal::WaitingFor, Leftovers::Remove).boxed().await;
+            let healed = healing::round(&graph.0, Heal::WaitingFor, Leftovers::Remove)
+                .boxed()
+                .await;
             let failed = match &healed {
                 Ok(healed) => healed.failed.first(),
                 Err(e) => Some(e),
@@ -239,7 +243,9 @@ impl Graph {
     /// When the manifest cannot be read. Every other failure is in [`Healed::failed`] and keeps nothing else from being
     /// healed.
     pub async fn heal(&self) -> Result<Healed> {
-        healing::round(&self.0, Heal::Passing, Leftovers::Remove).boxed().await
+        healing::round(&self.0, Heal::Passing, Leftovers::Remove)
+            .boxed()
+            .await
     }
 
     /// As [`Self::heal`], but nothing is removed because of its age: for a caller whose clock cannot be trusted.
@@ -247,7 +253,9 @@ impl Graph {
     /// # Errors
     /// As [`Self::heal`].
     pub async fn heal_tickets(&self) -> Result<Healed> {
-        healing::round(&self.0, Heal::Passing, Leftovers::Keep).boxed().await
+        healing::round(&self.0, Heal::Passing, Leftovers::Keep)
+            .boxed()
+            .await
     }
 
     /// What time it is by the store's own clock; `None` where the store takes its times from this machine.
@@ -267,7 +275,9 @@ impl Graph {
     /// # Errors
     /// As [`Self::heal`].
     pub async fn heal_now(&self) -> Result<Healed> {
-        healing::round(&self.0, Heal::ByHand, Leftovers::Remove).boxed().await
+        healing::round(&self.0, Heal::ByHand, Leftovers::Remove)
+            .boxed()
+            .await
     }
 
     /// Everything that waits for an operator: quarantined operations, drift, sidecars that no manifest names. Changes
