@@ -5,7 +5,10 @@ use std::{error::Error as _, process::ExitCode};
 use squire_config::ConfigError;
 use squire_engine::{Advice, Error, without_echo};
 
-use crate::service::http::access::listener::DoorError;
+use crate::service::http::access::error::DoorError;
+
+/// How a command ends.
+pub(crate) type Done = Result<(), Failure>;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]

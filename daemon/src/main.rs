@@ -3,6 +3,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`cli`] | the command line |
+//! | [`api`] | the types that cross HTTP |
 //! | [`commands`] | the commands that a person runs |
 //! | [`service`] | the daemon: keepers, schedule, pauses, metrics, HTTP |
 //! | [`configuration`] | the configuration as every command reads it |
@@ -11,6 +12,7 @@
 //! | [`policy`] | from the config's policies to the planner's |
 //! | [`output`] | numbers and tables as a person reads them |
 
+mod api;
 mod cli;
 mod commands;
 mod configuration;

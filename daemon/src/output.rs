@@ -25,6 +25,13 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{}", harmless(line));
 }
 
+/// Prints that an operation was published.
+pub(crate) fn say_done(what: &str, operation: OperationId, manifest: u64) {
+    say(&format!(
+        "{what} (operation {operation}, manifest {manifest})"
+    ));
+}
+
 /// Prints an error.
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "squire: {}", harmless(text));
@@ -45,6 +52,11 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// The same, on one line.
+pub(crate) fn one_line(text: &str) -> String {
+    harmless(text).replace('\n', " ")
 }
 
 /// Whether a terminal, or whoever lays text out, takes a character for an order. All of them are below U+10000.

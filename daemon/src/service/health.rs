@@ -5,10 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{
-    liveness::{Pulse, Status},
-    status::{Board, target::HealthCounts},
-};
+use super::{liveness::Pulse, status::Board};
+use crate::api::{HealthCounts, Status};
 
 /// What tells how the daemon is.
 #[derive(Clone)]

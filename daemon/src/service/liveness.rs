@@ -11,6 +11,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
+use crate::api::Status;
+
 /// A keeper beats every second. One that has not for so long stands still.
 const STANDSTILL: Duration = Duration::from_secs(60);
 
@@ -29,30 +31,6 @@ struct Keeper {
     answers: bool,
     /// The last status that was seen, and since when it is so.
     status: (Status, DateTime<Utc>),
-}
-
-/// How a target is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Status {
-    /// Its store does not answer, or its keeper stands still.
-    Stuck,
-    /// The last look at it failed.
-    Failing,
-    /// Nobody has looked at it yet.
-    Opening,
-    /// The last look at it succeeded.
-    Ok,
-}
-
-impl Status {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Stuck => "stuck",
-            Self::Failing => "failing",
-            Self::Opening => "opening",
-            Self::Ok => "ok",
-        }
-    }
 }
 
 /// One target, for whoever asks.

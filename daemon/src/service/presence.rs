@@ -16,11 +16,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    keeper::host,
-    status::{Board, target::Status},
-};
-use crate::target::beyond;
+use super::{host::host, status::Board};
+use crate::{api::Status, target::beyond};
 
 /// A sign of life is shown at least this often.
 const SELDOM: Duration = Duration::from_secs(60);
@@ -163,7 +160,7 @@ impl There {
     /// What the target is, when it is well and has tables.
     fn kept_as(&self) -> Option<Kind> {
         let notes = self.board.target(&self.target.name)?;
-        if notes.status != Status::Ok || notes.tables == 0 {
+        if notes.status.known() != Some(Status::Ok) || notes.tables == 0 {
             return None;
         }
         let kinds = [Kind::Graph, Kind::Directory].into_iter();

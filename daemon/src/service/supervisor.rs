@@ -8,25 +8,16 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    keeper::{Keeper, Orders, Shared},
+    keeper::{Keeper, KeeperConfig, Shared, Shutdown},
     schedule::triggers::{ForceBook, Forces},
 };
 
 /// A keeper begins so long after one that panicked: soon enough for whoever sees whether the process gets on.
 const AFTER_A_PANIC: Duration = Duration::from_secs(5);
 
-/// What ends a keeper.
-#[derive(Clone, Debug)]
-pub(super) struct Until {
-    /// It takes no more work; its jobs go on to their end. Comes with `stop`, too.
-    pub(super) leave: CancellationToken,
-    /// The daemon stops: its jobs give up what they have not committed.
-    pub(super) stop: CancellationToken,
-}
-
 /// One keeper.
 struct Post {
-    orders: watch::Sender<Orders>,
+    orders: watch::Sender<KeeperConfig>,
     leave: CancellationToken,
 }
 
@@ -73,13 +64,13 @@ impl Crew {
         self.ended.retain(|_, ended| !ended.is_cancelled());
         let (name, shared) = (target.name.clone(), self.shared.clone());
         let forces = self.forces.open(&name);
-        let until = Until {
+        let until = Shutdown {
             leave: self.stop.child_token(),
             stop: self.stop.clone(),
         };
         let ended = CancellationToken::new();
         let before = self.ended.insert(name.clone(), ended.clone());
-        let orders = Orders {
+        let orders = KeeperConfig {
             target: target.clone(),
             daemon: self.shared.daemon.clone(),
         };
@@ -139,10 +130,10 @@ impl Crew {
 /// Keeps a target until it is time. A keeper that panics must not end what is done for its target for good: another comes
 /// in its place.
 async fn keep(
-    orders: watch::Receiver<Orders>,
+    orders: watch::Receiver<KeeperConfig>,
     shared: &Shared,
     forces: Arc<Forces>,
-    until: &Until,
+    until: &Shutdown,
 ) {
     while !until.leave.is_cancelled() {
         let kept = async {
@@ -155,7 +146,7 @@ async fn keep(
         }
         let name = orders.borrow().target.name.clone();
         tracing::error!(target_name = %name, "the keeper of the target panicked, and another begins; please report it with the lines above");
-        shared.metrics.keeper_restarted(&name);
+        shared.metrics.targets.keeper_restarted(&name);
         shared.board.begin_anew(&name);
         tokio::select! {
             () = until.leave.cancelled() => {}

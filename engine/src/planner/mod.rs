@@ -42,6 +42,7 @@ pub mod window;
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::TableKey,
@@ -56,7 +57,8 @@ pub use plan::plan;
 use window::Windows;
 
 /// What is done for a table. No two at once on one table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Duty {
     /// Fragments are rewritten.
     Compaction,

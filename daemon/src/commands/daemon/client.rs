@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use squire_config::{Daemon, Secret};
 use url::{Host, Url};
 
-use crate::{cli::DaemonArg, configuration, exit::Failure, service::http::api::Refused};
+use crate::{api::Refused, cli::DaemonArg, configuration, exit::Failure};
 
 /// A daemon answers at once.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,8 +5,8 @@ use std::pin::pin;
 use futures::TryStreamExt;
 use squire_engine::LogEntry;
 
-use crate::commands::{Done, open};
-use crate::{cli::GraphArg, output};
+use crate::commands::open::open;
+use crate::{cli::GraphArg, exit::Done, output};
 
 pub(in crate::commands) async fn run(
     graph: &GraphArg,

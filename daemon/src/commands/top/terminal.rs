@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     draw::{self, Scene},
-    model::Key,
+    view::Key,
 };
 use crate::exit::Failure;
 

@@ -15,7 +15,7 @@ use squire_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Keeper, table_state::Kept};
+use super::{state::Keeper, table_state::Kept};
 use crate::{
     policy,
     service::{clock, status::Decided},
@@ -45,7 +45,7 @@ impl Keeper {
         self.tell_success(now.wall);
         let left = self.spent.ledger.left(&self.spent.pace, now.monotonic);
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
-        metrics.budget_left(name, left);
+        metrics.targets.budget_left(name, left);
         let mut waiting: BTreeMap<Duty, usize> = BTreeMap::new();
         for job in plan.jobs {
             let place = self.place.take();
@@ -64,7 +64,7 @@ impl Keeper {
         shared.board.backlog(name, self.backlog);
         for duty in Duty::ALL {
             let tables = waiting.get(&duty).copied().unwrap_or(0);
-            shared.metrics.backlog(name, duty.as_str(), tables);
+            shared.metrics.jobs.backlog(name, duty.as_str(), tables);
         }
     }
 
@@ -128,7 +128,7 @@ impl Keeper {
     fn tell(&mut self, plan: &Plan) {
         let now = self.now();
         let (name, shared) = (&self.target.name, &self.shared);
-        shared.metrics.decided(name, plan);
+        shared.metrics.jobs.decided(name, plan);
         for decided in &plan.decisions {
             let (table, duty, decision) = (&decided.table, decided.duty, decided.decision);
             let Some(kept) = self.tables.get_mut(table) else {
@@ -165,7 +165,10 @@ impl Keeper {
                 .board
                 .decided(name, &table.to_string(), duty, decided);
             if let Decision::Skip(skip) = decision {
-                shared.metrics.skipped(name, duty.as_str(), skip.as_str());
+                shared
+                    .metrics
+                    .jobs
+                    .skipped(name, duty.as_str(), skip.as_str());
                 if decision == REFUSED {
                     tracing::info!(target_name = %name, %table, %duty, because = refused.join("; "), "an index cannot be built or extended; it is tried again later, the others are kept up");
                 } else {
@@ -221,8 +224,10 @@ impl Keeper {
         for (table, kept) in &self.tables {
             let last = Duty::ALL.map(|duty| (duty, kept.last_success(duty)));
             let table = table.to_string();
-            metrics.table_succeeded(name, &table, &last);
-            metrics.overdue_versions(name, &table, kept.overdue_versions(now));
+            metrics.tables.succeeded(name, &table, &last);
+            metrics
+                .tables
+                .overdue_versions(name, &table, kept.overdue_versions(now));
         }
         // Where no table is in sight, as when a volume is not mounted, the last success gets older and older.
         if self.tables.values().all(|kept| kept.gone) {
@@ -233,7 +238,7 @@ impl Keeper {
                 .tables
                 .values()
                 .filter_map(|kept| kept.last_success(duty));
-            metrics.succeeded(name, duty.as_str(), last);
+            metrics.jobs.succeeded(name, duty.as_str(), last);
         }
     }
 }

@@ -9,7 +9,7 @@ use squire_engine::{Drifted, Graph, ManifestRetention, TableKey};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Orders;
+use super::context::KeeperConfig;
 use crate::service::{
     clock,
     metrics::{Metrics, Task},
@@ -25,7 +25,7 @@ pub(in crate::service) struct Upkeep {
     pub(in crate::service) graph: Graph,
     pub(in crate::service) name: String,
     /// What the settings say now: a reload may have changed them.
-    pub(in crate::service) orders: watch::Receiver<Orders>,
+    pub(in crate::service) orders: watch::Receiver<KeeperConfig>,
     pub(in crate::service) metrics: Arc<Metrics>,
     pub(in crate::service) stop: CancellationToken,
 }
@@ -61,7 +61,9 @@ impl Upkeep {
         let aged = self.may_remove().await;
         if aged {
             let collected = self.graph.collect(&retention).await;
-            self.metrics.upkept(name, Task::Collect, collected.is_ok());
+            self.metrics
+                .graphs
+                .upkept(name, Task::Collect, collected.is_ok());
             if let Err(e) = collected {
                 tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
             }
@@ -73,8 +75,9 @@ impl Upkeep {
         };
         match healed {
             Ok(healed) => {
-                self.metrics.healed(name, &healed);
+                self.metrics.graphs.healed(name, &healed);
                 self.metrics
+                    .graphs
                     .upkept(name, Task::Heal, healed.failed.is_empty());
                 tracing::debug!(target_name = %name, rolled_forward = healed.rolled_forward, aborted = healed.aborted, discarded = healed.discarded, orphans = healed.orphans, "looked for what the dead left behind");
                 for e in &healed.failed {
@@ -84,7 +87,7 @@ impl Upkeep {
                 next_look(waits_for_time, daemon.heal_interval, daemon.lease)
             }
             Err(e) => {
-                self.metrics.upkept(name, Task::Heal, false);
+                self.metrics.graphs.upkept(name, Task::Heal, false);
                 tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
                 daemon.heal_interval
             }
@@ -126,9 +129,11 @@ impl Upkeep {
     async fn look_at_sidecars(&self) {
         let name = &self.name;
         let looked = self.graph.sidecars().await;
-        self.metrics.upkept(name, Task::Sidecars, looked.is_ok());
+        self.metrics
+            .graphs
+            .upkept(name, Task::Sidecars, looked.is_ok());
         match looked {
-            Ok(sidecars) => self.metrics.sidecars(name, &sidecars),
+            Ok(sidecars) => self.metrics.graphs.sidecars(name, &sidecars),
             Err(e) => {
                 tracing::warn!(target_name = %name, error = %e, "the sidecars could not be looked at; it is tried again");
             }
@@ -153,7 +158,7 @@ impl Upkeep {
     async fn unhurt<T>(&self, task: Task, what: &str, round: impl Future<Output = T>) -> Option<T> {
         let ended = AssertUnwindSafe(round).catch_unwind().await;
         if ended.is_err() {
-            self.metrics.upkept(&self.name, task, false);
+            self.metrics.graphs.upkept(&self.name, task, false);
             tracing::error!(target_name = %self.name, "{what} panicked; please report it with the lines above");
         }
         ended.ok()
@@ -165,12 +170,13 @@ impl Upkeep {
         let look = match self.graph.drift().await {
             Ok(look) => look,
             Err(e) => {
-                self.metrics.upkept(name, Task::Drift, false);
+                self.metrics.graphs.upkept(name, Task::Drift, false);
                 tracing::error!(target_name = %name, error = %e, "the look for drift failed; it is tried again");
                 return;
             }
         };
         self.metrics
+            .graphs
             .upkept(name, Task::Drift, look.failed.is_empty());
         for e in &look.failed {
             tracing::error!(target_name = %name, error = %e, "a table could not be looked at for drift; it is tried again");
@@ -180,7 +186,7 @@ impl Upkeep {
             if self.may_adopt(&drifted) {
                 match self.graph.adopt(&drifted).await {
                     Ok(true) => {
-                        self.metrics.adopted(name, kind(&drifted));
+                        self.metrics.graphs.adopted(name, kind(&drifted));
                         continue;
                     }
                     Ok(false) => {}
@@ -193,7 +199,7 @@ impl Upkeep {
         }
         for of in ["benign", "semantic"] {
             let tables = left.iter().filter(|d| kind(d) == of).count();
-            self.metrics.drifted(name, of, tables);
+            self.metrics.graphs.drifted(name, of, tables);
         }
         told.retain(|table, _| left.iter().any(|d| d.table == *table));
         for drifted in left {

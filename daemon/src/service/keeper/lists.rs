@@ -5,10 +5,10 @@ use std::time::Duration;
 use squire_engine::{Error, TableKey, VersionInfo, planner::Duty};
 
 use super::{
-    Keeper,
     listing::{self, Listing},
+    read_results::Due,
     reads::Read,
-    refresh::Due,
+    state::Keeper,
     table_state::Unlisted,
 };
 use crate::service::clock;
@@ -62,7 +62,9 @@ impl Keeper {
             Ok(versions) => {
                 let (name, n) = (&self.target.name, versions.len());
                 let metrics = &self.shared.metrics;
-                metrics.versions(name, &table.to_string(), n, &kept.policy);
+                metrics
+                    .tables
+                    .versions(name, &table.to_string(), n, &kept.policy);
                 let text = table.to_string();
                 self.shared.board.versions(name, &text, n);
                 if kept.unlisted.take().is_some() {

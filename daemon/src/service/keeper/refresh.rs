@@ -13,19 +13,15 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use squire_config::{Kind as Wanted, Target};
-use squire_engine::{
-    Directory, Error, Kind, Snapshot, TableKey, TableStats, VersionInfo, detect,
-    planner::poll_schedule::News,
-};
+use squire_engine::{Directory, Kind, Snapshot, TableKey, detect, planner::poll_schedule::News};
 
 use super::{
-    Keeper, Kept,
     faults::{Tell, Trouble},
+    read_results::{Came, Due, Seen, TableRead, Whole},
     reads::{Ended, How, Read},
-    table_state::Told,
-    tables::TableRead,
+    state::Keeper,
+    table_state::Kept,
 };
 use crate::{
     exit::Failure,
@@ -34,64 +30,6 @@ use crate::{
 
 /// A directory that had tables and has none is taken for empty after this, where the configuration says that it is one.
 const VANISHED_FOR: Duration = Duration::from_secs(3600);
-
-/// What a look came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// It is what it was; whether it could be looked at is noted.
-    Looked,
-    /// Where a directory was kept, there is a graph now.
-    Another,
-}
-
-impl Seen {
-    pub(super) fn or(self, other: Self) -> Self {
-        if self == Self::Looked { other } else { self }
-    }
-}
-
-/// What is to be read of a table.
-#[derive(Debug)]
-pub(super) struct Due {
-    pub(super) read: Read,
-    /// What a graph's manifest says of it.
-    pub(super) told: Option<Told>,
-}
-
-impl Due {
-    /// The statistics of a directory's table.
-    pub(super) fn of_table(table: &TableKey) -> Self {
-        Self {
-            read: Read::Table(table.clone()),
-            told: None,
-        }
-    }
-}
-
-/// A target as a whole.
-#[derive(Clone, Debug)]
-pub(super) enum Whole {
-    /// Of a graph, its state.
-    Graph(Snapshot),
-    /// Of a directory, its tables.
-    Directory(Arc<BTreeSet<TableKey>>),
-}
-
-/// What a read came to.
-pub(super) enum Came {
-    Whole(Result<Whole, Failure>),
-    /// There is a graph, where a directory was kept.
-    AGraph,
-    Table {
-        stats: Result<TableStats, Error>,
-        told: Option<Told>,
-        written: Option<DateTime<Utc>>,
-        /// As of when this is.
-        as_of: Duration,
-    },
-    Versions(Result<Vec<VersionInfo>, Error>),
-    LeftOver(Result<bool, Error>),
-}
 
 impl Keeper {
     /// Begins to look at the target; what of it is due for a look follows. One look at a time is enough.
@@ -319,14 +257,14 @@ impl Keeper {
             .pulse
             .answers(&self.target.name, self.reads.answer());
         let metrics = &self.shared.metrics;
-        metrics.passed_over(&self.target.name, opened.uri());
+        metrics.targets.passed_over(&self.target.name, opened.uri());
     }
 
     /// Notes how a look went.
     pub(super) fn looked(&mut self, look: Result<(), Trouble>) {
         let now = self.now();
         let name = &self.target.name;
-        self.shared.metrics.looked(name, look.is_ok());
+        self.shared.metrics.targets.looked(name, look.is_ok());
         match &look {
             Ok(()) => {
                 if self.trouble.over() {
@@ -403,7 +341,10 @@ impl Keeper {
 
     fn take_in_graph(&mut self, snapshot: &Snapshot) {
         let manifest = snapshot.manifest();
-        self.shared.metrics.manifest(&self.target.name, manifest);
+        self.shared
+            .metrics
+            .graphs
+            .manifest(&self.target.name, manifest);
         self.shared.board.queue(&self.target.name, manifest);
         let another = |(table, kept): &(&TableKey, &Kept)| {
             let now = manifest.tables.get(*table);

@@ -12,9 +12,7 @@ use squire_engine::{
     TableKey, TableStats,
     manifest::TableEntry,
     planner::{
-        Decision, Duty, History, Policy, Skip,
-        cleanup::{self, Protected},
-        compaction,
+        Decision, Duty, History, Policy, Skip, cleanup, compaction,
         contention::Heat,
         indexing,
         poll_schedule::{LookPolicy, Looks, News},
@@ -22,7 +20,7 @@ use squire_engine::{
     schema::{Index, TypeDef},
 };
 
-use super::{faults::Repeated, listing::Listing};
+use super::{faults::Repeated, left_over::LeftOver, listing::Listing};
 use crate::{policy, service::state::RestoredTable};
 
 /// One table, as far as it is known.
@@ -66,7 +64,7 @@ pub(super) struct Kept {
     pub(super) told: Option<Told>,
     /// A look went well that nothing was made of yet.
     pub(super) looked_well: bool,
-    successes: Successes,
+    pub(super) successes: Successes,
     /// Manifests below this are collected: what they pinned is protected no more.
     collected_below: u64,
 }
@@ -85,42 +83,6 @@ pub(super) struct Unlisted {
     pub(super) again: Duration,
 }
 
-/// So often it is looked for files that no version names.
-const LEFT_OVER_EVERY: Duration = Duration::from_secs(24 * 3600);
-
-/// Files that no version names, as far as it was looked for them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LeftOver {
-    /// Whether there are old ones.
-    pub(super) found: bool,
-    /// When it is looked again.
-    again: Duration,
-}
-
-impl LeftOver {
-    /// They are days old, and a look lists all files: it comes an hour after the table was found, or somewhat later, so
-    /// that not all tables are listed at once.
-    fn after(now: Duration, seed: u64) -> Self {
-        let hour = Duration::from_secs(3600);
-        Self {
-            found: false,
-            again: now + hour + Duration::from_secs(seed % hour.as_secs()),
-        }
-    }
-
-    pub(super) fn is_due(&self, now: Duration) -> bool {
-        now >= self.again
-    }
-
-    /// Takes in a look. One that failed is made again a day later, too.
-    pub(super) fn looked(&mut self, found: bool, now: Duration) {
-        *self = Self {
-            found,
-            again: now + LEFT_OVER_EVERY,
-        };
-    }
-}
-
 /// What an executor said that found nothing to do.
 #[derive(Clone, Copy)]
 pub(super) struct Unneeded {
@@ -133,8 +95,8 @@ pub(super) struct Unneeded {
 #[derive(Debug)]
 pub(super) struct Successes {
     /// Of a duty that never was, this counts: when the table was found.
-    found: DateTime<Utc>,
-    last: BTreeMap<Duty, DateTime<Utc>>,
+    pub(super) found: DateTime<Utc>,
+    pub(super) last: BTreeMap<Duty, DateTime<Utc>>,
 }
 
 impl Told {
@@ -372,73 +334,10 @@ impl Kept {
         let unneeded = self.unneeded.get(&duty)?;
         (now < unneeded.until).then_some(unneeded.skip)
     }
-
-    /// Notes what is in order, once for each good look; says whether there was one.
-    pub(super) fn note_successes(&mut self, now: DateTime<Utc>) -> bool {
-        if !std::mem::take(&mut self.looked_well) {
-            return false;
-        }
-        for duty in Duty::ALL {
-            if self.in_order(duty) {
-                self.successes.last.insert(duty, now);
-            }
-        }
-        true
-    }
-
-    /// When it was found, and when each duty was last in order.
-    pub(super) fn successes(&self) -> (DateTime<Utc>, &BTreeMap<Duty, DateTime<Utc>>) {
-        (self.successes.found, &self.successes.last)
-    }
-
-    /// When a duty was last in order; of one that never was, when the table was found. Nothing where it does not count.
-    pub(super) fn last_success(&self, duty: Duty) -> Option<DateTime<Utc>> {
-        let counts = !self.gone && policy::enabled(&self.policy, duty);
-        let last = self.successes.last.get(&duty);
-        counts.then(|| *last.unwrap_or(&self.successes.found))
-    }
-
-    /// How many of its versions should have gone, as of the last list. Where cleanup looked closer and found all that is left
-    /// protected, there are none.
-    pub(super) fn overdue_versions(&self, now: DateTime<Utc>) -> usize {
-        let Some(listing) = self.listing.as_ref().filter(|_| !self.gone) else {
-            return 0;
-        };
-        if self.in_order(Duty::Cleanup) {
-            return 0;
-        }
-        let nothing = Protected::default();
-        cleanup::overdue(&listing.versions, &nothing, &self.policy.cleanup, now)
-    }
-
-    /// Whether a duty has nothing to do on it that it should.
-    fn in_order(&self, duty: Duty) -> bool {
-        match self.decisions.get(&duty) {
-            // A table of few versions is not listed.
-            Some(Decision::Skip(Skip::Cleanup(cleanup::Skip::Unlisted))) => self.unlisted.is_none(),
-            Some(Decision::Skip(skip)) => matches!(
-                skip,
-                Skip::Compaction(
-                    compaction::Skip::Tidy
-                        | compaction::Skip::BelowThreshold
-                        | compaction::Skip::IndexTooLarge
-                ) | Skip::Index(
-                    indexing::Skip::NoIndex
-                        | indexing::Skip::Covered
-                        | indexing::Skip::BelowThreshold
-                ) | Skip::Cleanup(
-                    cleanup::Skip::Retained
-                        | cleanup::Skip::BelowThreshold
-                        | cleanup::Skip::Protected
-                )
-            ),
-            _ => false,
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::service::keeper::faults::Trouble;
 
@@ -448,18 +347,18 @@ mod tests {
         cold_tick: Duration::from_secs(600),
     };
 
-    fn at(seconds: i64) -> DateTime<Utc> {
+    pub(in crate::service::keeper) fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
     }
 
-    fn kept() -> Kept {
+    pub(in crate::service::keeper) fn kept() -> Kept {
         let table = TableKey::of_directory("docs");
         let mut kept = Kept::new(&table, &Policies::default(), &LOOKS, Duration::ZERO);
         kept.successes.found = at(1);
         kept
     }
 
-    fn seen(kept: &mut Kept, version: u64, decision: Decision) {
+    pub(in crate::service::keeper) fn seen(kept: &mut Kept, version: u64, decision: Decision) {
         let stats = TableStats {
             version,
             ..TableStats::default()
@@ -468,52 +367,9 @@ mod tests {
         kept.decisions.insert(Duty::Compaction, decision);
     }
 
-    const TIDY: Decision = Decision::Skip(Skip::Compaction(compaction::Skip::Tidy));
-    const PAUSED: Decision = Decision::Skip(Skip::Paused);
-
-    #[test]
-    fn a_success_is_of_a_good_look_and_stands_while_no_look_succeeds() {
-        let mut kept = kept();
-        let of = |kept: &Kept| kept.last_success(Duty::Compaction);
-        assert_eq!(of(&kept), Some(at(1)), "it counts from when it was found");
-        seen(&mut kept, 1, TIDY);
-        kept.note_successes(at(5));
-        assert_eq!(of(&kept), Some(at(5)));
-        kept.trouble.met(&Trouble::Panicked, Duration::ZERO);
-        kept.note_successes(at(9));
-        assert_eq!(of(&kept), Some(at(5)), "nobody has looked since");
-        kept.trouble.over();
-        seen(&mut kept, 2, PAUSED);
-        kept.note_successes(at(12));
-        assert_eq!(of(&kept), Some(at(5)), "it is due and held back");
-        kept.bury();
-        assert_eq!(of(&kept), None);
-    }
-
-    #[test]
-    fn left_over_files_are_looked_for_some_time_after_the_start_and_then_once_a_day() {
-        let at = Duration::from_secs;
-        for seed in [0, 3_599, 3_600, u64::MAX] {
-            let mut left_over = LeftOver::after(at(10), seed);
-            assert!(!left_over.is_due(at(10 + 3_599)) && left_over.is_due(at(10 + 7_200)));
-            left_over.looked(true, at(8_000));
-            assert!(left_over.found);
-            assert!(!left_over.is_due(at(8_000 + 86_399)) && left_over.is_due(at(8_000 + 86_400)));
-        }
-    }
-
-    #[test]
-    fn versions_that_could_not_be_listed_are_not_in_order() {
-        let mut kept = kept();
-        seen(&mut kept, 1, TIDY);
-        let unlisted = Decision::Skip(Skip::Cleanup(cleanup::Skip::Unlisted));
-        kept.decisions.insert(Duty::Cleanup, unlisted);
-        assert!(kept.in_order(Duty::Cleanup), "there are few");
-        kept.unlisted = Some(Unlisted {
-            again: Duration::ZERO,
-        });
-        assert!(!kept.in_order(Duty::Cleanup));
-    }
+    pub(in crate::service::keeper) const TIDY: Decision =
+        Decision::Skip(Skip::Compaction(compaction::Skip::Tidy));
+    pub(in crate::service::keeper) const PAUSED: Decision = Decision::Skip(Skip::Paused);
 
     #[test]
     fn what_cannot_be_read_is_tried_again_soon_however_cold_the_table_was() {

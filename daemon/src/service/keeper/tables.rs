@@ -2,32 +2,23 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use squire_engine::{
     Error, Kind, TableKey, TableStats,
     planner::poll_schedule::{LookPolicy, News},
 };
 
 use super::{
-    Keeper, Kept,
     faults::{Tell, Trouble},
+    read_results::{Due, TableRead, Whole},
     reads::Read,
-    refresh::{Due, Whole},
-    table_state::Told,
+    state::Keeper,
+    table_state::{Kept, Told},
 };
 use crate::target::Opened;
 
 /// What cannot be read is tried again after so many ticks at the latest.
 const RETRY_TICKS: u32 = 6;
-
-/// A table as it was read.
-pub(super) struct TableRead {
-    pub(super) stats: Result<TableStats, Error>,
-    pub(super) told: Option<Told>,
-    pub(super) written: Option<DateTime<Utc>>,
-    pub(super) as_of: Duration,
-    pub(super) began: Duration,
-}
 
 impl Keeper {
     /// Finds the tables that are due for a look, the longest overdue first. Of a graph these are tables whose pin or
@@ -161,7 +152,10 @@ impl Keeper {
                 let news = kept.take_in(stats, now);
                 shared.board.table(name, &text, &kept.stats, &kept.policy);
                 if news != News::Nothing {
-                    shared.metrics.table(name, &text, &kept.stats, &kept.policy);
+                    shared
+                        .metrics
+                        .tables
+                        .table(name, &text, &kept.stats, &kept.policy);
                 }
                 brought = news;
                 if news == News::Nothing {
@@ -181,7 +175,7 @@ impl Keeper {
         };
         let (name, shared) = (&self.target.name, &self.shared);
         tracing::debug!(target_name = %name, %table, found, "looked at a table");
-        shared.metrics.table_looked(name, kind, found);
+        shared.metrics.targets.table_looked(name, kind, found);
         let is_well = self.tables.get(table).is_some_and(Kept::is_well);
         if brought == News::Nothing && was_well != is_well {
             return News::Some;

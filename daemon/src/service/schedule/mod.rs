@@ -7,5 +7,5 @@
 //! | [`triggers`] | duties that were called for and not begun yet |
 
 pub(crate) mod cron;
-pub(crate) mod timetable;
+pub(in crate::service) mod timetable;
 pub(in crate::service) mod triggers;

@@ -5,32 +5,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, FixedOffset, Local, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Local, Utc};
 use squire_config::Target;
 use squire_engine::planner::Duty;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
-use utoipa::ToSchema;
 
-use super::triggers::{Call, Forces};
-use crate::service::status::words::DutyWord;
-use crate::{
-    exit::Failure,
-    service::schedule::cron::{self, Schedule},
+use super::{
+    cron::{self, Schedule},
+    triggers::{Call, Forces},
 };
-
-/// A cron schedule of a target, and when it comes next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct ScheduleNotes {
-    /// The duty that it forces.
-    pub(crate) duty: DutyWord,
-    /// As the configuration has it.
-    pub(crate) cron: String,
-    /// When it comes next; nothing when it never does any more.
-    pub(crate) next: Option<DateTime<Utc>>,
-    /// The same in the daemon's local time.
-    pub(crate) next_local: Option<DateTime<FixedOffset>>,
-}
+use crate::{api::ScheduleNotes, exit::Failure};
 
 /// One schedule of one target.
 #[derive(Clone, Debug)]
@@ -98,7 +82,7 @@ async fn begin(entries: &[Entry]) -> Result<Option<JobScheduler>, JobSchedulerEr
 
 /// The schedules of all targets.
 #[derive(Default)]
-pub(crate) struct Timetable {
+pub(in crate::service) struct Timetable {
     entries: Mutex<Vec<Entry>>,
     scheduler: tokio::sync::Mutex<Option<JobScheduler>>,
 }

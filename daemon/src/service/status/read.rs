@@ -1,60 +1,33 @@
-//! How the API reads the board.
+//! How the API reads the store.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use squire_engine::planner::Duty;
 
-use super::{
-    Board,
-    jobs::{JobNotes, Run},
-    queue::TicketNotes,
-    table::TableNotes,
-    target::{HealthCounts, TargetNotes},
-    words::DutyWord,
+use super::store::Board;
+use crate::api::{
+    GoneTable, HealthCounts, JobNotes, RunNotes, TableNotes, Tables, TargetNotes, TicketNotes,
 };
-
-/// Tables that changed.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Tables {
-    /// What the next request asks for as `since`.
-    pub(crate) revision: u64,
-    /// This is all there is: what is not in it is no more.
-    pub(crate) whole: bool,
-    /// Tables that changed since, by target and key.
-    pub(crate) tables: Vec<TableNotes>,
-    /// Tables that went since.
-    pub(crate) gone: Vec<GoneTable>,
-}
 
 /// How much there is to do, of all targets together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Load {
+pub(in crate::service) struct Load {
     /// Tables that are there.
-    pub(crate) tables: usize,
+    pub(in crate::service) tables: usize,
     /// Jobs at work.
-    pub(crate) at_work: usize,
+    pub(in crate::service) at_work: usize,
     /// Tables that are due and found no place.
-    pub(crate) waiting: u64,
-}
-
-/// A table that went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct GoneTable {
-    /// The target's name.
-    pub(crate) target: String,
-    /// The table's key.
-    pub(crate) table: String,
+    pub(in crate::service) waiting: u64,
 }
 
 impl Board {
     /// The number of the last change.
-    pub(crate) fn revision(&self) -> u64 {
+    pub(in crate::service) fn revision(&self) -> u64 {
         self.lock().revision
     }
 
     /// How much there is to do.
-    pub(crate) fn load(&self) -> Load {
+    pub(in crate::service) fn load(&self) -> Load {
         let board = self.lock();
         board
             .targets
@@ -67,7 +40,7 @@ impl Board {
     }
 
     /// How many tables each target has, by their health.
-    pub(crate) fn health(&self) -> BTreeMap<String, HealthCounts> {
+    pub(in crate::service) fn health(&self) -> BTreeMap<String, HealthCounts> {
         let board = self.lock();
         let targets = board.targets.iter();
         targets
@@ -76,7 +49,7 @@ impl Board {
     }
 
     /// How many other daemons keep the place of each target.
-    pub(crate) fn other_daemons(&self) -> BTreeMap<String, usize> {
+    pub(in crate::service) fn other_daemons(&self) -> BTreeMap<String, usize> {
         let board = self.lock();
         let targets = board.targets.iter();
         targets
@@ -85,33 +58,33 @@ impl Board {
     }
 
     /// All targets, by name.
-    pub(crate) fn targets(&self) -> Vec<TargetNotes> {
+    pub(in crate::service) fn targets(&self) -> Vec<TargetNotes> {
         let board = self.lock();
         let notes = board.targets.iter().map(|(name, state)| state.notes(name));
         notes.collect()
     }
 
     /// One target, if there is such a one.
-    pub(crate) fn target(&self, name: &str) -> Option<TargetNotes> {
+    pub(in crate::service) fn target(&self, name: &str) -> Option<TargetNotes> {
         let board = self.lock();
         let state = board.targets.get(name)?;
         Some(state.notes(name))
     }
 
     /// Whether there is such a target.
-    pub(crate) fn has(&self, target: &str) -> bool {
+    pub(in crate::service) fn has(&self, target: &str) -> bool {
         self.lock().targets.contains_key(target)
     }
 
     /// The keys of a target's tables.
-    pub(crate) fn keys(&self, target: &str) -> Vec<String> {
+    pub(in crate::service) fn keys(&self, target: &str) -> Vec<String> {
         let board = self.lock();
         let state = board.targets.get(target);
         state.map_or_else(Vec::new, |state| state.tables.keys().cloned().collect())
     }
 
     /// Tables that changed after a revision; without one, all.
-    pub(crate) fn tables(&self, target: Option<&str>, since: Option<u64>) -> Tables {
+    pub(in crate::service) fn tables(&self, target: Option<&str>, since: Option<u64>) -> Tables {
         let board = self.lock();
         let known = |since: &u64| (board.whole_since..=board.revision).contains(since);
         let since = since.filter(known);
@@ -142,7 +115,7 @@ impl Board {
     }
 
     /// One table.
-    pub(crate) fn of_table(&self, target: &str, table: &str) -> Option<TableNotes> {
+    pub(in crate::service) fn of_table(&self, target: &str, table: &str) -> Option<TableNotes> {
         let board = self.lock();
         let state = board.targets.get(target)?;
         let running = state.running.get(table).map(|job| job.begun.duty);
@@ -150,11 +123,11 @@ impl Board {
     }
 
     /// The reasons of what was decided last about a duty of a target's tables, or of one.
-    pub(crate) fn decisions(
+    pub(in crate::service) fn decisions(
         &self,
         target: &str,
         table: Option<&str>,
-        duty: DutyWord,
+        duty: Duty,
     ) -> Vec<Option<String>> {
         let board = self.lock();
         let Some(state) = board.targets.get(target) else {
@@ -168,7 +141,11 @@ impl Board {
     }
 
     /// The jobs that are at work, those that began first first.
-    pub(crate) fn jobs(&self, target: Option<&str>, table: Option<&str>) -> Vec<JobNotes> {
+    pub(in crate::service) fn jobs(
+        &self,
+        target: Option<&str>,
+        table: Option<&str>,
+    ) -> Vec<JobNotes> {
         let board = self.lock();
         let asked = board.targets.iter();
         let asked = asked.filter(|(name, _)| target.is_none_or(|t| t == *name));
@@ -184,20 +161,20 @@ impl Board {
     }
 
     /// The tickets in a graph's queue.
-    pub(crate) fn tickets(&self, target: &str) -> Vec<TicketNotes> {
+    pub(in crate::service) fn tickets(&self, target: &str) -> Vec<TicketNotes> {
         let board = self.lock();
         let state = board.targets.get(target);
         state.map_or_else(Vec::new, |state| state.queue.clone())
     }
 
     /// Runs that ended, or whose tables were looked at, after a revision; the last first, so many at most.
-    pub(crate) fn runs(
+    pub(in crate::service) fn runs(
         &self,
         target: Option<&str>,
         table: Option<&str>,
         since: Option<u64>,
         most: usize,
-    ) -> Vec<Run> {
+    ) -> Vec<RunNotes> {
         let board = self.lock();
         // As of tables: what came before some of it was forgotten is told as a whole.
         let known = |since: &u64| (board.whole_since..=board.revision).contains(since);

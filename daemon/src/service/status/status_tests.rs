@@ -4,7 +4,11 @@ use squire_engine::{
     progress::Progress,
 };
 
-use super::{words::Health, *};
+use super::*;
+use crate::{
+    api::{Health, Tables},
+    service::status::Load,
+};
 
 fn stats(fragments: u64) -> TableStats {
     let fragment = |id| FragmentStats {
@@ -36,7 +40,7 @@ fn looked(board: &Board, table: &str, fragments: u64) {
 
 fn begun(duty: Duty) -> Begun {
     Begun {
-        duty: duty.into(),
+        duty,
         reason: "small_fragments".to_owned(),
         forced: false,
         progress: Progress::default(),
@@ -95,7 +99,7 @@ fn a_run_is_told_with_its_reason_its_outcome_and_what_it_left() {
     let jobs = board.jobs(Some("lake"), None);
     assert_eq!((jobs.len(), jobs[0].before.fragments), (1, 6));
     assert_eq!(jobs[0].phase, "planning");
-    board.ended("lake", "a", Ending::Done, None);
+    board.ended("lake", "a", JobOutcome::Done, None);
     assert!(board.jobs(None, None).is_empty());
     let seen = board.revision();
     assert_eq!(board.runs(None, None, None, 10)[0].after, None);
@@ -104,8 +108,8 @@ fn a_run_is_told_with_its_reason_its_outcome_and_what_it_left() {
     let run = runs.first().expect("its table was looked at since");
     assert_eq!(run.after.map(|layout| layout.fragments), Some(1));
     assert_eq!(
-        (run.reason.as_str(), run.outcome),
-        ("small_fragments", Ending::Done)
+        (run.reason.as_str(), run.outcome.known()),
+        ("small_fragments", Some(JobOutcome::Done))
     );
     let now = board.revision();
     looked(&board, "a", 2);
@@ -116,11 +120,15 @@ fn a_run_is_told_with_its_reason_its_outcome_and_what_it_left() {
 fn a_table_whose_job_failed_is_failing_until_one_of_the_same_duty_ends_well() {
     let board = board();
     looked(&board, "a", 6);
-    let health = |board: &Board| board.of_table("lake", "a").map(|notes| notes.health);
+    let health = |board: &Board| {
+        board
+            .of_table("lake", "a")
+            .and_then(|notes| notes.health.known())
+    };
     for (duty, outcome, then) in [
-        (Duty::Index, Ending::Failed, Health::Failing),
-        (Duty::Compaction, Ending::Done, Health::Failing),
-        (Duty::Index, Ending::Done, Health::Ok),
+        (Duty::Index, JobOutcome::Failed, Health::Failing),
+        (Duty::Compaction, JobOutcome::Done, Health::Failing),
+        (Duty::Index, JobOutcome::Done, Health::Ok),
     ] {
         board.began("lake", "a", begun(duty));
         board.ended("lake", "a", outcome, Some("no space".to_owned()));
@@ -138,7 +146,7 @@ fn the_failure_of_one_duty_does_not_hide_that_of_another_and_goes_when_the_duty_
     looked(&board, "a", 6);
     for duty in [Duty::Index, Duty::Cleanup] {
         board.began("lake", "a", begun(duty));
-        board.ended("lake", "a", Ending::Failed, Some(format!("no {duty}")));
+        board.ended("lake", "a", JobOutcome::Failed, Some(format!("no {duty}")));
     }
     let reason = || {
         let notes = board.of_table("lake", "a");
@@ -158,7 +166,9 @@ fn the_failure_of_one_duty_does_not_hide_that_of_another_and_goes_when_the_duty_
     off(Duty::Index);
     assert_eq!(reason(), "the last cleanup failed: no cleanup");
     off(Duty::Cleanup);
-    let health = board.of_table("lake", "a").map(|notes| notes.health);
+    let health = board
+        .of_table("lake", "a")
+        .and_then(|notes| notes.health.known());
     assert_eq!(health, Some(Health::Ok));
 }
 
@@ -168,7 +178,10 @@ fn a_table_that_was_only_found_is_known_and_not_yet_judged() {
     board.found("lake", "new");
     assert_eq!(board.keys("lake"), ["new"]);
     let notes = board.of_table("lake", "new").expect("it is there");
-    assert_eq!((notes.health, notes.looked), (Health::Unknown, None));
+    assert_eq!(
+        (notes.health.known(), notes.looked),
+        (Some(Health::Unknown), None)
+    );
 }
 
 #[test]

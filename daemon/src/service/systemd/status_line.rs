@@ -1,8 +1,9 @@
 //! How the daemon is, in one line for a person: `systemctl status` shows it.
 
 use crate::{
+    api::Status,
     output,
-    service::{health::Health, liveness::Status, status::Load},
+    service::{health::Health, status::Load},
 };
 
 /// So many names are said; the rest is counted.
@@ -96,9 +97,9 @@ mod tests {
     use chrono::Utc;
 
     use super::*;
-    use crate::service::{
-        health::Probe,
-        status::{Board, target::HealthCounts},
+    use crate::{
+        api::HealthCounts,
+        service::{health::Probe, status::Board},
     };
 
     fn health(targets: &[(&str, Status)], tables: HealthCounts) -> Health {

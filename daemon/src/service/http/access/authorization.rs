@@ -30,7 +30,7 @@ use axum::{
 use squire_config::Secret;
 
 use super::rejections::{Reason, Refusals};
-use crate::service::http::api::Refused;
+use crate::api::Refused;
 
 /// What has no answer by then has none.
 const PATIENCE: Duration = Duration::from_secs(30);

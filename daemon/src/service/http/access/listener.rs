@@ -13,14 +13,15 @@ use std::{
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use axum_server::{Handle, Server, accept::Accept, tls_rustls::RustlsAcceptor};
-use squire_config::{Daemon, Secret, SecretError};
+use squire_config::{Daemon, Secret};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     authorization::{self, Guard, Rules},
+    error::DoorError,
     rejections::{Reason, Refusals},
-    tls::{Certificate, TlsError},
+    tls::Certificate,
     write_timeout::Patient,
 };
 
@@ -43,27 +44,6 @@ pub(crate) struct Door {
     exposed: bool,
     token: Option<Secret>,
     certificate: Option<Arc<Certificate>>,
-}
-
-/// Why the door cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DoorError {
-    #[error(transparent)]
-    Token(#[from] SecretError),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error(
-        "daemon.listen = \"{listen}\" can be reached from other machines, and there is no token for them to show: set the environment variable SQUIRE_TOKEN, or hand it over as the systemd credential squire-token; `openssl rand -hex 32` makes one"
-    )]
-    NoToken { listen: SocketAddr },
-}
-
-impl DoorError {
-    /// Whether it is something that the service manager may hand over to the daemon, and not to a person who checks a
-    /// configuration by hand.
-    pub(crate) fn is_lack(&self) -> bool {
-        matches!(self, Self::NoToken { .. } | Self::Tls(TlsError::NoKey))
-    }
 }
 
 impl Door {

@@ -7,17 +7,11 @@ use axum::{
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use utoipa::{IntoParams, ToSchema};
+use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::IntoParams;
 
-use super::Api;
-
-/// Why a request was refused, as whoever asked is told.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Refused {
-    /// What is wrong, and what to do.
-    pub(crate) error: String,
-}
+use super::state::Api;
+use crate::api::Refused;
 
 /// A refusal, with its code.
 #[derive(Debug)]
@@ -192,10 +186,12 @@ pub(super) mod tests {
     use squire_engine::{TableStats, planner::Policy};
 
     use super::*;
-    use crate::service::reload::outcome::Record;
-    use crate::service::{
-        http::api::Writable, liveness::Pulse, pauses::PauseBook, schedule::triggers::ForceBook,
-        status::Board,
+    use crate::{
+        api::Writable,
+        service::{
+            liveness::Pulse, pauses::PauseBook, reload::Record, schedule::triggers::ForceBook,
+            status::Board,
+        },
     };
 
     pub(crate) fn api() -> Api {

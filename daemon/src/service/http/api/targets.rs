@@ -3,17 +3,12 @@
 use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
-    Api,
-    extract::{Answer, Asked, At, News, Refusal, Refused},
+    extract::{Answer, Asked, At, News, Refusal},
+    state::Api,
 };
-use crate::service::{
-    clock, liveness,
-    status::{
-        Tables,
-        queue::TicketNotes,
-        table::TableNotes,
-        target::{Status, TargetNotes},
-    },
+use crate::{
+    api::{Refused, Status, TableNotes, Tables, TargetNotes, TicketNotes},
+    service::clock,
 };
 
 impl Api {
@@ -23,8 +18,8 @@ impl Api {
         let mut targets = self.board.targets();
         for target in &mut targets {
             let beat = beats.get(&target.name);
-            if let Some(beat) = beat.filter(|beat| beat.status == liveness::Status::Stuck) {
-                (target.status, target.since) = (Status::Stuck, Some(beat.since));
+            if let Some(beat) = beat.filter(|beat| beat.status == Status::Stuck) {
+                (target.status, target.since) = (Status::Stuck.into(), Some(beat.since));
             }
             target.schedules = self.timetable.of(&target.name, clock::now());
         }
