@@ -2,29 +2,33 @@
 
 use bytesize::ByteSize;
 use humantime::format_duration;
+use squire_engine::planner::{
+    cleanup::CleanupPolicy, compaction::CompactionPolicy, indexing::IndexPolicy, window::Windows,
+};
+use squire_engine::{DriftPolicy, Kind};
 
 use crate::error::Refusal;
 use crate::raw::RawPolicies;
-use crate::settings::{Cleanup, Compaction, Daemon, Drift, Index, Kind, Pace, Policies, Windows};
+use crate::settings::{Daemon, Policies};
 
 /// Keys that cannot all hold.
 pub(crate) struct Contradiction {
-    /// Their paths within the section that is judged; the one to name first comes first.
+    /// Their paths within the section that is checked; the one to name first comes first.
     pub(crate) keys: Vec<[&'static str; 2]>,
     pub(crate) refusal: Refusal,
 }
 
 /// What complete policies hold against themselves.
 pub(crate) fn policies(policies: &Policies) -> Vec<Contradiction> {
-    let mut found = compaction(&policies.compaction);
-    found.extend(index(&policies.index));
-    found.extend(cleanup(&policies.cleanup));
-    found.extend(pace(&policies.pace));
-    found.extend(windows(&policies.windows));
+    let mut found = compaction(&policies.table.compaction);
+    found.extend(index(&policies.table.index));
+    found.extend(cleanup(&policies.table.cleanup));
+    found.extend(pace(policies));
+    found.extend(windows(&policies.table.windows));
     found
 }
 
-fn compaction(policy: &Compaction) -> Vec<Contradiction> {
+fn compaction(policy: &CompactionPolicy) -> Vec<Contradiction> {
     let mut found = Vec::new();
     let mut contradict = |one, other, what: String, fix: &str| {
         found.push(Contradiction {
@@ -32,9 +36,9 @@ fn compaction(policy: &Compaction) -> Vec<Contradiction> {
             refusal: Refusal::new(what, fix),
         });
     };
-    let target = ByteSize(policy.target_bytes_per_file);
-    if policy.small_fragment_bytes >= policy.target_bytes_per_file {
-        let small = ByteSize(policy.small_fragment_bytes);
+    let target = ByteSize(policy.target_bytes);
+    if policy.small_bytes >= policy.target_bytes {
+        let small = ByteSize(policy.small_bytes);
         contradict(
             "small_fragment_bytes",
             "target_bytes_per_file",
@@ -45,7 +49,7 @@ fn compaction(policy: &Compaction) -> Vec<Contradiction> {
             "set small_fragment_bytes below target_bytes_per_file; half of it is the default",
         );
     }
-    if policy.max_source_bytes < policy.target_bytes_per_file {
+    if policy.max_source_bytes < policy.target_bytes {
         let most = ByteSize(policy.max_source_bytes);
         contradict(
             "max_source_bytes",
@@ -70,7 +74,7 @@ fn compaction(policy: &Compaction) -> Vec<Contradiction> {
     found
 }
 
-fn index(policy: &Index) -> Option<Contradiction> {
+fn index(policy: &IndexPolicy) -> Option<Contradiction> {
     (policy.min_unindexed_rows > policy.max_unindexed_rows).then(|| Contradiction {
         keys: vec![
             ["index", "min_unindexed_rows"],
@@ -86,7 +90,7 @@ fn index(policy: &Index) -> Option<Contradiction> {
     })
 }
 
-fn cleanup(policy: &Cleanup) -> Option<Contradiction> {
+fn cleanup(policy: &CleanupPolicy) -> Option<Contradiction> {
     (policy.emergency_versions < policy.min_versions).then(|| Contradiction {
         keys: vec![
             ["cleanup", "emergency_versions"],
@@ -102,8 +106,9 @@ fn cleanup(policy: &Cleanup) -> Option<Contradiction> {
     })
 }
 
-fn pace(pace: &Pace) -> Option<Contradiction> {
-    let (of_target, of_table) = (pace.bytes_per_hour?, pace.table_bytes_per_hour?);
+fn pace(policies: &Policies) -> Option<Contradiction> {
+    let of_target = policies.target_bytes_per_hour?;
+    let of_table = policies.table.pace.bytes_per_hour?;
     (of_table > of_target).then(|| Contradiction {
         keys: vec![["pace", "table_bytes_per_hour"], ["pace", "bytes_per_hour"]],
         refusal: Refusal::new(
@@ -152,8 +157,8 @@ pub(crate) fn rule(rule: &RawPolicies) -> Vec<Contradiction> {
 }
 
 /// Whether a target's drift has nothing to be said of.
-pub(crate) fn drift(kind: Option<Kind>, drift: Option<Drift>) -> Option<Refusal> {
-    (kind == Some(Kind::Directory) && drift.is_some()).then(|| {
+pub(crate) fn drift(kind: Option<Option<Kind>>, drift: Option<DriftPolicy>) -> Option<Refusal> {
+    (kind == Some(Some(Kind::Directory)) && drift.is_some()).then(|| {
         Refusal::new(
             "the tables of a directory have no pins to drift from: other programs change them as they like",
             "remove it",

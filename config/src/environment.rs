@@ -2,8 +2,8 @@
 
 use crate::assignment::{self, Assignment, Settable};
 use crate::error::{Place, Problem, Refusal};
-use crate::keys;
-use crate::misplaced;
+use crate::secrets_check;
+use crate::suggest;
 
 const PREFIX: &str = "SQUIRE";
 const SEPARATOR: &str = "__";
@@ -49,8 +49,8 @@ fn variable(key: &Settable) -> String {
 
 fn unknown(name: &str, known: &[(String, Settable)]) -> Refusal {
     let of_targets = format!("{PREFIX}{SEPARATOR}TARGET");
-    if misplaced::is_secret(name) {
-        return misplaced::refusal();
+    if secrets_check::is_secret(name) {
+        return secrets_check::refusal();
     }
     if name.to_uppercase().starts_with(&of_targets) {
         return Refusal::new(
@@ -59,7 +59,7 @@ fn unknown(name: &str, known: &[(String, Settable)]) -> Refusal {
              SQUIRE__DEFAULTS__... sets what all targets share",
         );
     }
-    let fix = match keys::nearest(name, known.iter().map(|(name, _)| name)) {
+    let fix = match suggest::nearest(name, known.iter().map(|(name, _)| name)) {
         Some(nearest) => format!("did you mean {nearest}? Otherwise unset it"),
         None => "unset it".to_owned(),
     };

@@ -1,7 +1,7 @@
 //! What is wrong with the settings, where, and how to put it right.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The settings were refused. Displays one [`Problem`] after the other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +94,19 @@ pub enum Place {
     Variable(String),
     /// A `--set` of the command line, by its key.
     Flag(String),
+}
+
+impl Place {
+    /// The position of a byte of a file's text.
+    pub(crate) fn of_byte(path: &Path, text: &str, offset: usize) -> Self {
+        let before = &text[..text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self::File {
+            path: path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
 }
 
 impl fmt::Display for Place {

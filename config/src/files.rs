@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Place, Problem, Refusal};
 use crate::reading::Reading;
-use crate::source;
 
 /// The right of those who are neither the owner of a file nor in its group to write it.
 const WRITTEN_BY_OTHERS: u32 = 0o002;
@@ -90,7 +89,7 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, Problem> {
         let valid = fault.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(fault.as_bytes());
         let refusal = Refusal::new("not UTF-8", "save the file as UTF-8");
-        Problem::new(source::place(path, &text, valid), None, refusal)
+        Problem::new(Place::of_byte(path, &text, valid), None, refusal)
     })?;
     Ok(text
         .strip_prefix('\u{feff}')

@@ -2,8 +2,8 @@
 
 use crate::assignment::{self, Assignment, Settable};
 use crate::error::{Place, Problem, Refusal};
-use crate::keys;
-use crate::misplaced;
+use crate::secrets_check;
+use crate::suggest;
 
 /// Reads what `--set` was given, in its order, and what is wrong with it.
 pub(crate) fn read(flags: &[String]) -> (Vec<Assignment>, Vec<Problem>) {
@@ -39,8 +39,8 @@ fn assigned(flag: &str, settable: &[Settable]) -> Result<Assignment, Problem> {
 }
 
 fn unknown(key: &str, settable: &[Settable]) -> Refusal {
-    if misplaced::is_secret(key) {
-        return misplaced::refusal();
+    if secrets_check::is_secret(key) {
+        return secrets_check::refusal();
     }
     if key.starts_with("target") {
         return Refusal::new(
@@ -52,7 +52,7 @@ fn unknown(key: &str, settable: &[Settable]) -> Refusal {
     let called = |known: &&Settable| known.path().last() == Some(&key);
     let places: Vec<String> = settable.iter().filter(called).map(Settable::key).collect();
     let fix = if places.is_empty() {
-        match keys::nearest(key, settable.iter().map(Settable::key)) {
+        match suggest::nearest(key, settable.iter().map(Settable::key)) {
             Some(nearest) => format!("did you mean {nearest}?"),
             None => "write the sections and the key, such as daemon.tick=5s".to_owned(),
         }

@@ -3,13 +3,14 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::asking;
 use crate::error::Refusal;
-use crate::misplaced;
+use crate::introspection;
 use crate::raw::{
     File, RawPolicies, RawTable, RawTarget, cleanup::RawCleanup, compaction::RawCompaction,
     daemon::RawDaemon, index::RawIndex, pace::RawPace, tls::RawTls, windows::RawWindows,
 };
+use crate::secrets_check;
+use crate::suggest;
 
 /// The whole file.
 pub(crate) static FILE: Section = Section::of::<File>(&[
@@ -93,9 +94,9 @@ impl Inner {
 impl Section {
     const fn of<T: DeserializeOwned>(inner: &'static [Inner]) -> Self {
         Self {
-            names: asking::names_of::<T>,
+            names: introspection::names_of::<T>,
             read: |table| T::deserialize(table).map(drop),
-            schema: asking::schema_of::<T>,
+            schema: introspection::schema_of::<T>,
             inner,
         }
     }
@@ -122,8 +123,8 @@ impl Section {
 
     /// Why a key is refused that this section, which stands at `path`, does not know.
     pub(crate) fn unknown(&self, unknown: &str, path: &str) -> Refusal {
-        if misplaced::is_secret(unknown) {
-            return misplaced::refusal();
+        if secrets_check::is_secret(unknown) {
+            return secrets_check::refusal();
         }
         Refusal::new("not a known key", self.remedy(unknown, path))
     }
@@ -143,7 +144,7 @@ impl Section {
         if !elsewhere.is_empty() {
             return format!("move it to {}", elsewhere.join(" or "));
         }
-        match nearest(unknown, self.names().iter().copied()) {
+        match suggest::nearest(unknown, self.names().iter().copied()) {
             Some(name) => format!("did you mean `{name}`?"),
             None => format!("remove it; known here: {}", self.names().join(", ")),
         }
@@ -176,22 +177,6 @@ pub(crate) fn without_indexes(path: &str) -> String {
         None => part,
     });
     parts.collect::<Vec<_>>().join(".")
-}
-
-/// The known name most like `unknown`, if any is like it at all.
-pub(crate) fn nearest<T: AsRef<str>>(unknown: &str, known: impl Iterator<Item = T>) -> Option<T> {
-    const ALIKE: f64 = 0.5;
-    let likeness = |name: &T| {
-        strsim::normalized_damerau_levenshtein(
-            &unknown.to_lowercase(),
-            &name.as_ref().to_lowercase(),
-        )
-    };
-    known
-        .map(|name| (likeness(&name), name))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
 }
 
 #[cfg(test)]

@@ -12,21 +12,63 @@ use crate::error::{ConfigError, Place, Problem, Refusal};
 use crate::files;
 use crate::flags;
 use crate::glob;
-use crate::layers::{Judge, Layers, Loaded};
+use crate::layers::Layers;
+use crate::loaded::Loaded;
 use crate::origins::Origins;
 use crate::raw::{File, RawPolicies, RawTarget};
 use crate::settings::{Policies, Rule, Settings, Target};
 use crate::source::Source;
+use crate::value_check::ValueCheck;
 use crate::values;
 
+impl Layers {
+    /// Reads everything anew.
+    ///
+    /// # Errors
+    ///
+    /// Whatever cannot be read, parsed or understood, and whatever would not work; all of it at once, but for keys that
+    /// contradict each other, which are looked for when each is right by itself. Settings without targets are no error:
+    /// see [`Settings::require_targets`].
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        load(self)
+    }
+}
+
+impl Settings {
+    /// Loads the settings file `path`, the files `conf.d/*.toml` beside it and the environment of
+    /// the process.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Layers::load`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Layers::of_process(path)
+            .load()
+            .map(|loaded| loaded.settings)
+    }
+
+    /// [`Settings::load`] with other variables than those of the process.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Layers::load`].
+    pub fn load_with_env(
+        path: &Path,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let layers = Layers::new(path, variables);
+        layers.load().map(|loaded| loaded.settings)
+    }
+}
+
 /// Reads the layers and lays them over each other.
-pub(crate) fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
+fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
     let (files, mut problems) = files::read(layers.file(), &layers.reading);
     let mut sources = Vec::new();
     for (path, text) in &files {
         match Source::parse(path, text) {
             Ok(source) => {
-                problems.extend(source.problems(layers.judge));
+                problems.extend(source.problems(layers.check));
                 sources.push(source);
             }
             Err(errors) => problems.extend(errors),
@@ -38,7 +80,7 @@ pub(crate) fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
     let (flags, refused) = flags::read(&layers.flags);
     assigned.extend(flags);
     problems.extend(refused);
-    problems.extend(misjudged(&assigned, layers.judge));
+    problems.extend(value_problems(&assigned, layers.check));
     if !problems.is_empty() {
         return Err(ConfigError::new(problems));
     }
@@ -57,13 +99,13 @@ pub(crate) fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
 }
 
 /// What only the program can tell to be wrong with values of the environment and of flags.
-fn misjudged(assigned: &[Assignment], judge: Judge) -> Vec<Problem> {
-    let judged = assigned.iter().filter_map(|assignment| {
-        let refusal = judge(&assignment.key, assignment.value.as_str()?)?;
+fn value_problems(assigned: &[Assignment], check: ValueCheck) -> Vec<Problem> {
+    let found = assigned.iter().filter_map(|assignment| {
+        let refusal = check(&assignment.key, assignment.value.as_str()?)?;
         let (place, key) = (assignment.place.clone(), assignment.key.clone());
         Some(Problem::new(place, Some(key), refusal))
     });
-    judged.collect()
+    found.collect()
 }
 
 /// Layers that are each right by themselves.
@@ -90,7 +132,7 @@ impl Sound<'_> {
         problems.extend(of_defaults.map(|found| self.contradiction("defaults", found)));
         let mut targets = Vec::new();
         // A contradiction in the defaults would come back in every target.
-        let judge_targets = problems.is_empty();
+        let check_targets = problems.is_empty();
         for source in &self.sources {
             let file: File =
                 toml::from_str(source.text()).map_err(|fault| self.unexpected(&fault))?;
@@ -101,7 +143,7 @@ impl Sound<'_> {
                 }
                 let base = raw.policies().or(&defaults);
                 let rules = rules_of(&raw);
-                if judge_targets {
+                if check_targets {
                     problems.extend(place.contradictions(&base, &rules));
                 }
                 // Both are there: their absence is a problem of the file.
@@ -112,7 +154,7 @@ impl Sound<'_> {
                     Ok(uri) => targets.push(Target {
                         name,
                         uri,
-                        kind: raw.kind.unwrap_or_default(),
+                        kind: raw.kind.flatten(),
                         drift: raw.drift.unwrap_or_default(),
                         follow_links: raw.follow_links.unwrap_or_default(),
                         allow_bases: raw.allow_bases.unwrap_or_default(),
@@ -131,7 +173,7 @@ impl Sound<'_> {
     }
 
     /// The keys of all layers but the built-in one, later over earlier. Targets are not merged:
-    /// the last file's replace the others', and nobody looks at them.
+    /// the last file's replace the others', and are not used.
     fn merged(&self) -> Result<File, config::ConfigError> {
         let mut layers = Config::builder();
         for source in &self.sources {
@@ -213,9 +255,9 @@ impl TargetPlace<'_, '_> {
         // Keys contradict each other in pairs, so two rules at once are all that need be tried.
         for (later, rule) in rules.iter().enumerate() {
             for (earlier, below) in rules.iter().enumerate().take(later) {
-                let judged = |n: usize| check::policies(&alone[n].resolve()).is_empty();
+                let holds = |n: usize| check::policies(&alone[n].resolve()).is_empty();
                 let meet = glob::overlap(&rule.pattern, &below.pattern);
-                if meet && judged(later) && judged(earlier) {
+                if meet && holds(later) && holds(earlier) {
                     let both = rule.policies.or(&alone[earlier]).resolve();
                     problems.extend(
                         self.located(&[Some(later), Some(earlier)], check::policies(&both)),

@@ -1,4 +1,4 @@
-//! What is read at the moment, for whoever waits for it: a disk that does not answer says nothing itself.
+//! The file that is being read, for messages of timeouts: a disk that does not answer says nothing itself.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};

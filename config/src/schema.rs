@@ -1,6 +1,6 @@
 //! The JSON schema of the settings file, for editors.
 //!
-//! Nothing is listed here: the keys and what they may be come from the types that read them (`asking.rs`), what is said
+//! Nothing is listed here: the keys and what they may be come from the types that read them (`introspection.rs`), what is said
 //! of them and their defaults from the annotated reference file.
 
 use serde_json::{Map, Value, json};

@@ -1,7 +1,7 @@
 //! Secrets: what must never be shown, and where it comes from.
 //!
-//! Never from a settings file, which is read and copied by many: from a variable of the process, or from a file that
-//! the service manager hands over.
+//! They never come from a settings file, which is read and copied by many, but from a variable of the process, or from a
+//! file that the service manager hands over.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -22,7 +22,7 @@ pub const TLS_KEY_CREDENTIAL: &str = "squire-tls-key";
 /// Where systemd puts the credentials of a service.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// A text that is shown to nobody: `Debug`, `Display` and serde say `[secret]`.
+/// A text that is never shown: `Debug`, `Display` and serde say `[secret]`.
 ///
 /// There is no `==`, which would tell by its time how much of a guess is right:
 ///
@@ -38,7 +38,7 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Fewest characters. Random ones cannot be guessed at this length, however long somebody tries.
+    /// Fewest characters. Random ones cannot be guessed at this length, however many attempts are made.
     pub const SHORTEST: usize = 16;
     /// Most characters.
     pub const LONGEST: usize = 512;
@@ -74,12 +74,12 @@ impl Secret {
         (same & fits).into()
     }
 
-    /// The token that whoever talks to the daemon proves himself with, when there is one: from the variable
+    /// The bearer token of the daemon's API, when there is one: from the variable
     /// `SQUIRE_TOKEN`, or from the systemd credential `squire-token`.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be used. A token that is empty is no absent one: somebody meant to set it.
+    /// When it is there and cannot be used. An empty token is an error: it was meant to be set.
     pub fn token() -> Result<Option<Self>, SecretError> {
         Self::token_from(&|name| std::env::var_os(name))
     }

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::error::Place;
 use crate::keys::{self, Section};
-use crate::layers::Loaded;
-use crate::settings::{Drift, Kind, Policies, Target};
+use crate::loaded::Loaded;
+use crate::settings::{Policies, Rule, Target};
+use crate::values;
 
 /// One setting in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,8 +107,8 @@ impl Listing<'_> {
         values.insert("name".to_owned(), target.name.clone().into());
         values.insert("uri".to_owned(), target.uri.clone().into());
         values.extend(table(&Nature {
-            kind: target.kind,
-            drift: target.drift,
+            kind: values::word_of(&target.kind, &values::KIND),
+            drift: values::word_of(&target.drift, &values::DRIFT),
             follow_links: &target.follow_links,
             allow_bases: &target.allow_bases,
         }));
@@ -159,11 +160,11 @@ impl Listing<'_> {
     }
 }
 
-/// What a target is, as it is written.
+/// What a target is, as a file says it.
 #[derive(Serialize)]
 struct Nature<'t> {
-    kind: Kind,
-    drift: Drift,
+    kind: &'static str,
+    drift: &'static str,
     follow_links: &'t [PathBuf],
     allow_bases: &'t [String],
 }
@@ -175,7 +176,7 @@ fn table(settings: &impl Serialize) -> toml::Table {
 
 impl Target {
     /// Its rules for tables, each with the policies where no other rule says otherwise.
-    fn rules(&self) -> impl Iterator<Item = (&crate::settings::Rule, Policies)> {
+    fn rules(&self) -> impl Iterator<Item = (&Rule, Policies)> {
         let rules = self.rules.iter();
         rules.map(|rule| (rule, rule.policies.or(&self.base).resolve()))
     }

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::error::{Place, Problem, Refusal};
 use crate::keys::{self, Inner, Section};
-use crate::layers::Judge;
+use crate::value_check::ValueCheck;
 
 /// A file whose syntax is right.
 #[derive(Debug)]
@@ -35,7 +35,11 @@ impl<'t> Source<'t> {
                     Some((what, expected)) => (what, format!("expected here: {expected}")),
                     None => (error.message(), "correct the TOML at this place".to_owned()),
                 };
-                Problem::new(place(path, text, offset), None, Refusal::new(what, fix))
+                Problem::new(
+                    Place::of_byte(path, text, offset),
+                    None,
+                    Refusal::new(what, fix),
+                )
             })
             .collect();
         sort(&mut problems);
@@ -48,9 +52,9 @@ impl<'t> Source<'t> {
     }
 
     /// Everything that can be known to be wrong from this file alone, in the order of the places.
-    pub(crate) fn problems(&self, judge: Judge) -> Vec<Problem> {
+    pub(crate) fn problems(&self, check: ValueCheck) -> Vec<Problem> {
         let mut problems = Vec::new();
-        self.section(&keys::FILE, &self.tree, "", judge, &mut problems);
+        self.section(&keys::FILE, &self.tree, "", check, &mut problems);
         sort(&mut problems);
         problems
     }
@@ -120,21 +124,21 @@ impl<'t> Source<'t> {
         section: &Section,
         table: &DeTable<'_>,
         path: &str,
-        judge: Judge,
+        check: ValueCheck,
         problems: &mut Vec<Problem>,
     ) {
         for (key, value) in table {
             let name: &str = key.get_ref();
             let full = joined(path, name);
             if let Some(inner) = section.inner(name) {
-                self.inner(inner, key.span().start, value, &full, judge, problems);
+                self.inner(inner, key.span().start, value, &full, check, problems);
             } else if !section.names().contains(&name) {
                 let refusal = section.unknown(name, path);
                 problems.push(self.problem(key.span().start, full, refusal));
             } else if let Err(refusal) = checked(section, name, value) {
                 problems.push(self.problem(value.span().start, full, refusal));
             } else if let Some(text) = value.get_ref().as_str()
-                && let Some(refusal) = judge(&keys::without_indexes(&full), text)
+                && let Some(refusal) = check(&keys::without_indexes(&full), text)
             {
                 problems.push(self.problem(value.span().start, full, refusal));
             }
@@ -147,12 +151,12 @@ impl<'t> Source<'t> {
         offset: usize,
         value: &Spanned<DeValue<'_>>,
         path: &str,
-        judge: Judge,
+        check: ValueCheck,
         problems: &mut Vec<Problem>,
     ) {
         match (inner.repeated, value.get_ref()) {
             (false, DeValue::Table(table)) => {
-                self.section(inner.section, table, path, judge, problems)
+                self.section(inner.section, table, path, check, problems)
             }
             (true, DeValue::Array(items)) => {
                 let header = path;
@@ -160,7 +164,7 @@ impl<'t> Source<'t> {
                     let path = format!("{header}[{index}]");
                     let offset = item.span().start;
                     if let DeValue::Table(table) = item.get_ref() {
-                        self.section(inner.section, table, &path, judge, problems);
+                        self.section(inner.section, table, &path, check, problems);
                         self.required(inner, table, offset, &path, problems);
                     } else {
                         let fix = format!("write [[{}]]", keys::without_indexes(header));
@@ -205,18 +209,7 @@ impl<'t> Source<'t> {
     }
 
     fn place(&self, offset: usize) -> Place {
-        place(self.path, self.text, offset)
-    }
-}
-
-/// The position of a byte of a text as a person counts it.
-pub(crate) fn place(path: &Path, text: &str, offset: usize) -> Place {
-    let before = &text[..text.floor_char_boundary(offset)];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    Place::File {
-        path: path.to_owned(),
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
+        Place::of_byte(self.path, self.text, offset)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Values with a unit or a range: durations, sizes, counts, fractions.
 //!
-//! Each visitor tells what it expects twice: as a text for people, and in the alternate form (`{:#}`) as JSON schema.
-//! So the schema for editors (`schema.rs`) is asked of the very code that reads the values.
+//! Each visitor says what it expects in two forms: as a text for users, and in the alternate form (`{:#}`) as JSON schema.
+//! So the schema for editors (`schema.rs`) comes from the code that reads the values.
 
 use std::fmt;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(
 }
 
 /// Reads a size such as `256MiB`, in bytes. The unit is required: a bare number is more often a
-/// slip than a number of bytes.
+/// mistake than a number of bytes.
 pub(crate) fn size<'de, D: Deserializer<'de>>(
     deserializer: D,
     bounds: &Bounds<u64>,
@@ -233,7 +233,7 @@ fn formed<'de, D: Deserializer<'de>, T>(
     deserializer.deserialize_any(text).map(Some)
 }
 
-/// Says what a visitor expects: to a person, or in the alternate form as JSON schema.
+/// Says what a visitor expects: to a user, or in the alternate form as JSON schema.
 fn expects(f: &mut fmt::Formatter<'_>, form: &str, schema: impl FnOnce() -> Value) -> fmt::Result {
     if f.alternate() {
         write!(f, "{}", schema())

@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
-use url::Url;
+use squire_engine::planner::{
+    clients::{Client, LanceVersion},
+    compaction::Verify,
+};
+use squire_engine::uri::{self, UriRefusal};
+use squire_engine::{DriftPolicy, Kind};
 
 use crate::error::Refusal;
-use crate::keys;
-use crate::settings::{Drift, Kind, Verify};
+use crate::suggest;
 
 /// Longest name of a target, in characters.
 const LONGEST_NAME: usize = 64;
@@ -34,7 +38,8 @@ pub(crate) fn directives(text: &str) -> Result<String, Refusal> {
 }
 
 /// What happens to a table whose meaning another program changed.
-pub(crate) const DRIFT: [(&str, Drift); 2] = [("error", Drift::Error), ("adopt", Drift::Adopt)];
+pub(crate) const DRIFT: [(&str, DriftPolicy); 2] =
+    [("error", DriftPolicy::Error), ("adopt", DriftPolicy::Adopt)];
 
 /// How much of what a rewrite wrote is read back.
 pub(crate) const VERIFY: [(&str, Verify); 3] = [
@@ -44,10 +49,10 @@ pub(crate) const VERIFY: [(&str, Verify); 3] = [
 ];
 
 /// What a target is.
-pub(crate) const KIND: [(&str, Kind); 3] = [
-    ("auto", Kind::Auto),
-    ("graph", Kind::Graph),
-    ("directory", Kind::Directory),
+pub(crate) const KIND: [(&str, Option<Kind>); 3] = [
+    ("auto", None),
+    ("graph", Some(Kind::Graph)),
+    ("directory", Some(Kind::Directory)),
 ];
 
 /// One of a few words.
@@ -56,7 +61,7 @@ pub(crate) fn one_of<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result
         return Ok(*value);
     }
     let words = known.iter().map(|(word, _)| *word);
-    let fix = match keys::nearest(text, words.clone()) {
+    let fix = match suggest::nearest(text, words.clone()) {
         Some(nearest) => format!("did you mean \"{nearest}\"?"),
         None => {
             let words: Vec<_> = words.map(|word| format!("\"{word}\"")).collect();
@@ -64,6 +69,12 @@ pub(crate) fn one_of<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result
         }
     };
     Err(Refusal::new(format!("{text:?} is not known"), fix))
+}
+
+/// The word of a value, of those that [`one_of`] reads.
+pub(crate) fn word_of<T: PartialEq>(value: &T, known: &[(&'static str, T)]) -> &'static str {
+    let found = known.iter().find(|(_, known)| known == value);
+    found.map_or("", |(word, _)| *word)
 }
 
 /// A pattern of table names.
@@ -108,8 +119,8 @@ pub(crate) fn folder(text: &str) -> Result<PathBuf, Refusal> {
 /// A place whose files may be read: the absolute path of a folder, or a URI. Never shown in a refusal, as it may hold a
 /// secret.
 pub(crate) fn base(text: &str) -> Result<String, Refusal> {
-    match scheme(text) {
-        Some(scheme) => remote(text, &scheme)?,
+    match uri::scheme_of(text) {
+        Some(_) => remote(text)?,
         None => _ = folder(text)?,
     }
     Ok(text.to_owned())
@@ -130,8 +141,8 @@ pub(crate) fn name(text: &str) -> Result<String, Refusal> {
 /// A target's location: a path or a URI of a known scheme. Never shown in a refusal, as it may
 /// hold a secret.
 pub(crate) fn location(text: &str) -> Result<String, Refusal> {
-    match scheme(text) {
-        Some(scheme) => remote(text, &scheme)?,
+    match uri::scheme_of(text) {
+        Some(_) => remote(text)?,
         None => local(text)?,
     }
     Ok(text.to_owned())
@@ -139,7 +150,7 @@ pub(crate) fn location(text: &str) -> Result<String, Refusal> {
 
 /// Makes a path absolute, relative to `base`, and folds `.` and `..`; leaves a URI as it is.
 pub(crate) fn absolute(location: &str, base: &Path) -> Result<String, Refusal> {
-    if scheme(location).is_some() {
+    if uri::scheme_of(location).is_some() {
         return Ok(location.to_owned());
     }
     let mut path = PathBuf::new();
@@ -168,14 +179,6 @@ pub(crate) fn absolute(location: &str, base: &Path) -> Result<String, Refusal> {
     })
 }
 
-/// The scheme of a URI in lower case; `None` for a bare path.
-fn scheme(text: &str) -> Option<String> {
-    let (scheme, _) = text.split_once(':')?;
-    let begins = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
-    let follows = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    (begins && scheme.chars().all(follows)).then(|| scheme.to_ascii_lowercase())
-}
-
 fn local(text: &str) -> Result<(), Refusal> {
     let refuse = |what: &str, fix: &str| Err(Refusal::new(what, fix));
     if text.is_empty() {
@@ -192,55 +195,42 @@ fn local(text: &str) -> Result<(), Refusal> {
     }
 }
 
-fn remote(text: &str, scheme: &str) -> Result<(), Refusal> {
-    let refuse = |what: &str, fix: &str| Err(Refusal::new(what, fix));
-    if !matches!(scheme, "file" | "memory" | "s3") {
-        return Err(Refusal::new(
+fn remote(text: &str) -> Result<(), Refusal> {
+    let Err(refusal) = uri::check(text) else {
+        return Ok(());
+    };
+    Err(match refusal {
+        UriRefusal::UnknownScheme(scheme) => Refusal::new(
             format!("the scheme `{scheme}` is not known"),
             "use a path, file://, memory:// or s3://; begin a path that holds a \
              colon with ./ or /",
-        ));
-    }
-    if !text[scheme.len()..].starts_with("://") {
-        return Err(Refusal::new(
+        ),
+        UriRefusal::NoSlashes(scheme) => Refusal::new(
             "the scheme is not followed by ://",
             format!("write {scheme}://..."),
-        ));
-    }
-    // A password with a slash in it ends the authority early: what is left of it is no port, or
-    // looks like one, and the `@` comes later.
-    let url = Url::parse(text).ok();
-    let credentials = match &url {
-        Some(url) if url.port().is_none() => !url.username().is_empty() || url.password().is_some(),
-        _ => text.contains('@'),
-    };
-    if credentials {
-        return refuse(
-            "it holds credentials, and settings are read and shown in many places",
-            "remove them; the store's client takes them from its own environment variables, \
-             such as AWS_ACCESS_KEY_ID, or from the machine's role",
-        );
-    }
-    let Some(url) = url else {
-        return refuse("it is not a URI", "write one such as s3://bucket/prefix");
-    };
-    if url.query().is_some() || url.fragment().is_some() {
-        return refuse(
+        ),
+        UriRefusal::Credentials | UriRefusal::EncodedBucket | UriRefusal::PasswordInPath => {
+            Refusal::new(
+                "it holds credentials, and settings are read and shown in many places",
+                "remove them; the store's client takes them from its own environment variables, \
+                 such as AWS_ACCESS_KEY_ID, or from the machine's role",
+            )
+        }
+        UriRefusal::Malformed(_) => {
+            Refusal::new("it is not a URI", "write one such as s3://bucket/prefix")
+        }
+        UriRefusal::QueryOrFragment => Refusal::new(
             "it has a part after `?` or `#`, which no store reads and which may hold a token",
             "remove that part",
-        );
-    }
-    let host = url.host_str().unwrap_or_default();
-    match scheme {
-        "file" if !host.is_empty() => refuse(
+        ),
+        UriRefusal::FileHost => Refusal::new(
             "a file URI with a host names another machine's file",
             "write three slashes: file:///var/lib/...",
         ),
-        "s3" if host.is_empty() => {
-            refuse("it names no bucket", "write one such as s3://bucket/prefix")
+        UriRefusal::NoBucket => {
+            Refusal::new("it names no bucket", "write one such as s3://bucket/prefix")
         }
-        _ => Ok(()),
-    }
+    })
 }
 
 /// The oldest client of a table, as package and version; `None` for `auto`.
@@ -267,6 +257,11 @@ pub(crate) fn client(text: &str) -> Result<Option<String>, Refusal> {
         return Err(Refusal::new(format!("{version:?} is not a version"), FORM));
     }
     Ok(Some(words.join(" ")))
+}
+
+/// The Lance in a client that [`client`] has read; `None` where its version is not one of numbers alone.
+pub(crate) fn lance_of(client: &str) -> Option<LanceVersion> {
+    client.parse::<Client>().ok().map(|client| client.0)
 }
 
 /// A cron schedule, `None` for `off`. Only its form is checked here: the number of fields, their

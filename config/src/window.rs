@@ -1,7 +1,8 @@
 //! Times of the week as they are written: `Mon-Fri 22:00-06:00`.
 
+use squire_engine::planner::window::Window;
+
 use crate::error::Refusal;
-use crate::settings::Window;
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const FORM: &str =
@@ -12,7 +13,7 @@ pub(crate) fn window(text: &str) -> Result<Window, Refusal> {
     let refuse = |what: String| Err(Refusal::new(what, FORM));
     let parts: Vec<&str> = text.split_whitespace().collect();
     let (days, times) = match parts[..] {
-        [times] => (0b111_1111, times),
+        [times] => (Window::EVERY_DAY, times),
         [of_week, times] => (days(of_week)?, times),
         _ => return refuse(format!("{text:?} is not days and times")),
     };
@@ -28,8 +29,8 @@ pub(crate) fn window(text: &str) -> Result<Window, Refusal> {
     Ok(Window { days, from, to })
 }
 
-/// A window as it is written.
-pub(crate) fn written(window: &Window) -> String {
+/// A window as a file says it.
+pub(crate) fn text_of(window: &Window) -> String {
     let on = |day: &usize| window.days & (1 << day) != 0;
     let days: Vec<&str> = (0..7).filter(on).map(|day| DAYS[day]).collect();
     let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
@@ -94,7 +95,7 @@ mod tests {
         ] {
             let read = Window { days, from, to };
             assert_eq!(window(text), Ok(read), "{text}");
-            assert_eq!(window(&written(&read)), Ok(read), "{text}");
+            assert_eq!(window(&text_of(&read)), Ok(read), "{text}");
         }
     }
 

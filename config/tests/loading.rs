@@ -6,10 +6,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use squire_config::{
-    Cleanup, Compaction, Daemon, Drift, Index, Kind, Layers, LogFormat, Pace, Policies, Refusal,
-    Settings, Tls, Verify, Window, Windows,
+use squire_config::{Daemon, Layers, LogFormat, Policies, Refusal, Settings, Tls};
+use squire_engine::planner::{
+    Duty, Policy,
+    cleanup::CleanupPolicy,
+    clients::LanceVersion,
+    compaction::{CompactionPolicy, Verify},
+    indexing::IndexPolicy,
+    pace::Pace,
+    window::{Window, Windows},
 };
+use squire_engine::{DriftPolicy, Kind};
 use tempfile::TempDir;
 
 const MIB: u64 = 1024 * 1024;
@@ -168,7 +175,7 @@ fn drift_is_an_error_unless_a_target_says_that_it_is_adopted() {
          [[target]]\nname = 'b'\nuri = 'memory://b'\ndrift = 'adopt'",
     );
     let drift: Vec<_> = settings.targets.iter().map(|t| t.drift).collect();
-    assert_eq!(drift, [Drift::Error, Drift::Adopt]);
+    assert_eq!(drift, [DriftPolicy::Error, DriftPolicy::Adopt]);
 }
 
 #[test]
@@ -182,26 +189,28 @@ fn every_key_of_a_policy_arrives_and_a_target_overrides_the_defaults_key_by_key(
          [[target]]\nname = 'b'\nuri = 'memory://b'\n\
          [target.compaction]\nenabled = true\ncron = 'off'\nmin_small_fragments = 9",
     );
-    let defaults = Compaction {
+    let defaults = CompactionPolicy {
         enabled: false,
-        target_bytes_per_file: 1_000_000_000,
-        small_fragment_bytes: 10 * MIB,
+        target_bytes: 1_000_000_000,
+        small_bytes: 10 * MIB,
         min_small_fragments: 3,
         emergency_small_fragments: 41,
         max_deleted_fraction: 1.0,
         max_source_bytes: 2_000_000_000,
         interval_floor: Duration::from_secs(3600),
-        cron: Some("0 0 3 * * *".to_owned()),
+        oldest_client: None,
         verify: Verify::Full,
     };
-    assert_eq!(settings.targets[0].policies.compaction, defaults);
-    let overridden = Compaction {
+    let policies = |n: usize| &settings.targets[n].policies;
+    assert_eq!(policies(0).table.compaction, defaults);
+    assert_eq!(policies(0).cron(Duty::Compaction), Some("0 0 3 * * *"));
+    let overridden = CompactionPolicy {
         enabled: true,
-        cron: None,
         min_small_fragments: 9,
         ..defaults
     };
-    assert_eq!(settings.targets[1].policies.compaction, overridden);
+    assert_eq!(policies(1).table.compaction, overridden);
+    assert_eq!(policies(1).cron(Duty::Compaction), None);
 }
 
 #[test]
@@ -216,41 +225,48 @@ fn every_key_of_the_other_policies_arrives() {
          [[target]]\nname = 'a'\nuri = 'memory://a'\nkind = 'directory'",
     );
     let window = |days, from, to| Window { days, from, to };
+    let oldest_client = Some(LanceVersion::new(4, 0));
+    let crons = [(Duty::Index, "0 0 4 * * *"), (Duty::Cleanup, "0 0 5 * * *")];
     let expected = Policies {
-        compaction: Compaction::default(),
-        index: Index {
-            enabled: false,
-            max_unindexed_rows: 7,
-            max_unindexed_bytes: 5 * MIB,
-            max_unindexed_fraction: 0.5,
-            min_unindexed_rows: 5,
-            max_segments: 3,
-            oldest_client: Some("lancedb 0.30.2".to_owned()),
-            interval_floor: Duration::from_secs(60),
-            cron: Some("0 0 4 * * *".to_owned()),
+        table: Policy {
+            compaction: CompactionPolicy {
+                oldest_client,
+                ..CompactionPolicy::default()
+            },
+            index: IndexPolicy {
+                enabled: false,
+                interval_floor: Duration::from_secs(60),
+                max_unindexed_rows: 7,
+                max_unindexed_bytes: 5 * MIB,
+                max_unindexed_fraction: 0.5,
+                min_unindexed_rows: 5,
+                max_segments: 3,
+                oldest_client,
+            },
+            cleanup: CleanupPolicy {
+                enabled: false,
+                interval_floor: Duration::from_secs(120),
+                keep_for: Duration::from_secs(24 * 3600),
+                keep_versions: 2,
+                min_versions: 5,
+                emergency_versions: 60,
+            },
+            pace: Pace {
+                bytes_per_hour: Some(5 * MIB),
+                intensity: 0.25,
+            },
+            windows: Windows {
+                allowed: vec![window(0b1_1111, 22 * 60, 6 * 60)],
+                blackout: vec![window(0b111_1111, 3 * 60, 4 * 60)],
+            },
         },
-        cleanup: Cleanup {
-            enabled: false,
-            keep_for: Duration::from_secs(24 * 3600),
-            keep_versions: 2,
-            min_versions: 5,
-            emergency_versions: 60,
-            keep_manifests: 50,
-            interval_floor: Duration::from_secs(120),
-            cron: Some("0 0 5 * * *".to_owned()),
-        },
-        pace: Pace {
-            bytes_per_hour: Some(10 * MIB),
-            table_bytes_per_hour: Some(5 * MIB),
-            intensity: 0.25,
-        },
-        windows: Windows {
-            allowed: vec![window(0b1_1111, 22 * 60, 6 * 60)],
-            blackout: vec![window(0b111_1111, 3 * 60, 4 * 60)],
-        },
+        crons: crons.map(|(duty, cron)| (duty, cron.to_owned())).into(),
+        oldest_client: Some("lancedb 0.30.2".to_owned()),
+        keep_manifests: 50,
+        target_bytes_per_hour: Some(10 * MIB),
     };
     assert_eq!(settings.targets[0].policies, expected);
-    assert_eq!(settings.targets[0].kind, Kind::Directory);
+    assert_eq!(settings.targets[0].kind, Some(Kind::Directory));
 }
 
 #[test]
@@ -266,18 +282,22 @@ fn rules_for_tables_win_over_the_target_and_later_rules_over_earlier_ones_key_by
     let target = &settings.targets[0];
     let of = |table| target.policies_of(table);
     assert_eq!(of("users"), target.policies);
-    assert_eq!(of("users").cleanup.keep_versions, 7);
+    assert_eq!(of("users").table.cleanup.keep_versions, 7);
     let logs = of("logs_a");
-    assert!(!logs.compaction.enabled && logs.index.enabled);
-    assert_eq!(logs.cleanup.keep_versions, 1);
-    assert_eq!(logs.pace.table_bytes_per_hour, Some(8 * MIB));
+    assert!(!logs.table.compaction.enabled && logs.table.index.enabled);
+    assert_eq!(logs.table.cleanup.keep_versions, 1);
+    assert_eq!(logs.table.pace.bytes_per_hour, Some(8 * MIB));
     let both = of("logs_raw");
-    assert!(!both.compaction.enabled);
-    assert_eq!(both.cleanup.keep_versions, 3);
-    assert_eq!(both.cleanup.keep_for, Duration::from_secs(3600));
-    assert_eq!(both.pace.table_bytes_per_hour, None);
-    assert_eq!(both.windows.allowed, []);
-    assert_eq!(of("node:x_raw").cleanup.keep_versions, 3, "the bare name");
+    assert!(!both.table.compaction.enabled);
+    assert_eq!(both.table.cleanup.keep_versions, 3);
+    assert_eq!(both.table.cleanup.keep_for, Duration::from_secs(3600));
+    assert_eq!(both.table.pace.bytes_per_hour, None);
+    assert_eq!(both.table.windows.allowed, []);
+    assert_eq!(
+        of("node:x_raw").table.cleanup.keep_versions,
+        3,
+        "the bare name"
+    );
     assert_eq!(target.all_policies().count(), 3);
 }
 
@@ -290,7 +310,7 @@ fn what_is_left_out_follows_what_is_set() {
     let settings = load(
         "[defaults.compaction]\nmin_small_fragments = 5000\n[[target]]\nname = 'a'\nuri = 'memory://'",
     );
-    let compaction = &settings.targets[0].policies.compaction;
+    let compaction = &settings.targets[0].policies.table.compaction;
     assert_eq!(compaction.emergency_small_fragments, 4 * 4_999 + 1);
 }
 
@@ -305,8 +325,9 @@ fn a_fragment_is_small_below_half_of_the_target_in_force() {
     let small = |index: usize| {
         settings.targets[index]
             .policies
+            .table
             .compaction
-            .small_fragment_bytes
+            .small_bytes
     };
     assert_eq!((small(0), small(1)), (32 * MIB, 4 * MIB));
 }
@@ -333,7 +354,7 @@ fn defaults_of_any_layer_reach_the_targets_of_every_file() {
     let layout = Layout::new("[[target]]\nname = 'a'\nuri = 'memory://a'")
         .with("a.toml", "[defaults.compaction]\nmin_small_fragments = 5");
     let settings = layout.load(&[("SQUIRE__DEFAULTS__COMPACTION__INTERVAL_FLOOR", "7s")]);
-    let compaction = &settings.targets[0].policies.compaction;
+    let compaction = &settings.targets[0].policies.table.compaction;
     assert_eq!(compaction.min_small_fragments, 5);
     assert_eq!(compaction.interval_floor, Duration::from_secs(7));
 }
@@ -390,13 +411,14 @@ fn variables_take_the_type_of_their_key() {
     assert_eq!(settings.daemon.log, "1");
     assert_eq!(settings.daemon.log_format, LogFormat::Text);
     assert_eq!(settings.daemon.listen.port(), 1);
-    let compaction = &settings.targets[0].policies.compaction;
+    let compaction = &settings.targets[0].policies.table.compaction;
     assert!(!compaction.enabled);
-    let windows = &settings.targets[0].policies.windows;
+    let windows = &settings.targets[0].policies.table.windows;
     assert_eq!((windows.allowed.len(), windows.blackout.len()), (1, 2));
     assert_eq!(compaction.max_deleted_fraction, 0.5);
-    assert_eq!(compaction.target_bytes_per_file, MIB);
-    assert_eq!(compaction.cron.as_deref(), Some("0 0 3 * * *"));
+    assert_eq!(compaction.target_bytes, MIB);
+    let cron = settings.targets[0].policies.cron(Duty::Compaction);
+    assert_eq!(cron, Some("0 0 3 * * *"));
 }
 
 #[test]
@@ -498,8 +520,8 @@ fn what_is_shown_has_the_place_of_the_last_layer_that_sets_it_and_defaults_as_co
 }
 
 #[test]
-fn a_judge_sees_every_text_of_every_layer_and_its_refusals_have_places() {
-    fn judge(key: &str, text: &str) -> Option<Refusal> {
+fn a_check_of_the_program_sees_every_text_of_every_layer_and_its_refusals_have_places() {
+    fn check(key: &str, text: &str) -> Option<Refusal> {
         (text == "0 0 3 * * *").then(|| Refusal::new(format!("{key} is early"), "sleep"))
     }
     let layout = Layout::new(
@@ -510,7 +532,7 @@ fn a_judge_sees_every_text_of_every_layer_and_its_refusals_have_places() {
         "SQUIRE__DEFAULTS__COMPACTION__CRON".to_owned(),
         "0 0 3 * * *".to_owned(),
     )];
-    let layers = Layers::new(layout.path("squire.toml"), variables).judged_by(judge);
+    let layers = Layers::new(layout.path("squire.toml"), variables).with_check(check);
     let said = layers.load().unwrap_err().to_string();
     for part in [
         "squire.toml:2:8: `defaults.index.cron`: defaults.index.cron is early",

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use squire_config::{ConfigError, Daemon, Kind, Place, Policies, Settings};
+use squire_config::{ConfigError, Daemon, Place, Policies, Settings};
 use tempfile::TempDir;
 
 const REFERENCE: &str = include_str!("../squire.toml");
@@ -79,7 +79,7 @@ fn the_settings_the_reference_file_leaves_out_are_right_too() {
     assert_eq!(settings.targets.len(), 1);
     assert_eq!(settings.targets[0].name, "flights");
     assert_eq!(settings.targets[0].uri, "/var/lib/flights");
-    assert_eq!(settings.targets[0].kind, Kind::Auto);
+    assert_eq!(settings.targets[0].kind, None);
     assert_eq!(settings.targets[0].policies, Policies::default());
     assert_eq!(
         settings.targets[0].policies_of("logs_a"),

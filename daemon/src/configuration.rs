@@ -14,12 +14,12 @@ use crate::{
 
 /// What a command reads that is given a file.
 pub(crate) fn layers(config: &ConfigArg) -> Layers {
-    Layers::of_process(&config.config).judged_by(fault)
+    Layers::of_process(&config.config).with_check(fault)
 }
 
 /// What a service reads that is given a file, and nothing of this process's environment.
 pub(crate) fn layers_of_file(file: &Path) -> Layers {
-    Layers::new(file, []).judged_by(fault)
+    Layers::new(file, []).with_check(fault)
 }
 
 /// What a command reads that is given a file and flags over it.
@@ -32,7 +32,7 @@ pub(crate) fn layers_with_flags(args: &LayersArg) -> Layers {
 pub(crate) fn load_for_daemon(layers: &Layers) -> Result<Settings, Failure> {
     let loaded = layers.load()?;
     loaded.settings.require_targets(layers.file())?;
-    loaded.require_places_apart(layers.file())?;
+    loaded.require_separate_places(layers.file())?;
     Ok(loaded.settings)
 }
 

@@ -20,7 +20,6 @@ mod exit;
 mod logging;
 mod memory;
 mod output;
-mod policy;
 mod service;
 mod target;
 

@@ -1,6 +1,6 @@
 //! An opened target of either kind: what graphs and directories have alike.
 
-use squire_config::{Kind as Wanted, Target};
+use squire_config::Target;
 use squire_engine::{
     Beyond, Cleaned, CleanupPreview, Compacted, Directory, DirectoryOptions, Error, Graph, Indexed,
     Kind, Options, TableKey, TableStats, VersionInfo, detect,
@@ -55,21 +55,25 @@ pub(crate) fn is_a_graph(uri: &str) -> Failure {
 impl Opened {
     /// Opens what is there. Refused are what is not as `wanted`, and a place where there is nothing: it is more often a
     /// slip of the pen than a directory whose tables are yet to come, and that can be said.
-    pub(crate) async fn open(uri: &str, wanted: Wanted, options: Options) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        uri: &str,
+        wanted: Option<Kind>,
+        options: Options,
+    ) -> Result<Self, Failure> {
         let found = detect(uri, options.wrapper.clone(), &options.beyond).await?;
         match (wanted, found) {
             // A graph that is not there is the engine's to refuse.
-            (Wanted::Graph, _) | (Wanted::Auto, Kind::Graph) => {
+            (Some(Kind::Graph), _) | (None, Kind::Graph) => {
                 Ok(Self::Graph(Graph::open(uri, options).await?))
             }
-            (Wanted::Directory, Kind::Graph) => Err(is_a_graph(uri)),
-            (Wanted::Directory | Wanted::Auto, Kind::Directory) => {
+            (Some(Kind::Directory), Kind::Graph) => Err(is_a_graph(uri)),
+            (Some(Kind::Directory) | None, Kind::Directory) => {
                 let options = DirectoryOptions {
                     beyond: options.beyond,
                     wrapper: options.wrapper,
                 };
                 let directory = Directory::open(uri, options).await?;
-                if wanted == Wanted::Auto && directory.tables().await?.is_empty() {
+                if wanted.is_none() && directory.tables().await?.is_empty() {
                     return Err(Failure::Usage(format!(
                         "{uri} holds no graph and no Lance table: correct the URI, or create a graph with `squire init`; where the tables of a directory are yet to come, write kind = \"directory\" for the daemon"
                     )));

@@ -52,8 +52,13 @@ pub use graph::operation::{
 pub use graph::repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
 pub use graph::{Graph, LogEntry, Options, Snapshot};
 pub use ids::{OperationId, TableKey};
+pub use planner::statistics::{
+    FragmentStats, IndexRefusal, IndexStats, MissingIndex, RewriteRefusal, SegmentStats,
+    TableStats, Unmovable, Unwritable, VersionInfo,
+};
 pub use redact::without_echo;
 pub use storage::presence::{Other, Presence, Resident};
+pub use storage::uri;
 pub use storage::{Beyond, DeletionRule, Owned, Passed, Wall, deleted, passed_over, try_to_own};
 pub use table::{
     discard::Loss,
@@ -62,9 +67,4 @@ pub use table::{
     removal::{Cleaned, CleanupPreview, CleanupReceipt, Removed},
     retention::Kept,
     rewrite::{CompactReceipt, Compacted, GroupFailure},
-    stats::{
-        FragmentStats, IndexRefusal, IndexStats, MissingIndex, RewriteRefusal, SegmentStats,
-        TableStats, Unmovable, VersionInfo,
-    },
-    unwritable::Unwritable,
 };

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
+use squire_engine::planner::cleanup::CleanupPolicy;
 
-use super::{DAY, SECOND, cron};
-use crate::settings::Cleanup;
+use super::bounds::{DAY, SECOND};
+use super::shared::cron;
 use crate::units::{self, Bounds};
 
 /// Which old versions go, and when.
@@ -26,7 +27,7 @@ pub(crate) struct RawCleanup {
     #[serde(deserialize_with = "interval_floor")]
     interval_floor: Option<Duration>,
     #[serde(deserialize_with = "cron")]
-    cron: Option<Option<String>>,
+    pub(super) cron: Option<Option<String>>,
 }
 
 impl RawCleanup {
@@ -45,10 +46,10 @@ impl RawCleanup {
     }
 
     /// Fills what is not set from the built-in defaults.
-    pub(crate) fn resolve(&self) -> Cleanup {
-        let default = Cleanup::default();
+    pub(crate) fn resolve(&self) -> CleanupPolicy {
+        let default = CleanupPolicy::default();
         let min_versions = self.min_versions.unwrap_or(default.min_versions);
-        Cleanup {
+        CleanupPolicy {
             enabled: self.enabled.unwrap_or(default.enabled),
             keep_for: self.keep_for.unwrap_or(default.keep_for),
             keep_versions: self.keep_versions.unwrap_or(default.keep_versions),
@@ -56,11 +57,7 @@ impl RawCleanup {
             emergency_versions: self
                 .emergency_versions
                 .unwrap_or(default.emergency_versions.max(min_versions)),
-            keep_manifests: self
-                .keep_manifests
-                .map_or(default.keep_manifests, |kept| kept as u64),
             interval_floor: self.interval_floor.unwrap_or(default.interval_floor),
-            cron: self.cron.clone().unwrap_or(default.cron),
         }
     }
 }

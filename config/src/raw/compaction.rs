@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
+use squire_engine::planner::compaction::{CompactionPolicy, Verify};
 
-use super::{DAY, KIB, MOMENT, TIB, cron};
-use crate::settings::{Compaction, Verify};
+use super::bounds::{DAY, KIB, MOMENT, TIB};
+use super::shared::cron;
 use crate::units::{self, Bounds};
 use crate::values;
 
@@ -29,7 +30,7 @@ pub(crate) struct RawCompaction {
     #[serde(deserialize_with = "interval_floor")]
     interval_floor: Option<Duration>,
     #[serde(deserialize_with = "cron")]
-    cron: Option<Option<String>>,
+    pub(super) cron: Option<Option<String>>,
     #[serde(deserialize_with = "verify")]
     verify: Option<Verify>,
 }
@@ -55,32 +56,28 @@ impl RawCompaction {
         }
     }
 
-    /// Fills what is not set from the built-in defaults.
-    pub(crate) fn resolve(&self) -> Compaction {
-        let default = Compaction::default();
-        let target_bytes_per_file = self
-            .target_bytes_per_file
-            .unwrap_or(default.target_bytes_per_file);
-        let mut compaction = Compaction {
+    /// Fills what is not set from the built-in defaults. The oldest client is set with the index policy.
+    pub(crate) fn resolve(&self) -> CompactionPolicy {
+        let default = CompactionPolicy::default();
+        let target_bytes = self.target_bytes_per_file.unwrap_or(default.target_bytes);
+        let mut compaction = CompactionPolicy {
             enabled: self.enabled.unwrap_or(default.enabled),
-            target_bytes_per_file,
+            interval_floor: self.interval_floor.unwrap_or(default.interval_floor),
+            target_bytes,
             // Half of the target in force, not of the built-in one.
-            small_fragment_bytes: self
-                .small_fragment_bytes
-                .unwrap_or(target_bytes_per_file / 2),
+            small_bytes: self.small_fragment_bytes.unwrap_or(target_bytes / 2),
             min_small_fragments: self
                 .min_small_fragments
                 .unwrap_or(default.min_small_fragments),
-            emergency_small_fragments: default.emergency_small_fragments,
             max_deleted_fraction: self
                 .max_deleted_fraction
                 .unwrap_or(default.max_deleted_fraction),
             max_source_bytes: self.max_source_bytes.unwrap_or(default.max_source_bytes),
-            interval_floor: self.interval_floor.unwrap_or(default.interval_floor),
-            cron: self.cron.clone().unwrap_or(default.cron),
+            emergency_small_fragments: default.emergency_small_fragments,
+            oldest_client: default.oldest_client,
             verify: self.verify.unwrap_or(default.verify),
         };
-        // A table at rest is none.
+        // A table at rest is no emergency.
         let least = compaction.small_at_rest().saturating_add(1);
         compaction.emergency_small_fragments = self
             .emergency_small_fragments

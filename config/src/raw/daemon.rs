@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::bounds::{DAY, HOUR, MIB, MINUTE, MOMENT, SECOND, TIB};
 use super::tls::RawTls;
-use super::{DAY, HOUR, MIB, MINUTE, MOMENT, SECOND, TIB};
 use crate::settings::{Daemon, LogFormat};
 use crate::units::{self, Bounds};
 use crate::values;

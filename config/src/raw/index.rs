@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
+use squire_engine::planner::indexing::IndexPolicy;
 
-use super::{DAY, KIB, MOMENT, TIB, client, cron};
-use crate::settings::Index;
+use super::bounds::{DAY, KIB, MOMENT, TIB};
+use super::shared::{client, cron};
 use crate::units::{self, Bounds};
 
 /// When and how the indexes of tables are kept up.
@@ -24,11 +25,11 @@ pub(crate) struct RawIndex {
     #[serde(deserialize_with = "max_segments")]
     max_segments: Option<usize>,
     #[serde(deserialize_with = "client")]
-    oldest_client: Option<Option<String>>,
+    pub(super) oldest_client: Option<Option<String>>,
     #[serde(deserialize_with = "interval_floor")]
     interval_floor: Option<Duration>,
     #[serde(deserialize_with = "cron")]
-    cron: Option<Option<String>>,
+    pub(super) cron: Option<Option<String>>,
 }
 
 impl RawIndex {
@@ -52,13 +53,13 @@ impl RawIndex {
         }
     }
 
-    /// Fills what is not set from the built-in defaults.
-    pub(crate) fn resolve(&self) -> Index {
-        let default = Index::default();
+    /// Fills what is not set from the built-in defaults, but for the oldest client.
+    pub(crate) fn resolve(&self) -> IndexPolicy {
+        let default = IndexPolicy::default();
         let max_unindexed_rows = self
             .max_unindexed_rows
             .map_or(default.max_unindexed_rows, |rows| rows as u64);
-        Index {
+        IndexPolicy {
             enabled: self.enabled.unwrap_or(default.enabled),
             max_unindexed_rows,
             max_unindexed_bytes: self
@@ -74,9 +75,8 @@ impl RawIndex {
                     rows as u64
                 }),
             max_segments: self.max_segments.unwrap_or(default.max_segments),
-            oldest_client: self.oldest_client.clone().unwrap_or(default.oldest_client),
+            oldest_client: default.oldest_client,
             interval_floor: self.interval_floor.unwrap_or(default.interval_floor),
-            cron: self.cron.clone().unwrap_or(default.cron),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `pace`, in `[defaults]`, a target and a rule for tables.
 
 use serde::{Deserialize, Deserializer};
+use squire_engine::planner::pace::Pace;
 
-use super::MIB;
-use crate::settings::Pace;
+use super::bounds::MIB;
 use crate::units::{self, Bounds};
 
 /// How much maintenance may do in a time.
@@ -28,14 +28,11 @@ impl RawPace {
         }
     }
 
-    /// Fills what is not set from the built-in defaults.
+    /// The pace of a table: fills what is not set from the built-in defaults.
     pub(crate) fn resolve(&self) -> Pace {
         let default = Pace::default();
         Pace {
-            bytes_per_hour: self.bytes_per_hour.unwrap_or(default.bytes_per_hour),
-            table_bytes_per_hour: self
-                .table_bytes_per_hour
-                .unwrap_or(default.table_bytes_per_hour),
+            bytes_per_hour: self.table_bytes_per_hour.unwrap_or(default.bytes_per_hour),
             intensity: self.intensity.unwrap_or(default.intensity),
         }
     }

@@ -1,8 +1,8 @@
 //! `windows`, in `[defaults]`, a target and a rule for tables.
 
 use serde::{Deserialize, Deserializer};
+use squire_engine::planner::window::{Window, Windows};
 
-use crate::settings::{Window, Windows};
 use crate::units;
 use crate::window;
 

@@ -206,24 +206,25 @@ fn assert_settings(settings: &Settings) {
 }
 
 fn assert_policies(policies: &Policies) {
-    let compaction = &policies.compaction;
-    assert!((1..compaction.target_bytes_per_file).contains(&compaction.small_fragment_bytes));
-    assert!(compaction.max_source_bytes >= compaction.target_bytes_per_file);
+    let compaction = &policies.table.compaction;
+    assert!((1..compaction.target_bytes).contains(&compaction.small_bytes));
+    assert!(compaction.max_source_bytes >= compaction.target_bytes);
     assert!(compaction.min_small_fragments >= 2);
     assert!(compaction.emergency_small_fragments > compaction.small_at_rest());
-    let index = &policies.index;
+    let index = &policies.table.index;
     assert!(
         (1..=index.max_unindexed_rows).contains(&index.min_unindexed_rows)
             && index.max_segments >= 1
     );
-    let cleanup = &policies.cleanup;
+    let cleanup = &policies.table.cleanup;
     assert!(cleanup.keep_versions >= 1 && cleanup.keep_for >= Duration::from_secs(1));
     assert!((1..=cleanup.emergency_versions).contains(&cleanup.min_versions));
-    let pace = &policies.pace;
-    assert!(
-        pace.table_bytes_per_hour
-            .is_none_or(|table| pace.bytes_per_hour.is_none_or(|all| table <= all))
-    );
+    let pace = &policies.table.pace;
+    assert!(pace.bytes_per_hour.is_none_or(|table| {
+        policies
+            .target_bytes_per_hour
+            .is_none_or(|all| table <= all)
+    }));
     for fraction in [
         compaction.max_deleted_fraction,
         index.max_unindexed_fraction,
@@ -232,10 +233,11 @@ fn assert_policies(policies: &Policies) {
         assert!(fraction > 0.0 && fraction <= 1.0);
     }
     for window in policies
+        .table
         .windows
         .allowed
         .iter()
-        .chain(&policies.windows.blackout)
+        .chain(&policies.table.windows.blackout)
     {
         assert!(window.days != 0 && window.days < 128 && window.from < 1440 && window.to <= 1440);
     }

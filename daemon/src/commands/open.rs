@@ -1,6 +1,5 @@
 //! Opens what a command works on.
 
-use squire_config::Kind;
 use squire_engine::{Graph, Options};
 
 use crate::{
@@ -24,7 +23,7 @@ pub(super) async fn open(graph: &GraphArg) -> Result<Graph, Failure> {
 /// Opens a graph or a directory; `writing` heals what is in a graph's way first.
 pub(super) async fn opened(target: &TargetArg, writing: bool) -> Result<Opened, Failure> {
     let options = options(target.actor.as_ref());
-    let opened = Opened::open(&target.target, Kind::Auto, options.clone()).await?;
+    let opened = Opened::open(&target.target, None, options.clone()).await?;
     Ok(match opened {
         Opened::Graph(_) if writing => {
             Opened::Graph(Graph::open_for_writing(&target.target, options).await?)

@@ -34,7 +34,7 @@ impl Default for ManifestRetention {
     fn default() -> Self {
         Self {
             keep_for: Duration::from_secs(3600),
-            keep_manifests: 1_000,
+            keep_manifests: 250,
         }
     }
 }

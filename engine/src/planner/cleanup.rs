@@ -2,13 +2,13 @@
 //!
 //! A version goes only when it is older than the age **and** beyond the count, and nothing protects it. Its age counts
 //! from when the next version superseded it: until then a reader could have opened it. What goes is named one by one:
-//! whoever removes it has nothing left to decide.
+//! the executor has nothing left to decide.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use crate::table::stats::VersionInfo;
+use super::{skip_class::SkipClass, statistics::VersionInfo};
 
 /// What could have gone for so long makes a table due, however few versions that are.
 pub const OVERDUE: Duration = Duration::from_secs(24 * 3600);
@@ -98,7 +98,7 @@ pub enum Reason {
     Overdue,
     /// There are so many that windows and paces do not hold the table back.
     Emergency,
-    /// Somebody said so, or the cron did: the least number does not count.
+    /// A user or the cron asked for it: the least number does not count.
     Forced,
     /// No version need go, but there are old files that none names.
     LeftOver,
@@ -122,7 +122,7 @@ impl Reason {
 pub enum Skip {
     /// All are within retention.
     Retained,
-    /// Some are past retention, but fewer than are worth the look.
+    /// Some are past retention, but fewer than are worth a cleanup.
     BelowThreshold,
     /// All that are past retention are protected.
     Protected,
@@ -141,6 +141,15 @@ impl Skip {
             Self::Protected => "protected",
             Self::Unlisted => "unlisted",
             Self::Unwritable => "unwritable",
+        }
+    }
+
+    /// What it means for health, alerts and schedules.
+    pub(super) const fn class(self) -> SkipClass {
+        match self {
+            Self::Retained | Self::BelowThreshold | Self::Protected => SkipClass::Idle,
+            Self::Unlisted => SkipClass::Unlisted,
+            Self::Unwritable => SkipClass::Blocked,
         }
     }
 }
@@ -224,7 +233,7 @@ pub fn overdue(
 }
 
 impl Verdict {
-    /// The same for a table that has files which no version names, and which are so old that nobody will: they are a reason
+    /// The same for a table that has files which no version names, and which are so old that none will: they are a reason
     /// of their own.
     #[must_use]
     pub fn with_left_over_files(self) -> Self {

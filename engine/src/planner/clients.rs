@@ -82,7 +82,7 @@ const LANCEDB: [([u32; 3], LanceVersion); 14] = [
     ([0, 40, 0], LanceVersion::new(13, 0)),
 ];
 
-/// A client as a person names it: `lancedb 0.30.2`, `lance 4.0`.
+/// A client as a user names it: `lancedb 0.30.2`, `lance 4.0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client(pub LanceVersion);
 

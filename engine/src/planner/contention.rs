@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use crate::table::stats::TableStats;
+use super::statistics::{FragmentStats, TableStats};
 
 /// After this, half of the touches that were counted are forgotten.
 pub const HALF_LIFE: Duration = Duration::from_secs(60);
@@ -87,7 +87,7 @@ impl Heat {
         }
         let versions = stats.version.saturating_sub(self.version);
         let elapsed = now.saturating_sub(self.looked.unwrap_or(now));
-        let seen = |f: &crate::FragmentStats| {
+        let seen = |f: &FragmentStats| {
             let before = self.fragments.get(&f.id);
             let further = before.map_or(0, |b| f.deleted.saturating_sub(b.deleted));
             let touches = before.map_or(0.0, |b| b.touches) * kept(elapsed)

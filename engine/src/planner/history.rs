@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Duty, Job,
+    duty::Duty,
+    job::Job,
     pace::{Charge, Ledger, Pace},
 };
 
@@ -79,7 +80,7 @@ impl History {
     }
 
     /// A job ends; `lost` when it failed or its work came too late. `bytes` is what it rewrote, or what it was expected
-    /// to when nobody knows, and `pace` that of the table; the caller charges its target with what is returned.
+    /// to when that is not known, and `pace` that of the table; the caller charges its target with what is returned.
     pub fn end(
         &mut self,
         duty: Duty,
@@ -114,7 +115,7 @@ impl History {
         self.duties.entry(duty).or_default().lasting = Some(version);
     }
 
-    /// Somebody wants this duty done, who may have mended what was in its way: it waits no more for what failed.
+    /// A user asks for this duty, and may have fixed what was in its way: its back-off ends.
     pub fn forgive(&mut self, duty: Duty) {
         let history = self.duties.entry(duty).or_default();
         (history.losses, history.lasting) = (0, None);

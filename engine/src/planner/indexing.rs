@@ -12,13 +12,13 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
+use super::statistics::{
+    FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats, Unmovable,
+};
 use super::{
     clients::{FOLLOWS_ROW_IDS, LanceVersion, MERGES_VECTOR_SEGMENTS, READS_SEGMENTS},
     compaction::FILE_BYTES,
-    remaps::{oldest_client, oldest_writer},
-};
-use crate::table::stats::{
-    FragmentStats, IndexRefusal, IndexStats, MissingIndex, TableStats, Unmovable,
+    skip_class::SkipClass,
 };
 
 /// A merge pays when the segments after the first hold this share of the table's rows, at least.
@@ -109,7 +109,7 @@ pub enum Reason {
     UnindexedFraction,
     /// An index has too many segments.
     Segments,
-    /// Somebody said so, or the cron did: thresholds do not count.
+    /// A user or the cron asked for it: thresholds do not count.
     Forced,
 }
 
@@ -163,6 +163,19 @@ impl Skip {
             Self::IndexUnreadable => "index_unreadable",
             Self::Unwritable => "unwritable",
             Self::BaseOutside => "base_outside",
+        }
+    }
+
+    /// What it means for health, alerts and schedules.
+    pub(super) const fn class(self) -> SkipClass {
+        match self {
+            Self::NoIndex | Self::Covered | Self::BelowThreshold => SkipClass::Idle,
+            Self::BaseOutside => SkipClass::Excluded,
+            Self::Blocked
+            | Self::Refused
+            | Self::ClientTooOld
+            | Self::IndexUnreadable
+            | Self::Unwritable => SkipClass::Blocked,
         }
     }
 }
@@ -272,18 +285,18 @@ pub fn left_behind<'s>(
 struct Clients {
     /// The oldest; one that is assumed when none is known.
     oldest: LanceVersion,
-    /// The oldest that somebody named, or that was seen to write.
+    /// The oldest that is configured, or that was seen to write.
     known: Option<LanceVersion>,
-    /// The oldest of those that change rows; nothing where nobody but Squire was seen to.
+    /// The oldest of those that change rows; `None` where only Squire was seen to.
     writes: Option<LanceVersion>,
 }
 
 impl Clients {
     fn of(stats: &TableStats, policy: &IndexPolicy) -> Self {
         Self {
-            oldest: oldest_client(stats, policy.oldest_client),
+            oldest: stats.oldest_reader(policy.oldest_client),
             known: policy.oldest_client.or(stats.oldest_writer),
-            writes: oldest_writer(stats, policy.oldest_client),
+            writes: stats.oldest_row_writer(policy.oldest_client),
         }
     }
 

@@ -1,7 +1,7 @@
 use super::*;
-use crate::{
-    planner::sample::{at, fragment, stats},
-    table::{stats::MissingIndex, unwritable::Unwritable},
+use crate::planner::{
+    sample::{at, fragment, stats},
+    statistics::{MissingIndex, Unwritable},
 };
 
 /// A table of so many rows, with one index that leaves so many outside.

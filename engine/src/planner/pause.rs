@@ -1,5 +1,5 @@
-//! Pauses: a person says that a target or a table is left alone until some time. They end by themselves, so that
-//! nobody's maintenance is off for weeks because somebody forgot.
+//! Pauses: a user says that a target or a table is left alone until some time. They end by themselves, so that no
+//! maintenance is off for weeks because a pause was forgotten.
 
 use std::collections::BTreeMap;
 

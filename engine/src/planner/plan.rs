@@ -1,6 +1,6 @@
 //! The plan: what is due on each table, what holds it back, and what comes first.
 //!
-//! Three steps. Each duty of each table is judged by itself. Of those of one table that are due, one is chosen. The
+//! Three steps. Each duty of each table is decided by itself. Of those of one table that are due, one is chosen. The
 //! chosen jobs of all tables are put in order and admitted one after the other, as far as the target's pace allows.
 
 use std::{cmp::Reverse, time::Duration};
@@ -8,12 +8,19 @@ use std::{cmp::Reverse, time::Duration};
 use chrono::TimeDelta;
 
 use super::{
-    Ask, Decided, Decision, Duty, Job, Now, Plan, Reason, Skip, TableView, cleanup,
+    cleanup,
     compaction::{self, FILE_BYTES, Group},
+    decision::{Decision, Reason, Skip},
+    duty::Duty,
     indexing,
+    job::Job,
+    options::Ask,
     pace::{Pace, Spent},
+    policy::DutyPolicy,
+    statistics::{Unwritable, VersionInfo},
+    view::{Now, TableView},
 };
-use crate::table::{stats::VersionInfo, unwritable::Unwritable};
+use crate::ids::TableKey;
 
 /// By so many seconds of waiting a job that is twice as good per byte goes first.
 const SECONDS_PER_DOUBLING: u64 = 600;
@@ -29,6 +36,28 @@ const OVERDUE: Reason = Reason::Cleanup(cleanup::Reason::Overdue);
 const MAX_SKEW: TimeDelta = TimeDelta::minutes(15);
 /// What one version fewer is worth.
 const VERSION_BYTES: u64 = 64 << 10;
+
+/// What is to be done for a target's tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What was decided about each duty of each table, in the order of keys and duties.
+    pub decisions: Vec<Decided>,
+    /// The jobs, best first; of one table at most one. A caller with fewer places takes the first ones.
+    pub jobs: Vec<Job>,
+}
+
+/// What was decided about one duty of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The table.
+    pub table: TableKey,
+    /// The duty.
+    pub duty: Duty,
+    /// What to do.
+    pub decision: Decision,
+    /// Of what waits for a budget: when that has room, if nothing else is rewritten.
+    pub not_before: Option<Duration>,
+}
 
 /// A duty that is due and that nothing of its own table holds back, but for its budget and its other duties.
 struct Due {
@@ -56,7 +85,7 @@ pub fn plan(tables: &[TableView<'_>], target: &Spent, now: &Now) -> Plan {
     for view in tables {
         let mut ready = Vec::new();
         for duty in Duty::ALL {
-            match judge(view, duty, target, now) {
+            match decide(view, duty, target, now) {
                 Ok(due) => ready.push(due),
                 Err(skip) => plan.skip(view, duty, skip),
             }
@@ -71,17 +100,17 @@ pub fn plan(tables: &[TableView<'_>], target: &Spent, now: &Now) -> Plan {
     plan
 }
 
-/// Judges one duty of one table by itself.
-fn judge(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<Due, Skip> {
+/// Decides about one duty of one table by itself.
+fn decide(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<Due, Skip> {
     let (policy, history) = (view.policy, view.history.of(duty));
-    let (enabled, floor) = match duty {
+    let DutyPolicy {
+        enabled,
+        interval_floor,
+    } = policy.of(duty);
+    let floor = match duty {
         // Its writers have the table for themselves for as long as a compaction was in their way.
-        Duty::Compaction => (
-            policy.compaction.enabled,
-            policy.compaction.interval_floor.max(history.last_ran),
-        ),
-        Duty::Index => (policy.index.enabled, policy.index.interval_floor),
-        Duty::Cleanup => (policy.cleanup.enabled, policy.cleanup.interval_floor),
+        Duty::Compaction => interval_floor.max(history.last_ran),
+        Duty::Index | Duty::Cleanup => interval_floor,
     };
     if !enabled {
         return Err(Skip::Disabled);
@@ -93,7 +122,7 @@ fn judge(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<
     if view.paused {
         return Err(Skip::Paused);
     }
-    if duty == Duty::Cleanup && (view.clock_jumped || is_behind(now, view.versions)) {
+    if duty.deletes_by_age() && (view.clock_jumped || is_behind(now, view.versions)) {
         return Err(Skip::Clock);
     }
     if !due.emergency

@@ -12,9 +12,9 @@ use crate::{
         history::Running,
         pace::Charge,
         sample::{Dice, GIB, KIB, MIB, Table, at},
+        statistics::VersionInfo,
         window::Window,
     },
-    table::stats::VersionInfo,
 };
 
 /// Any table.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::compaction::CompactionPolicy;
-use crate::table::stats::TableStats;
+use super::statistics::TableStats;
 
 /// A look at a table that changes is due by this part of the interval earlier: ticks are not exact.
 const EARLY: u32 = 16;

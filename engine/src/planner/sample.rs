@@ -9,11 +9,9 @@ use super::{
     cleanup::{self, Protected},
     compaction,
     indexing::{self, Task},
+    statistics::{FragmentStats, IndexStats, TableStats, VersionInfo},
 };
-use crate::{
-    ids::TableKey,
-    table::stats::{FragmentStats, IndexStats, TableStats, VersionInfo},
-};
+use crate::ids::TableKey;
 
 pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;

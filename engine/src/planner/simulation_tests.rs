@@ -4,13 +4,12 @@
     reason = "figures, for whoever runs it with --nocapture"
 )]
 
+use super::statistics::TableStats;
 use super::{
     Ask,
     compaction::{self, CompactionPolicy, Group, Verdict},
     sample::{Dice, KIB, fragment, stats},
-    tiers,
 };
-use crate::table::stats::TableStats;
 
 /// What the growth of a table cost.
 #[derive(Debug, Default)]
@@ -79,7 +78,7 @@ fn without_tiers(table: &TableStats) -> Vec<Group> {
     if small.len() < policy.min_small_fragments {
         return Vec::new();
     }
-    tiers::as_few_as_possible(&small, &policy)
+    compaction::as_few_as_possible(&small, &policy)
 }
 
 #[test]

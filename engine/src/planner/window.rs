@@ -1,14 +1,14 @@
 //! Times of the week at which tables are maintained, and at which they are not.
 //!
 //! Windows are read on the clock on the wall of the machine's zone. When that clock is turned, a window is an hour
-//! shorter or longer on that day, as a person would expect.
+//! shorter or longer on that day.
 
 use chrono::{Datelike, NaiveDateTime, Timelike};
 
-use super::Skip;
+use super::decision::Skip;
 
 /// Minutes of a day.
-const DAY: u16 = 24 * 60;
+const DAY: u32 = 24 * 60;
 
 /// A stretch of time on some days of the week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,16 +28,25 @@ impl Window {
 
     /// Whether this moment is in it.
     pub fn contains(&self, local: NaiveDateTime) -> bool {
-        let minute = local.hour() * 60 + local.minute();
-        let (from, to) = (u32::from(self.from), u32::from(self.to.min(DAY)));
-        let today = local.weekday().num_days_from_monday();
+        self.contains_minute(minute_of_week(local))
+    }
+
+    /// Whether a minute of the week is in it, counted from the beginning of Monday.
+    fn contains_minute(&self, minute: u32) -> bool {
+        let (today, of_day) = (minute / DAY, minute % DAY);
+        let (from, to) = (u32::from(self.from), u32::from(self.to).min(DAY));
         let begins = |day: u32| self.days & (1 << (day % 7)) != 0;
         if from < to {
-            begins(today) && (from..to).contains(&minute)
+            begins(today) && (from..to).contains(&of_day)
         } else {
-            (begins(today) && minute >= from) || (begins(today + 6) && minute < to)
+            (begins(today) && of_day >= from) || (begins(today + 6) && of_day < to)
         }
     }
+}
+
+fn minute_of_week(local: NaiveDateTime) -> u32 {
+    let day = local.weekday().num_days_from_monday();
+    day * DAY + local.hour() * 60 + local.minute()
 }
 
 /// When a table may be maintained.
@@ -52,7 +61,16 @@ pub struct Windows {
 impl Windows {
     /// What holds a table back at this moment; nothing when it may be maintained.
     pub fn skip(&self, local: NaiveDateTime) -> Option<Skip> {
-        let within = |windows: &[Window]| windows.iter().any(|w| w.contains(local));
+        self.skip_minute(minute_of_week(local))
+    }
+
+    /// Whether there is a minute of the week at which a table may be maintained.
+    pub fn leave_time(&self) -> bool {
+        (0..7 * DAY).any(|minute| self.skip_minute(minute).is_none())
+    }
+
+    fn skip_minute(&self, minute: u32) -> Option<Skip> {
+        let within = |windows: &[Window]| windows.iter().any(|w| w.contains_minute(minute));
         if within(&self.blackout) {
             Some(Skip::Blackout)
         } else if self.allowed.is_empty() || within(&self.allowed) {

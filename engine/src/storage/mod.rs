@@ -12,6 +12,7 @@ mod handle;
 mod local;
 pub(crate) mod presence;
 mod root;
+pub mod uri;
 
 use std::{
     path::PathBuf,

@@ -13,6 +13,7 @@ use super::{
     allowed::Beyond,
     credentials,
     local::{self, Walls, real},
+    uri::{self, Scheme, UriRefusal},
 };
 use crate::error::{Error, Result};
 
@@ -38,14 +39,14 @@ impl Root {
         let (asked, beyond) = (uri.to_owned(), beyond.clone());
         let resolved = tokio::task::spawn_blocking(move || Self::parse(&asked, &beyond)).await;
         resolved.map_err(|e| Error::BadUri {
-            uri: without_secrets(uri),
+            uri: uri::without_secrets(uri),
             reason: e.to_string(),
         })?
     }
 
     pub(super) fn parse(uri: &str, beyond: &Beyond) -> Result<Self> {
         let bad = |reason: &str| Error::BadUri {
-            uri: without_secrets(uri),
+            uri: uri::without_secrets(uri),
             reason: reason.to_owned(),
         };
         if uri.trim().is_empty() {
@@ -53,71 +54,33 @@ impl Root {
                 "it is empty; give a path or a URI such as s3://bucket/graph",
             ));
         }
-        let Some((scheme, _)) = uri.split_once("://") else {
-            if scheme_of(uri).is_some() {
-                return Err(bad(
-                    "the scheme is not followed by ://; begin a path that holds a colon with ./ or /",
-                ));
-            }
+        if uri::scheme_of(uri).is_none() {
             return Self::local(Path::new(uri), beyond).map_err(|reason| bad(&reason));
-        };
-        let url = Url::parse(uri).map_err(|e| bad(&e.to_string()))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(bad(
-                "it carries credentials; give them in the environment (AWS_ACCESS_KEY_ID, ...)",
-            ));
         }
-        let has_more = url.query().is_some() || url.fragment().is_some();
-        if has_more && scheme != "s3+ddb" {
-            return Err(bad(
-                "it has a part after `?` or `#`, which no store reads and which may hold a token: remove that part",
-            ));
-        }
-        if url.host_str().is_some_and(|host| host.contains('%')) {
-            return Err(bad(
-                "its bucket has a `%` in it, and may hold credentials: no bucket is called so",
-            ));
-        }
-        if may_hold_a_password(uri) {
-            return Err(bad(
-                "it has an `@` behind a `:`, and may hold credentials with a `/` in them: give them in the environment (AWS_ACCESS_KEY_ID, ...); a folder of this machine that is called so can be given as a path",
-            ));
-        }
+        let (scheme, url) = uri::check(uri).map_err(|refusal| bad(&reason(&refusal)))?;
         let trimmed = uri.trim_end_matches('/');
-        let has_bucket = url.host_str().is_some_and(|host| !host.is_empty());
-        if trimmed.ends_with(':') || (scheme == "s3" && !has_bucket) {
-            return Err(bad("it names no bucket: write s3://bucket/graph"));
-        }
         match scheme {
-            "file" => match url.to_file_path() {
+            Scheme::File => match url.to_file_path() {
                 // The parser has taken `..` off as text.
                 Ok(_) if has_parent(trimmed) => {
                     Err(bad("it has `..` in it: give the path without"))
                 }
                 Ok(path) => Self::local(&path, beyond).map_err(|reason| bad(&reason)),
-                Err(()) => Err(bad(
-                    "a file URI needs an absolute path: file:///var/lib/graph",
-                )),
+                Err(()) => Err(bad(&reason(&UriRefusal::FileHost))),
             },
-            "memory" => Ok(Self {
+            _ if trimmed.ends_with(':') => Err(bad(&reason(&UriRefusal::NoBucket))),
+            Scheme::Memory => Ok(Self {
                 shown: trimmed.to_owned(),
                 lance: format!("shared-{trimmed}"),
                 local: true,
                 walls: None,
             }),
-            // To take this for s3:// would be to commit beside DynamoDB, and to remove what it names.
-            "s3+ddb" => Err(bad(
-                "its commits are made in DynamoDB, which Squire does not know: such tables cannot be maintained; do not give it as s3:// instead, that would destroy them",
-            )),
-            "s3" => Ok(Self {
+            Scheme::S3 => Ok(Self {
                 shown: trimmed.to_owned(),
                 lance: trimmed.to_owned(),
                 local: false,
                 walls: None,
             }),
-            _ => Err(bad(
-                "the scheme is not known; use a path, file://, memory:// or s3://",
-            )),
         }
     }
 
@@ -197,48 +160,36 @@ fn has_parent(uri: &str) -> bool {
     decoded.split('/').any(|part| part == "..")
 }
 
-/// A URI that may be shown: without user, password and what follows `?` or `#`; nothing of one that cannot be taken apart.
-fn without_secrets(uri: &str) -> String {
-    let hidden = || "<uri>".to_owned();
-    let Ok(mut url) = Url::parse(uri) else {
-        let may_hide = scheme_of(uri).is_some() || uri.contains(['@', '?']);
-        return if may_hide { hidden() } else { uri.to_owned() };
+/// Why a URI is refused, in the words of [`Error::BadUri`].
+fn reason(refusal: &UriRefusal) -> String {
+    let text = match refusal {
+        // To take this for s3:// would be to commit beside DynamoDB, and to remove what it names.
+        UriRefusal::UnknownScheme(scheme) if scheme == "s3+ddb" => {
+            "its commits are made in DynamoDB, which Squire does not know: such tables cannot be maintained; do not give it as s3:// instead, that would destroy them"
+        }
+        UriRefusal::UnknownScheme(_) => {
+            "the scheme is not known; use a path, file://, memory:// or s3://; begin a path that holds a colon with ./ or /"
+        }
+        UriRefusal::NoSlashes(_) => {
+            "the scheme is not followed by ://; begin a path that holds a colon with ./ or /"
+        }
+        UriRefusal::Credentials => {
+            "it carries credentials; give them in the environment (AWS_ACCESS_KEY_ID, ...)"
+        }
+        UriRefusal::EncodedBucket => {
+            "its bucket has a `%` in it, and may hold credentials: no bucket is called so"
+        }
+        UriRefusal::PasswordInPath => {
+            "it has an `@` behind a `:`, and may hold credentials with a `/` in them: give them in the environment (AWS_ACCESS_KEY_ID, ...); a folder of this machine that is called so can be given as a path"
+        }
+        UriRefusal::QueryOrFragment => {
+            "it has a part after `?` or `#`, which no store reads and which may hold a token: remove that part"
+        }
+        UriRefusal::Malformed(fault) => fault,
+        UriRefusal::FileHost => "a file URI needs an absolute path: file:///var/lib/graph",
+        UriRefusal::NoBucket => "it names no bucket: write s3://bucket/graph",
     };
-    let in_host = url.host_str().is_some_and(|host| host.contains('%'));
-    if in_host || url.cannot_be_a_base() || may_hold_a_password(uri) {
-        return hidden();
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    let clean = url.set_username("").and_then(|()| url.set_password(None));
-    // A wrong scheme, or a slash too many, makes a path of what should have been a user and a password.
-    let in_path = url.path().contains('@') || url.path().to_ascii_lowercase().contains("%40");
-    if clean.is_err() || (in_path && url.scheme() != "file") {
-        return hidden();
-    }
-    url.to_string()
-}
-
-/// Whether a URI may hold a name and a password, well written or not: an `@` with a `:` somewhere before it. A secret key may
-/// have slashes in it; who writes it into a URI as it is makes a host of its beginning, and a path of what follows.
-fn may_hold_a_password(uri: &str) -> bool {
-    let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
-    let rest = rest
-        .to_ascii_lowercase()
-        .replace("%3a", ":")
-        .replace("%40", "@");
-    rest.rsplit_once('@')
-        .is_some_and(|(before, _)| before.contains(':'))
-}
-
-/// What stands before the first colon, when it is a scheme: a path that holds a colon begins with `./` or `/`.
-fn scheme_of(uri: &str) -> Option<&str> {
-    let (scheme, _) = uri.split_once(':')?;
-    let of_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    let is_scheme = scheme.len() > 1
-        && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(of_scheme);
-    is_scheme.then_some(scheme)
+    text.to_owned()
 }
 
 #[cfg(test)]

@@ -30,6 +30,14 @@ pub async fn interpreter_of(version: &str) -> io::Result<PathBuf> {
     environment(Some(version)).await
 }
 
+/// The interpreter of an environment with the servers of `tests/python/services.txt`.
+///
+/// # Errors
+/// As [`interpreter`].
+pub async fn services() -> io::Result<PathBuf> {
+    environment(Some("services")).await
+}
+
 async fn environment(version: Option<&str>) -> io::Result<PathBuf> {
     let script = repository::file(".ci/python");
     let made = Command::new(&script)
@@ -40,7 +48,7 @@ async fn environment(version: Option<&str>) -> io::Result<PathBuf> {
         .await?;
     if !made.status.success() {
         return Err(io::Error::other(format!(
-            "there is no Python with the package lancedb: {} failed; run it by hand to see why",
+            "there is no Python with the packages of the tests: {} failed; run it by hand to see why",
             script.display()
         )));
     }

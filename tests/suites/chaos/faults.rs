@@ -2,6 +2,17 @@
 
 use std::fmt;
 
+/// Where a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// A disk with room.
+    Disk,
+    /// A disk with little room.
+    SmallDisk,
+    /// S3, behind a proxy.
+    S3,
+}
+
 /// Something that happens to a target, by its number, or to the whole process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -15,6 +26,16 @@ pub(crate) enum Fault {
     TableTorn(usize),
     /// A table is dropped, and another is made under its name.
     TableRemade(usize),
+    /// Its disk has no room for what a rewrite writes.
+    DiskFull(usize),
+    /// Its object store takes requests and answers none.
+    StoreHangs(usize),
+    /// Its object store answers each request late.
+    StoreIsSlow(usize),
+    /// Its object store answers each request with 503.
+    StoreOverloaded(usize),
+    /// Its object store resets connections.
+    StoreResets(usize),
     /// A configuration that is wrong is to be loaded.
     BadReload,
     /// One that is right, with another rhythm.
@@ -25,23 +46,45 @@ pub(crate) enum Fault {
     Stopped,
     /// It is killed, and started again.
     Killed,
+    /// It is asked to end, and started again.
+    Terminated,
+    /// It is started again where the file of its pauses cannot be read.
+    StateUnreadable,
+    /// It is started again, and the first jobs panic.
+    JobsPanic,
 }
 
 impl Fault {
-    /// Everything that can happen, where it is of a target to this one.
-    pub(crate) fn all(target: usize) -> Vec<Self> {
-        vec![
-            Self::DiskHangs(target),
-            Self::TableHangs(target),
-            Self::VolumeVanishes(target),
-            Self::TableTorn(target),
-            Self::TableRemade(target),
+    /// Everything that can happen, where it is of a target to this one, which is of this kind.
+    pub(crate) fn all(target: usize, kind: Store) -> Vec<Self> {
+        let mut all = match kind {
+            Store::Disk => vec![
+                Self::DiskHangs(target),
+                Self::TableHangs(target),
+                Self::VolumeVanishes(target),
+                Self::TableTorn(target),
+                Self::TableRemade(target),
+            ],
+            // Most of what is drawn is of disks: there are more of them.
+            Store::SmallDisk => vec![Self::DiskFull(target); 8],
+            Store::S3 => vec![
+                Self::StoreHangs(target),
+                Self::StoreIsSlow(target),
+                Self::StoreOverloaded(target),
+                Self::StoreResets(target),
+            ],
+        };
+        all.extend([
             Self::BadReload,
             Self::GoodReload,
             Self::ClockJumps,
             Self::Stopped,
             Self::Killed,
-        ]
+            Self::Terminated,
+            Self::StateUnreadable,
+            Self::JobsPanic,
+        ]);
+        all
     }
 
     /// The target that it happens to.
@@ -51,7 +94,12 @@ impl Fault {
             | Self::TableHangs(target)
             | Self::VolumeVanishes(target)
             | Self::TableTorn(target)
-            | Self::TableRemade(target) => Some(*target),
+            | Self::TableRemade(target)
+            | Self::DiskFull(target)
+            | Self::StoreHangs(target)
+            | Self::StoreIsSlow(target)
+            | Self::StoreOverloaded(target)
+            | Self::StoreResets(target) => Some(*target),
             _ => None,
         }
     }
@@ -59,6 +107,11 @@ impl Fault {
     /// Whether it happens to the process, not to a target.
     pub(crate) fn is_of_the_process(&self) -> bool {
         self.target().is_none()
+    }
+
+    /// Whether it shows only in what becomes of a job.
+    pub(crate) fn needs_jobs(&self) -> bool {
+        matches!(self, Self::DiskFull(_))
     }
 
     /// Its kind.
@@ -69,11 +122,19 @@ impl Fault {
             Self::VolumeVanishes(_) => "a volume vanishes",
             Self::TableTorn(_) => "a table is torn",
             Self::TableRemade(_) => "a table is made anew",
+            Self::DiskFull(_) => "a disk is full",
+            Self::StoreHangs(_) => "a store hangs",
+            Self::StoreIsSlow(_) => "a store is slow",
+            Self::StoreOverloaded(_) => "a store answers 503",
+            Self::StoreResets(_) => "a store resets connections",
             Self::BadReload => "a bad configuration",
             Self::GoodReload => "another rhythm",
             Self::ClockJumps => "the clock jumps",
             Self::Stopped => "SIGSTOP for a while",
             Self::Killed => "SIGKILL and a start",
+            Self::Terminated => "SIGTERM and a start",
+            Self::StateUnreadable => "a start without the state",
+            Self::JobsPanic => "jobs panic after a start",
         }
     }
 }

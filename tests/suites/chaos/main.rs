@@ -7,6 +7,8 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`world`] | targets, their tables, and the daemon that keeps them |
+//! | [`place`] | one target: on a disk, on a small disk, or on S3 behind a proxy |
+//! | [`footprint`] | what the process takes of the machine |
 //! | [`faults`] | what happens, and how it shows |
 //! | [`report`] | how long it took to notice and to recover |
 //! | [`beside`] | what targets that hang cost the others |
@@ -16,6 +18,8 @@
 
 mod beside;
 mod faults;
+mod footprint;
+mod place;
 mod report;
 mod world;
 
@@ -48,10 +52,15 @@ fn draw(seed: u64) -> Vec<Fault> {
         let n = random.random_range(0..targets.len());
         let target = targets.swap_remove(n);
         let alone = faults.iter().any(|fault: &Fault| fault.is_of_the_process());
-        let kinds = Fault::all(target);
+        let kinds = Fault::all(target, world::store(target));
+        // Whether a disk is full shows when a job runs, and none does while everything is paused.
+        let no_jobs = faults.contains(&Fault::StateUnreadable);
+        let needs_jobs = faults.iter().any(Fault::needs_jobs);
         let kinds: Vec<_> = kinds
             .into_iter()
             .filter(|kind| !(alone && kind.is_of_the_process()))
+            .filter(|kind| !(no_jobs && kind.needs_jobs()))
+            .filter(|kind| !(needs_jobs && *kind == Fault::StateUnreadable))
             .collect();
         faults.extend(kinds.choose(&mut random).copied());
     }
@@ -76,7 +85,12 @@ async fn whatever_happens_to_some_targets_the_others_are_kept_and_what_is_broken
             report.noticed(*fault, noticed);
         }
         world.is_live().await;
+        // Without its pauses, the daemon leaves all tables alone.
+        let all_paused = faults.contains(&Fault::StateUnreadable);
         for target in world::others(&faults) {
+            if all_paused {
+                break;
+            }
             let kept = world.until_kept(target, seed).await;
             report.kept(kept);
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use squire_tests::show;
 
-use crate::{faults::Fault, world::Footprint};
+use crate::{faults::Fault, footprint::Footprint};
 
 /// What was measured.
 #[derive(Debug, Default)]

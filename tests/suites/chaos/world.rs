@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    fs, io,
     ops::Range,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -10,29 +10,45 @@ use std::{
 
 use serde_json::Value;
 use squire_tests::{
-    daemon::Daemon,
+    daemon::{self, Daemon},
     patience::{PATIENCE, until},
-    plain, process,
+    process,
+    proxy::{Harm, Proxy},
+    s3::{self, BUCKET, S3},
+    small_disk::SmallDisk,
     torn::newest_manifest,
 };
 use tempfile::TempDir;
+use tokio::process::Command;
 
-use crate::faults::Fault;
+use crate::{
+    faults::{Fault, Store},
+    footprint::Footprint,
+    place::Place,
+};
 
 /// So many targets there are. Nothing happens to most of them.
-pub(crate) const TARGETS: usize = 10;
+pub(crate) const TARGETS: usize = 20;
+/// The first of those on S3; the others are on disks.
+const FIRST_ON_S3: usize = 17;
+/// The one on a small disk.
+const ON_SMALL_DISK: usize = 16;
+const SMALL_DISK_MIB: u32 = 32;
 /// Of each, the table that others write and that is to be maintained.
 const GOOD: &str = "good";
 /// And the one that things happen to.
 const VICTIM: &str = "victim";
 /// So many fragments make a table due.
 const DUE: usize = 4;
+/// Rows of a fragment, and of one that a small disk has room for a few of.
+const ROWS: i64 = 10;
+const MANY_ROWS: i64 = 20_000;
+/// What a store that is slow adds to each request.
+const DELAY: Duration = Duration::from_millis(100);
 /// So long the process stands still.
 const STOPPED_FOR: Duration = Duration::from_secs(2);
 /// A reload may change what the daemon works to.
 const RHYTHMS: [&str; 2] = ["100ms", "150ms"];
-/// An open file, or thread, more or less is nothing; a leak grows with every seed.
-const SLACK: u64 = 48;
 
 const SETTINGS: &str = r#"
 listen = "127.0.0.1:0"
@@ -66,7 +82,21 @@ pub(crate) fn others(faults: &[Fault]) -> Vec<usize> {
         .collect()
 }
 
+/// Where a target is.
+pub(crate) fn store(target: usize) -> Store {
+    match target {
+        ON_SMALL_DISK => Store::SmallDisk,
+        FIRST_ON_S3.. => Store::S3,
+        _ => Store::Disk,
+    }
+}
+
 pub(crate) struct World {
+    places: Vec<Place>,
+    proxy: Proxy,
+    _s3: S3,
+    /// Nothing where none can be mounted: nothing happens to its target then.
+    small_disk: Option<SmallDisk>,
     dir: TempDir,
     daemon: Option<Daemon>,
     /// How often it was started.
@@ -80,22 +110,46 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("there is a temporary folder");
+        let s3 = S3::start().await.expect("there is a server");
+        let proxy = Proxy::start(s3.address).await.expect("there is a port");
+        let small_disk = SmallDisk::new(dir.path(), SMALL_DISK_MIB).await;
+        let small_disk = small_disk.expect("the folder can be written");
+        let place = |target: usize| {
+            let name = format!("t{target}");
+            let on_disk = |folder: &Path, outside: &Path| {
+                let uri = folder.join(&name).display().to_string();
+                Place::on_disk(uri, outside.join(&name))
+            };
+            match (store(target), &small_disk) {
+                (Store::SmallDisk, Some(disk)) => on_disk(&disk.folder, &disk.outside()),
+                (Store::S3, _) => {
+                    let options = s3::storage_options(s3.address);
+                    Place::on_s3(format!("s3://{BUCKET}/{name}"), options)
+                }
+                (Store::Disk | Store::SmallDisk, _) => on_disk(dir.path(), dir.path()),
+            }
+        };
         let mut world = Self {
-            dir: tempfile::tempdir().expect("there is a temporary folder"),
+            places: (0..TARGETS).map(place).collect(),
+            proxy,
+            _s3: s3,
+            small_disk,
+            dir,
             daemon: None,
             starts: 0,
             rhythm: 0,
             jumps: 0.0,
             killed: 0,
         };
-        for target in 0..TARGETS {
+        for place in &world.places {
             for table in [GOOD, VICTIM] {
-                append(&world.root(target), table).await;
+                append(place, table, ROWS).await;
             }
         }
         world.turn_clock(0);
         world.configure("");
-        world.start().await;
+        world.start(None).await;
         for target in 0..TARGETS {
             world.until_kept(target, 0).await;
         }
@@ -107,7 +161,7 @@ impl World {
     }
 
     fn root(&self, target: usize) -> PathBuf {
-        self.path(&format!("t{target}"))
+        self.places[target].folder()
     }
 
     fn configure(&self, more: &str) {
@@ -116,26 +170,43 @@ impl World {
             RHYTHMS[self.rhythm],
             self.path("state").display()
         );
-        for target in 0..TARGETS {
-            let root = self.root(target);
+        for (target, place) in self.places.iter().enumerate() {
             text.push_str(&format!(
                 "[[target]]\nname = \"t{target}\"\nuri = \"{}\"\n",
-                root.display()
+                place.uri
             ));
         }
         fs::write(self.path("squire.toml"), text).expect("the folder can be written");
     }
 
-    async fn start(&mut self) {
+    /// Starts the daemon, where a failpoint is to do something, with that.
+    async fn start(&mut self, failpoint: Option<&str>) {
         fs::create_dir_all(self.path("state")).expect("the folder can be written");
         let log = self.path(&format!("log{}", self.starts));
         self.starts += 1;
-        let clock = self.path("clock");
-        let clock = clock.to_str().expect("paths of tests are UTF-8");
+        let mut squire = match &self.small_disk {
+            Some(disk) => disk.squire(),
+            None => daemon::squire().map(Command::new),
+        }
+        .expect("it is built");
+        squire.env("SQUIRE_TURNED_CLOCK", self.path("clock"));
+        squire.envs(s3::environment(self.proxy.address));
+        squire.envs(failpoint.map(|what| ("FAILPOINTS", what)));
         let config = self.path("squire.toml");
-        let variables = [("SQUIRE_TURNED_CLOCK", clock)];
-        let daemon = Daemon::start_in(&config, &log, variables).await;
+        let daemon = Daemon::start_by(squire, &config, &log).await;
         self.daemon = Some(daemon.expect("the daemon starts"));
+    }
+
+    async fn kill(&mut self) {
+        let daemon = self.daemon.take().expect("it runs");
+        daemon.kill().await.expect("it can be killed");
+        self.killed += 1;
+    }
+
+    async fn terminate(&mut self) {
+        let daemon = self.daemon.take().expect("it runs");
+        let ended = daemon.stop(PATIENCE).await.expect("it ends");
+        assert!(ended.success(), "{ended}");
     }
 
     fn daemon(&self) -> &Daemon {
@@ -165,7 +236,34 @@ impl World {
 
     /// The folder of the table that things happen to.
     fn victim(&self, target: usize) -> PathBuf {
-        self.root(target).join(format!("{VICTIM}.lance"))
+        self.places[target].table(VICTIM)
+    }
+
+    /// Does this to what the daemon asks of a target's store.
+    fn harm(&self, target: usize, harm: Option<Harm>) {
+        self.proxy.harm(&format!("/{BUCKET}/t{target}/"), harm);
+        // Lists name the folder in their query.
+        self.proxy.harm(&format!("prefix=t{target}/"), harm);
+    }
+
+    /// Leaves a disk room for some more fragments of a table, and not for their rewrite.
+    async fn fill_disk(&self, target: usize) {
+        let Some(disk) = &self.small_disk else {
+            return;
+        };
+        let place = &self.places[target];
+        fs::remove_dir_all(place.table(VICTIM)).expect("it is there");
+        append(place, VICTIM, MANY_ROWS).await;
+        let bytes = place.data_bytes(VICTIM);
+        let due = u64::try_from(DUE).expect("it is small");
+        let room = bytes * due + bytes / 2;
+        disk.fill_but(room).expect("it can be filled");
+        for _ in 0..DUE {
+            // The daemon's own jobs may have what is left at this moment.
+            if place.append(VICTIM, MANY_ROWS).await.is_err() {
+                break;
+            }
+        }
     }
 
     /// Has it happen.
@@ -190,12 +288,16 @@ impl World {
                 fs::write(torn, &bytes[..20]).expect("it can be written");
             }
             Fault::TableRemade(target) => {
-                let root = self.root(target);
                 fs::remove_dir_all(self.victim(target)).expect("it is there");
                 for _ in 0..DUE + 2 {
-                    append(&root, VICTIM).await;
+                    append(&self.places[target], VICTIM, ROWS).await;
                 }
             }
+            Fault::DiskFull(target) => self.fill_disk(target).await,
+            Fault::StoreHangs(target) => self.harm(target, Some(Harm::Hang)),
+            Fault::StoreIsSlow(target) => self.harm(target, Some(Harm::Delay(DELAY))),
+            Fault::StoreOverloaded(target) => self.harm(target, Some(Harm::Overload)),
+            Fault::StoreResets(target) => self.harm(target, Some(Harm::Reset)),
             Fault::BadReload => {
                 self.configure("hot_tock = \"1s\"");
                 self.signal("HUP").await;
@@ -215,10 +317,22 @@ impl World {
                 self.signal("CONT").await;
             }
             Fault::Killed => {
-                let daemon = self.daemon.take().expect("it runs");
-                daemon.kill().await.expect("it can be killed");
-                self.killed += 1;
-                self.start().await;
+                self.kill().await;
+                self.start(None).await;
+            }
+            Fault::Terminated => {
+                self.terminate().await;
+                self.start(None).await;
+            }
+            Fault::StateUnreadable => {
+                self.terminate().await;
+                fs::write(self.path("state/pauses.json"), "{\"version\"")
+                    .expect("it can be written");
+                self.start(None).await;
+            }
+            Fault::JobsPanic => {
+                self.terminate().await;
+                self.start(Some("after-rewrite=3*panic")).await;
             }
         }
     }
@@ -247,8 +361,38 @@ impl World {
                 self.signal("HUP").await;
             }
             Fault::ClockJumps => self.turn_clock(0),
-            Fault::TableRemade(_) | Fault::GoodReload | Fault::Stopped | Fault::Killed => {}
+            Fault::DiskFull(_) => {
+                if let Some(disk) = &self.small_disk {
+                    disk.empty().expect("it was filled");
+                }
+            }
+            Fault::StoreHangs(target)
+            | Fault::StoreIsSlow(target)
+            | Fault::StoreOverloaded(target)
+            | Fault::StoreResets(target) => self.harm(target, None),
+            Fault::StateUnreadable => {
+                // An operator has seen to it.
+                let resumed = self.resume_all().await;
+                resumed.expect("the daemon takes it");
+            }
+            Fault::TableRemade(_)
+            | Fault::GoodReload
+            | Fault::Stopped
+            | Fault::Killed
+            | Fault::Terminated
+            | Fault::JobsPanic => {}
         }
+    }
+
+    /// Ends all pauses, as an operator does.
+    async fn resume_all(&self) -> io::Result<()> {
+        let config = self.path("squire.toml").display().to_string();
+        let address = &self.daemon().listening;
+        let ran = daemon::run(["resume", "--config", &config, "--daemon", address]).await?;
+        if ran.status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{ran:?}")))
     }
 
     async fn health(&self) -> Option<Value> {
@@ -286,8 +430,24 @@ impl World {
             }
             // It is trusted again soon, whoever looks.
             Fault::ClockJumps => self.jumps().await > self.jumps,
+            Fault::DiskFull(target) => {
+                self.small_disk.is_none() || of(target)["tables"]["failing"] != 0
+            }
+            // The client tries again for longer than a look may take.
+            Fault::StoreHangs(target)
+            | Fault::StoreOverloaded(target)
+            | Fault::StoreResets(target) => {
+                matches!(of(target)["status"].as_str(), Some("stuck" | "failing"))
+            }
+            Fault::StateUnreadable => health["pauses"].is_string(),
             // Nothing of these is a fault for long.
-            Fault::TableRemade(_) | Fault::GoodReload | Fault::Stopped | Fault::Killed => true,
+            Fault::TableRemade(_)
+            | Fault::StoreIsSlow(_)
+            | Fault::GoodReload
+            | Fault::Stopped
+            | Fault::Killed
+            | Fault::Terminated
+            | Fault::JobsPanic => true,
         }
     }
 
@@ -321,6 +481,9 @@ impl World {
                     self.metric("squire_config_reload_successful", "").await == Some(1.0)
                 }
                 Fault::ClockJumps => self.metric("squire_clock_steady", "").await == Some(1.0),
+                Fault::StateUnreadable => {
+                    self.metric("squire_pauses_unreadable", "").await == Some(0.0)
+                }
                 _ => true,
             }
         })
@@ -334,13 +497,13 @@ impl World {
 
     /// Writes a table of a target until it is due, and waits until it is compacted.
     pub(crate) async fn until_kept(&self, target: usize, seed: u64) -> Duration {
-        let root = self.root(target);
+        let place = &self.places[target];
         for _ in 0..DUE + 2 {
-            append(&root, GOOD).await;
+            append(place, GOOD, ROWS).await;
         }
         let began = Instant::now();
         let what = format!("t{target} is compacted under seed {seed}");
-        until(&what, async || fragments(&root, GOOD).await < DUE).await;
+        until(&what, async || place.fragments(GOOD).await < DUE).await;
         began.elapsed()
     }
 
@@ -379,7 +542,9 @@ impl World {
             for line in &lines {
                 let text = line["message"].as_str().unwrap_or_default();
                 // A torn table makes Lance panic, which is caught and told of the table.
-                let ours = text != "panicked" && text.contains("panicked");
+                // So do the jobs that are to panic.
+                let ours =
+                    text != "panicked" && text.contains("panicked") && !text.starts_with("job");
                 assert!(!ours && !text.contains("grace is over"), "{line}");
             }
         }
@@ -402,6 +567,7 @@ fn left_open(lines: &[Value]) -> usize {
             "job failed",
             "job abandoned",
             "job cut off",
+            "job panicked",
         ]
         .iter()
         .any(|end| text.starts_with(end))
@@ -412,70 +578,7 @@ fn left_open(lines: &[Value]) -> usize {
     open.len()
 }
 
-async fn append(root: &Path, table: &str) {
-    plain::append(root, table, plain::rows(0, 10))
-        .await
-        .expect("a client of a sound table is not disturbed");
-}
-
-async fn fragments(root: &Path, table: &str) -> usize {
-    let dataset = plain::open(root, table).await;
-    dataset.expect("it is a table").get_fragments().len()
-}
-
-/// What a process takes of the machine.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Footprint {
-    resident_kib: u64,
-    files: u64,
-    threads: u64,
-}
-
-impl Footprint {
-    fn of(id: u32) -> Self {
-        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let word = line.and_then(|line| line.split_whitespace().next());
-            word.and_then(|word| word.parse().ok()).unwrap_or(0)
-        };
-        Self {
-            resident_kib: field("VmRSS:"),
-            files: fs::read_dir(format!("/proc/{id}/fd")).map_or(0, |files| files.count() as u64),
-            threads: field("Threads:"),
-        }
-    }
-
-    fn or(self, other: Self) -> Self {
-        Self {
-            resident_kib: self.resident_kib.min(other.resident_kib),
-            files: self.files.min(other.files),
-            threads: self.threads.min(other.threads),
-        }
-    }
-
-    /// Nothing has grown beyond what comes and goes.
-    pub(crate) fn is_no_larger_than(&self, before: &Self) {
-        assert!(self.files <= before.files + SLACK, "{before}, then {self}");
-        assert!(
-            self.threads <= before.threads + SLACK,
-            "{before}, then {self}"
-        );
-        assert!(
-            self.resident_kib <= 2 * before.resident_kib + (128 << 10),
-            "{before}, then {self}"
-        );
-    }
-}
-
-impl fmt::Display for Footprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} MiB, {} open files, {} threads",
-            self.resident_kib >> 10,
-            self.files,
-            self.threads
-        )
-    }
+async fn append(place: &Place, table: &str, rows: i64) {
+    let appended = place.append(table, rows).await;
+    appended.expect("a client of a sound table is not disturbed");
 }

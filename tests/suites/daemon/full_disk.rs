@@ -1,23 +1,13 @@
 //! A disk without room, by command and by the daemon: what makes room is done, the rest is refused with the reason and leaves
 //! nothing behind, other targets have their turn, and when there is room again, all goes on by itself.
-//!
-//! The disk is a small one in memory, in a namespace of its own for mounts: it goes with the process that holds it.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::path::Path;
 
 use lance::Dataset;
 use squire_tests::{
-    daemon, plain,
+    plain,
     show::{say, table},
-};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    small_disk::SmallDisk,
 };
 
 use crate::{
@@ -30,81 +20,14 @@ const ROWS: i64 = 10_000;
 const FRAGMENTS: i64 = 8;
 const NO_SPACE: &str = "No space left";
 
-/// A small disk.
-struct Disk {
-    /// Its mounts end with it.
-    holder: Child,
-    /// Where the disk is for those who have its mounts.
-    folder: PathBuf,
-}
-
-impl Disk {
-    /// A disk of so many MiB; nothing where this machine does not let us.
-    async fn new(site: &Site, mib: u32) -> Option<Self> {
-        let folder = site.path("disk");
-        fs::create_dir(&folder).unwrap();
-        let script =
-            "mount -t tmpfs -o size=\"$1\"m squire \"$2\" && echo ready && exec sleep infinity";
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "sh", "-c", script, "sh"])
-            .arg(mib.to_string())
-            .arg(&folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .ok()?;
-        let mut lines = BufReader::new(holder.stdout.take()?).lines();
-        let is_ready = lines.next_line().await.ok()? == Some("ready".to_owned());
-        if !is_ready {
-            say("skipped: a small disk cannot be mounted here; it takes root, and leave to mount");
-        }
-        is_ready.then_some(Self { holder, folder })
-    }
-
-    fn id(&self) -> String {
-        self.holder.id().expect("it holds the disk").to_string()
-    }
-
-    /// The disk as this process reaches it.
-    fn outside(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{}", self.id(), text(&self.folder)))
-    }
-
-    /// A program that has its mounts.
-    fn program(&self) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--mount", "--target", &self.id(), "--"]);
-        command.arg(daemon::squire().unwrap());
-        command
-    }
-
-    async fn squire(&self, args: &[&str]) -> Ran {
-        self.program().args(args).output().await.unwrap().into()
-    }
-
-    /// Takes all the room that there is.
-    fn fill(&self) {
-        let ballast = self.outside().join("ballast");
-        let mut file = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(ballast)
-            .unwrap();
-        for part in [64 << 10, 4 << 10] {
-            loop {
-                match file.write_all(&vec![0; part]) {
-                    Ok(()) => {}
-                    Err(e) if e.kind() == io::ErrorKind::StorageFull => break,
-                    Err(e) => panic!("{e}"),
-                }
-            }
-        }
-    }
-
-    fn empty(&self) {
-        fs::remove_file(self.outside().join("ballast")).unwrap();
-    }
+async fn squire(disk: &SmallDisk, args: &[&str]) -> Ran {
+    disk.squire()
+        .unwrap()
+        .args(args)
+        .output()
+        .await
+        .unwrap()
+        .into()
 }
 
 /// A table of many fragments, with an index over the first half.
@@ -153,16 +76,16 @@ async fn left_behind(root: &Path, name: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn by_command_on_a_full_disk_what_makes_room_is_done_and_the_rest_refused_without_a_trace() {
     let site = Site::new();
-    let Some(disk) = Disk::new(&site, 24).await else {
+    let Some(disk) = SmallDisk::new(&site.path(""), 24).await.unwrap() else {
         return;
     };
     let (root, uri) = (disk.outside().join("lake"), text(&disk.folder.join("lake")));
     lake(&root, "bad").await;
-    disk.fill();
+    disk.fill_but(0).unwrap();
     let mut row = vec!["full disk".to_owned()];
     for duty in ["compact", "index"] {
         let before = files(&root);
-        let ran = disk.squire(&[duty, &uri]).await;
+        let ran = squire(&disk, &[duty, &uri]).await;
         assert_ne!(ran.code, Some(0), "{ran:?}");
         let told = format!("{}{}", ran.out, ran.err);
         assert!(
@@ -174,16 +97,16 @@ async fn by_command_on_a_full_disk_what_makes_room_is_done_and_the_rest_refused_
     }
     let cleanup = ["cleanup", &uri, "--keep-for", "1s", "--keep-versions", "1"];
     until("versions are old enough", async || {
-        done(disk.squire(&cleanup).await);
+        done(squire(&disk, &cleanup).await);
         versions(&root, "bad") == 1
     })
     .await;
     row.push("done".to_owned());
     say(table(&["", "compact", "index", "cleanup"], vec![row]));
 
-    disk.empty();
-    done(disk.squire(&["compact", &uri]).await);
-    done(disk.squire(&["index", &uri]).await);
+    disk.empty().unwrap();
+    done(squire(&disk, &["compact", &uri]).await);
+    done(squire(&disk, &["index", &uri]).await);
     assert!(fragments(&root, "bad").await <= 2);
     let dataset = plain::open(&root, "bad").await.unwrap();
     let rows = dataset.count_rows(None).await.unwrap();
@@ -195,13 +118,13 @@ async fn by_command_on_a_full_disk_what_makes_room_is_done_and_the_rest_refused_
 async fn the_daemon_tells_of_a_full_disk_keeps_other_targets_and_goes_on_by_itself_once_there_is_room()
  {
     let site = Site::new();
-    let Some(disk) = Disk::new(&site, 24).await else {
+    let Some(disk) = SmallDisk::new(&site.path(""), 24).await.unwrap() else {
         return;
     };
     let (root, roomy) = (disk.outside().join("lake"), site.path("roomy"));
     lake(&root, "bad").await;
     lake(&roomy, "good").await;
-    disk.fill();
+    disk.fill_but(0).unwrap();
     let config = site.write(
         "squire.toml",
         format!(
@@ -212,7 +135,7 @@ async fn the_daemon_tells_of_a_full_disk_keeps_other_targets_and_goes_on_by_itse
         ),
     );
     let daemon = site
-        .daemon_by(disk.program(), Path::new(&config), "log")
+        .daemon_by(disk.squire().unwrap(), Path::new(&config), "log")
         .await;
     until("the full disk is told", async || {
         site.explain(&daemon, "full").await.contains(NO_SPACE)
@@ -233,7 +156,7 @@ async fn the_daemon_tells_of_a_full_disk_keeps_other_targets_and_goes_on_by_itse
     })
     .await;
 
-    disk.empty();
+    disk.empty().unwrap();
     until("it goes on by itself", async || {
         fragments(&root, "bad").await <= 2
     })

@@ -8,6 +8,7 @@
 //! How a block is tested is said by the words after its fence; `docs/testing.md` has the list.
 #![allow(missing_docs)]
 
+mod architecture;
 mod commands;
 mod configurations;
 mod deletions;

@@ -36,7 +36,7 @@ pub(in crate::commands) async fn run(args: &CheckArg) -> Done {
     }
     let loaded = loaded.and_then(|loaded| {
         loaded.settings.require_targets(file)?;
-        loaded.require_places_apart(file)?;
+        loaded.require_separate_places(file)?;
         Ok(loaded)
     });
     let loaded = match loaded {

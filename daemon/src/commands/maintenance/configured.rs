@@ -22,7 +22,6 @@ use crate::{
     commands::daemon::client::Client,
     configuration,
     exit::Failure,
-    policy,
     service::{folders, pauses},
 };
 
@@ -132,7 +131,7 @@ impl Configured {
     pub(in crate::commands) fn policy(&self, table: &TableKey) -> Policy {
         let target = self.named.as_ref().map(|named| &named.target);
         target.map_or_else(Policy::default, |target| {
-            policy::of_table(&target.policies_of(&table.to_string()))
+            target.policies_of(&table.to_string()).table
         })
     }
 

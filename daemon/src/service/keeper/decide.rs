@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{state::Keeper, table_state::Kept};
 use crate::{
-    policy,
     service::{clock, status::Decided},
     target::Opened,
 };
@@ -159,7 +158,7 @@ impl Keeper {
                 ended_ago: history.last_end.map(|end| now.saturating_sub(end)),
                 wait: history
                     .back_off(kept.stats.version)
-                    .max(policy::floor(&kept.policy, duty)),
+                    .max(kept.policy.of(duty).interval_floor),
             };
             shared
                 .board
@@ -191,14 +190,14 @@ impl Keeper {
     /// Where the target takes no writes, jobs that would write wait, but for one that finds out.
     fn mind_writes(&self, plan: &mut Plan, now: Duration) {
         let running = self.tables.values().filter_map(|k| k.history.running);
-        let at_work = running.filter(|job| job.duty != Duty::Cleanup).count();
+        let at_work = running.filter(|job| job.duty.rewrites()).count();
         let mut room = self.writes.room(at_work, now);
         let mut waits = BTreeSet::new();
         plan.jobs.retain(|job| {
-            let begins = job.duty == Duty::Cleanup || room > 0;
+            let begins = !job.duty.rewrites() || room > 0;
             if !begins {
                 waits.insert((job.table.clone(), job.duty));
-            } else if job.duty != Duty::Cleanup {
+            } else if job.duty.rewrites() {
                 room -= 1;
             }
             begins

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use squire_config::{Daemon, Drift};
-use squire_engine::{Drifted, Graph, ManifestRetention, TableKey};
+use squire_config::Daemon;
+use squire_engine::{DriftPolicy, Drifted, Graph, ManifestRetention, TableKey};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +55,7 @@ impl Upkeep {
         let (name, daemon) = (&self.name, self.daemon());
         // Neither waits for the other to succeed.
         let retention = ManifestRetention {
-            keep_manifests: self.orders.borrow().target.policies.cleanup.keep_manifests,
+            keep_manifests: self.orders.borrow().target.policies.keep_manifests,
             ..ManifestRetention::default()
         };
         let aged = self.may_remove().await;
@@ -213,7 +213,7 @@ impl Upkeep {
     /// Whether the daemon may adopt it by itself.
     fn may_adopt(&self, drifted: &Drifted) -> bool {
         let by_setting =
-            self.orders.borrow().target.drift == Drift::Adopt && drifted.misfit.is_none();
+            self.orders.borrow().target.drift == DriftPolicy::Adopt && drifted.misfit.is_none();
         drifted.is_benign() || by_setting
     }
 }

@@ -1,7 +1,7 @@
 //! Opens the target of a keeper.
 
-use squire_config::{Drift, Target};
-use squire_engine::{DriftPolicy, Options};
+use squire_config::Target;
+use squire_engine::Options;
 use tokio_util::sync::CancellationToken;
 
 use super::{faults::Trouble, state::Keeper, ticks::beats};
@@ -16,10 +16,7 @@ impl Keeper {
         let options = Options {
             actor: format!("squire@{}", host()),
             lease: self.shared.daemon.lease,
-            drift: match self.target.drift {
-                Drift::Error => DriftPolicy::Error,
-                Drift::Adopt => DriftPolicy::Adopt,
-            },
+            drift: self.target.drift,
             beyond: beyond(&self.target),
             ..Options::default()
         };

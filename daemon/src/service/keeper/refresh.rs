@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use squire_config::{Kind as Wanted, Target};
+use squire_config::Target;
 use squire_engine::{Directory, Kind, Snapshot, TableKey, detect, planner::poll_schedule::News};
 
 use super::{
@@ -335,7 +335,7 @@ impl Keeper {
         }
         let now = self.now();
         let since = *self.vanished.get_or_insert(now);
-        let may_be_empty = self.target.kind == Wanted::Directory && now - since > VANISHED_FOR;
+        let may_be_empty = self.target.kind == Some(Kind::Directory) && now - since > VANISHED_FOR;
         (!may_be_empty).then_some(had)
     }
 
@@ -380,8 +380,8 @@ async fn look_at_directory(
             && detect(&target.uri, None, &beyond(&target)).await? == Kind::Graph
         {
             return match target.kind {
-                Wanted::Directory => Err(is_a_graph(directory.uri())),
-                Wanted::Graph | Wanted::Auto => Ok(None),
+                Some(Kind::Directory) => Err(is_a_graph(directory.uri())),
+                Some(Kind::Graph) | None => Ok(None),
             };
         }
         Ok(Some(Whole::Directory(Arc::new(there))))

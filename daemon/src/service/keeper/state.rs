@@ -24,7 +24,6 @@ use super::{
 };
 use crate::{
     api::JobOutcome,
-    policy,
     service::{
         clock,
         schedule::triggers::Forces,
@@ -90,7 +89,7 @@ impl Keeper {
         let restored = shared
             .state
             .load(&target.name, &target.uri, &shared.clock());
-        let pace = policy::of_target(&target.policies);
+        let pace = target.policies.target_pace();
         let spent = Spent {
             ledger: restored.ledger(&pace),
             pace,
@@ -131,7 +130,7 @@ impl Keeper {
         self.target = target;
         self.looks = looks(&daemon);
         self.shared.daemon = daemon;
-        self.spent.pace = policy::of_target(&self.target.policies);
+        self.spent.pace = self.target.policies.target_pace();
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         for (table, kept) in &mut self.tables {
             let text = table.to_string();

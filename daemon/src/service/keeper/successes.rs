@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use squire_engine::planner::{
-    Decision, Duty, Skip,
+    Decision, Duty, SkipClass,
     cleanup::{self, Protected},
-    compaction, indexing,
 };
 
 use super::table_state::Kept;
-use crate::policy;
 
 impl Kept {
     /// Notes what is in order, once for each good look; says whether there was one.
@@ -33,7 +31,7 @@ impl Kept {
 
     /// When a duty was last in order; of one that never was, when the table was found. Nothing where it does not count.
     pub(super) fn last_success(&self, duty: Duty) -> Option<DateTime<Utc>> {
-        let counts = !self.gone && policy::enabled(&self.policy, duty);
+        let counts = !self.gone && self.policy.of(duty).enabled;
         let last = self.successes.last.get(&duty);
         counts.then(|| *last.unwrap_or(&self.successes.found))
     }
@@ -54,25 +52,17 @@ impl Kept {
     /// Whether a duty has nothing to do on it that it should.
     fn in_order(&self, duty: Duty) -> bool {
         match self.decisions.get(&duty) {
-            // A table of few versions is not listed.
-            Some(Decision::Skip(Skip::Cleanup(cleanup::Skip::Unlisted))) => self.unlisted.is_none(),
-            Some(Decision::Skip(skip)) => matches!(
-                skip,
-                Skip::Compaction(
-                    compaction::Skip::Tidy
-                        | compaction::Skip::BelowThreshold
-                        | compaction::Skip::IndexTooLarge
-                ) | Skip::Index(
-                    indexing::Skip::NoIndex
-                        | indexing::Skip::Covered
-                        | indexing::Skip::BelowThreshold
-                ) | Skip::Cleanup(
-                    cleanup::Skip::Retained
-                        | cleanup::Skip::BelowThreshold
-                        | cleanup::Skip::Protected
-                )
-            ),
-            _ => false,
+            Some(Decision::Skip(skip)) => match skip.class() {
+                SkipClass::Idle => true,
+                // A table of few versions is not listed.
+                SkipClass::Unlisted => self.unlisted.is_none(),
+                SkipClass::Excluded
+                | SkipClass::Busy
+                | SkipClass::Delayed
+                | SkipClass::Paused
+                | SkipClass::Blocked => false,
+            },
+            Some(Decision::Act(_)) | None => false,
         }
     }
 }
@@ -80,6 +70,8 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use squire_engine::planner::Skip;
 
     use super::*;
     use crate::service::keeper::{

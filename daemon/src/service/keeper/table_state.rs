@@ -21,7 +21,7 @@ use squire_engine::{
 };
 
 use super::{faults::Repeated, left_over::LeftOver, listing::Listing};
-use crate::{policy, service::state::RestoredTable};
+use crate::service::state::RestoredTable;
 
 /// One table, as far as it is known.
 pub(super) struct Kept {
@@ -122,7 +122,7 @@ impl Told {
 /// The schedules of a table.
 fn crons(policies: &Policies) -> BTreeMap<Duty, String> {
     let crons = Duty::ALL.into_iter().filter_map(|duty| {
-        let cron = policy::cron(policies, duty)?;
+        let cron = policies.cron(duty)?;
         Some((duty, cron.to_owned()))
     });
     crons.collect()
@@ -131,7 +131,7 @@ fn crons(policies: &Policies) -> BTreeMap<Duty, String> {
 impl Kept {
     /// Goes by other policies from now on.
     pub(super) fn take_orders(&mut self, policies: &Policies) {
-        self.policy = policy::of_table(policies);
+        self.policy = policies.table.clone();
         self.crons = crons(policies);
         // By others, there may be something to do after all, and more to tell.
         self.unneeded.clear();
@@ -149,7 +149,7 @@ impl Kept {
         table.hash(&mut seed);
         let seed = seed.finish();
         Self {
-            policy: policy::of_table(policies),
+            policy: policies.table.clone(),
             crons: crons(policies),
             stats: TableStats::default(),
             history: History {
@@ -323,7 +323,7 @@ impl Kept {
         let mut policy = self.policy.clone();
         for duty in Duty::ALL {
             if self.unneeded_at(duty, now).is_some() {
-                policy::leave_out(&mut policy, duty);
+                policy.disable(duty);
             }
         }
         policy

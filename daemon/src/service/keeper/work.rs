@@ -60,7 +60,7 @@ impl Keeper {
             tokio::select! {
                 biased;
                 // What is removed is judged by its age.
-                () = steady_until.cancelled(), if *duty == Duty::Cleanup => Err(Error::Cancelled),
+                () = steady_until.cancelled(), if duty.deletes_by_age() => Err(Error::Cancelled),
                 ended = opened.run(table, *duty, &policy, ask, &work_stop) => ended,
             }
         };

@@ -18,8 +18,6 @@ use crate::api::JobOutcome;
 
 const TARGET: &[&str] = &["target"];
 const DUTY: &[&str] = &["target", "duty"];
-/// Duties that rewrite something, and then hold the table to commit it.
-const REWRITING: [Duty; 2] = [Duty::Compaction, Duty::Index];
 const HOLD_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 const REWRITE_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
 
@@ -157,7 +155,7 @@ impl Jobs {
                 self.ended.with_label_values(&labels);
             }
         }
-        for duty in REWRITING {
+        for duty in Duty::ALL.into_iter().filter(|duty| duty.rewrites()) {
             let duty = duty.as_str();
             self.rewrite_seconds.with_label_values(&[target, duty]);
             self.hold_seconds.with_label_values(&[target, duty]);

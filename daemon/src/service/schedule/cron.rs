@@ -10,8 +10,6 @@ use croner::{
 use squire_config::{Refusal, Target};
 use squire_engine::planner::Duty;
 
-use crate::policy;
-
 const FIX: &str = "write seconds, minutes, hours, day of month, month, day of week, such as \"0 0 3 * * *\" for three o'clock every night";
 
 /// A schedule that was understood.
@@ -58,7 +56,7 @@ pub(crate) fn of_target(target: &Target) -> BTreeSet<(Duty, String)> {
     let mut all = BTreeSet::new();
     for policies in target.all_policies() {
         for duty in Duty::ALL {
-            all.extend(policy::cron(&policies, duty).map(|cron| (duty, cron.to_owned())));
+            all.extend(policies.cron(duty).map(|cron| (duty, cron.to_owned())));
         }
     }
     all

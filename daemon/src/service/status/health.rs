@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use squire_engine::planner::{Decision, Duty, Skip, cleanup, compaction, indexing};
+use squire_engine::planner::{Decision, Duty, Skip, SkipClass};
 
 use crate::api::Health;
 
@@ -60,36 +60,12 @@ fn of(decision: Decision) -> Health {
         Decision::Act(_) => return Health::Due,
         Decision::Skip(skip) => skip,
     };
-    match skip {
-        Skip::Paused => Health::Paused,
-        Skip::Index(
-            indexing::Skip::Refused
-            | indexing::Skip::Blocked
-            | indexing::Skip::ClientTooOld
-            | indexing::Skip::IndexUnreadable
-            | indexing::Skip::Unwritable,
-        )
-        | Skip::Compaction(
-            compaction::Skip::TooLarge
-            | compaction::Skip::Unmeasured
-            | compaction::Skip::ClientTooOld
-            | compaction::Skip::IndexCannotFollow
-            | compaction::Skip::IndexUnreadable
-            | compaction::Skip::Unreadable
-            | compaction::Skip::Refused
-            | compaction::Skip::Failed
-            | compaction::Skip::RowTooLarge
-            | compaction::Skip::Unwritable,
-        )
-        | Skip::Cleanup(cleanup::Skip::Unwritable) => Health::Blocked,
+    match skip.class() {
+        SkipClass::Paused => Health::Paused,
+        SkipClass::Blocked => Health::Blocked,
+        SkipClass::Delayed => Health::Due,
         // What was done a moment ago, or is being done, is no reason to look at the table.
-        Skip::Running
-        | Skip::IntervalFloor
-        | Skip::Waits(_)
-        | Skip::Compaction(compaction::Skip::Hot)
-        | Skip::Cleanup(cleanup::Skip::Unlisted) => Health::Ok,
-        skip if skip.passes() => Health::Due,
-        _ => Health::Ok,
+        SkipClass::Idle | SkipClass::Excluded | SkipClass::Busy | SkipClass::Unlisted => Health::Ok,
     }
 }
 
@@ -109,6 +85,8 @@ pub(super) fn not_before(
 
 #[cfg(test)]
 mod tests {
+    use squire_engine::planner::{compaction, indexing};
+
     use super::*;
 
     const TIDY: Decision = Decision::Skip(Skip::Compaction(compaction::Skip::Tidy));

@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use squire_config::{Kind, Settings};
+use squire_config::Settings;
+use squire_engine::Kind;
 use url::Url;
 
 use super::{
@@ -217,8 +218,8 @@ fn settings(layout: &Layout, folders: &[String]) -> Result<(Settings, Option<Wri
         entries.is_ok_and(|mut entries| entries.next().is_none())
     };
     let kinds = folders.iter().map(|folder| match is_empty(folder) {
-        true => (folder.clone(), Kind::Directory),
-        false => (folder.clone(), Kind::Auto),
+        true => (folder.clone(), Some(Kind::Directory)),
+        false => (folder.clone(), None),
     });
     let small = settings::small(&kinds.collect::<Vec<_>>());
     if there.is_none() {

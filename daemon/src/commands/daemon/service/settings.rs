@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use squire_config::Kind;
+use squire_engine::Kind;
 
 use super::unit::HEADER;
 
@@ -10,7 +10,7 @@ use super::unit::HEADER;
 const LONGEST: usize = 40;
 
 /// A configuration with a target for each folder, of the kind that goes with it.
-pub(super) fn small(folders: &[(String, Kind)]) -> String {
+pub(super) fn small(folders: &[(String, Option<Kind>)]) -> String {
     let mut text = format!(
         "{HEADER} Yours to change; `squire service remove`\n\
          # takes it away as long as nobody did. `squire check --show` has every key with its value.\n"
@@ -21,7 +21,7 @@ pub(super) fn small(folders: &[(String, Kind)]) -> String {
         let uri = serde_json::Value::from(folder.as_str());
         let name = free_name(folder, &mut taken);
         text.push_str(&format!("\n[[target]]\nname = \"{name}\"\nuri = {uri}\n"));
-        if *kind == Kind::Directory {
+        if *kind == Some(Kind::Directory) {
             text.push_str("kind = \"directory\"\n");
         }
     }
@@ -83,7 +83,7 @@ mod tests {
         ];
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("squire.toml");
-        let kinds = [Kind::Auto, Kind::Directory].into_iter().cycle();
+        let kinds = [None, Some(Kind::Directory)].into_iter().cycle();
         let targets: Vec<_> = folders.iter().map(|f| (*f).to_owned()).zip(kinds).collect();
         std::fs::write(&file, small(&targets)).unwrap();
         let loaded = Layers::new(&file, []).load().unwrap();

@@ -1,11 +1,11 @@
-//! Values as they are written in a file: for whoever shows settings.
+//! Values as a settings file says them.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
+use squire_engine::planner::window::Window;
 
-use crate::settings::Window;
 use crate::window;
 
 /// `1h 30m`.
@@ -20,18 +20,19 @@ pub(crate) fn size<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error>
 
 /// A size, or `off`.
 pub(crate) fn size_or_off<S: Serializer>(value: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
-    value.map_or_else(off, size_text).serialize(to)
+    value
+        .map_or_else(|| OFF.to_owned(), size_text)
+        .serialize(to)
 }
 
 /// A schedule, or `off`.
-pub(crate) fn cron<S: Serializer>(value: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
-    value.clone().unwrap_or_else(off).serialize(to)
+pub(crate) fn cron<S: Serializer>(value: &Option<&str>, to: S) -> Result<S::Ok, S::Error> {
+    value.unwrap_or(OFF).serialize(to)
 }
 
 /// A client, or `auto`.
-pub(crate) fn client<S: Serializer>(value: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
-    let client = value.as_deref().unwrap_or("auto");
-    client.serialize(to)
+pub(crate) fn client<S: Serializer>(value: &Option<&str>, to: S) -> Result<S::Ok, S::Error> {
+    value.unwrap_or("auto").serialize(to)
 }
 
 /// A file or a folder, or `off`.
@@ -39,17 +40,16 @@ pub(crate) fn path<S: Serializer>(value: &Option<PathBuf>, to: S) -> Result<S::O
     let path = value
         .as_ref()
         .map(|path| path.to_string_lossy().into_owned());
-    path.unwrap_or_else(off).serialize(to)
+    path.unwrap_or_else(|| OFF.to_owned()).serialize(to)
 }
 
 /// `["Mon,Tue 22:00-06:00"]`.
 pub(crate) fn windows<S: Serializer>(value: &[Window], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(value.iter().map(window::written))
+    to.collect_seq(value.iter().map(window::text_of))
 }
 
-fn off() -> String {
-    "off".to_owned()
-}
+/// Of a key that takes it, for nothing.
+const OFF: &str = "off";
 
 fn size_text(bytes: u64) -> String {
     const UNITS: [(&str, u32); 6] = [

@@ -1,18 +1,13 @@
 //! Tiers of small fragments: which of them are alike enough to become one.
 //!
-//! The lowest tier takes everything below a [`DEPTH`]th of a small fragment, because a rewrite of so few bytes costs
+//! The lowest tier takes everything below a 4,096th of a small fragment, because a rewrite of so few bytes costs
 //! no more than its commit. Each further tier begins where the one below ends, and ends at as many times that size as
 //! fragments make it full. So what a full tier becomes always belongs to a higher one, or is small no more.
 
 use std::collections::BTreeMap;
 
-use super::compaction::{CompactionPolicy, Group};
-use crate::table::stats::FragmentStats;
-
-/// The sizes of small fragments are told apart down to this part of the largest.
-const DEPTH: u64 = 4096;
-/// Sizes in one tier differ by this factor at most, or fragments would be merged that are nothing alike.
-const WIDEST: u64 = 16;
+use super::{group::Group, policy::CompactionPolicy};
+use crate::planner::statistics::FragmentStats;
 
 /// One fragment, or several that become one.
 #[derive(Clone, Debug, Default)]
@@ -23,25 +18,6 @@ struct Unit {
     live_bytes: u64,
     /// Whether it is rewritten, with company or without.
     rewritten: bool,
-}
-
-/// So many fragments make a tier full.
-pub(super) fn least(policy: &CompactionPolicy) -> usize {
-    policy.min_small_fragments.max(2)
-}
-
-/// How many tiers there are.
-pub(super) fn count(policy: &CompactionPolicy) -> usize {
-    let largest = policy.small_bytes.saturating_sub(1);
-    tier(largest, policy) as usize + 1
-}
-
-fn tier(live_bytes: u64, policy: &CompactionPolicy) -> u32 {
-    let lowest = (policy.small_bytes / DEPTH).max(1);
-    let factor = (least(policy) as u64).min(WIDEST);
-    (live_bytes / lowest)
-        .checked_ilog(factor)
-        .map_or(0, |n| n + 1)
 }
 
 /// Groups of like size: full tiers, and what is riddled.
@@ -66,7 +42,7 @@ pub(super) fn by_size(candidates: &[&FragmentStats], policy: &CompactionPolicy) 
 }
 
 /// Everything that is small, in as few groups as possible, and what is thinned by deletions.
-pub(super) fn as_few_as_possible(
+pub(in crate::planner) fn as_few_as_possible(
     candidates: &[&FragmentStats],
     policy: &CompactionPolicy,
 ) -> Vec<Group> {
@@ -83,24 +59,24 @@ pub(super) fn as_few_as_possible(
 fn fill_tiers(small: Vec<Unit>, policy: &CompactionPolicy) -> Vec<Unit> {
     let mut tiers: BTreeMap<u32, Vec<Unit>> = BTreeMap::new();
     for unit in small {
-        let tier = tiers.entry(tier(unit.live_bytes, policy)).or_default();
+        let tier = tiers.entry(policy.tier_of(unit.live_bytes)).or_default();
         tier.push(unit);
     }
     let mut done = Vec::new();
     while let Some((at, mut units)) = tiers.pop_first() {
-        if units.len() < least(policy) {
+        if units.len() < policy.tier_full_at() {
             done.extend(units);
             continue;
         }
         units.sort_by(|a, b| (a.live_bytes, &a.of).cmp(&(b.live_bytes, &b.of)));
         let (full, rest) = pack(units, policy);
         done.extend(full);
-        if rest.len() < least(policy) {
+        if rest.len() < policy.tier_full_at() {
             done.extend(rest);
             continue;
         }
         let merged = join(rest);
-        let becomes = tier(merged.live_bytes, policy);
+        let becomes = policy.tier_of(merged.live_bytes);
         if merged.live_bytes < policy.small_bytes && becomes > at {
             tiers.entry(becomes).or_default().push(merged);
         } else {

@@ -1,8 +1,8 @@
-//! Whether targets are apart. A place that is kept twice is maintained twice: two jobs rewrite one table, a pause of the one
+//! Whether targets overlap. A place with two targets is maintained twice: two jobs rewrite one table, a pause of the one
 //! target does not hold the other, and budgets count twice.
 //!
-//! What two names have in common is decided by itself ([`clash`]). What a disk knows of a name is looked up before
-//! ([`Spot`]), for a limited time: a mount that does not answer is a matter of its own target.
+//! What two names have in common is decided by itself ([`overlap`]). What a disk knows of a name is looked up before
+//! ([`Location`]), for a limited time: a mount that does not answer concerns its own target alone.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,13 +11,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use squire_engine::Kind;
 use url::Url;
 
 use crate::error::Refusal;
-use crate::settings::{Kind, Target};
+use crate::settings::Target;
 
-/// A disk is waited for so long. What it does not tell is compared as it is written.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of the disk. Places that it does not resolve are compared as they are written.
+const DISK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How the folder of a table ends.
 const TABLE: &str = ".lance";
 /// Squire's own folder in a target.
@@ -25,7 +26,7 @@ const OWN: &str = "_squire";
 
 /// Where a target is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Spot {
+struct Location {
     /// What the parts are of: the disk, memory, a kind of store.
     scheme: String,
     /// From the outermost folder, or the bucket, to the innermost.
@@ -38,7 +39,7 @@ struct Spot {
 
 /// What is wrong with two places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Clash {
+enum Overlap {
     /// They are one.
     Same,
     /// The first is a table of the second, or within one.
@@ -48,15 +49,15 @@ enum Clash {
 }
 
 /// Of the targets, each that is where another is, with the other and what is to be said; the later one first.
-pub(crate) fn clashes(targets: &[Target]) -> Vec<(usize, Refusal)> {
-    let spots = Spot::of_all(targets);
+pub(crate) fn overlaps(targets: &[Target]) -> Vec<(usize, Refusal)> {
+    let locations = Location::of_all(targets);
     let mut found = Vec::new();
-    for (later, spot) in spots.iter().enumerate() {
-        for (earlier, other) in spots.iter().enumerate().take(later) {
+    for (later, location) in locations.iter().enumerate() {
+        for (earlier, other) in locations.iter().enumerate().take(later) {
             let (one, two) = (&targets[later].name, &targets[earlier].name);
-            let refusal = match (clash(spot, other), clash(other, spot)) {
-                (Some(clash), _) => clash.refusal(one, two),
-                (None, Some(clash)) => clash.refusal(two, one),
+            let refusal = match (overlap(location, other), overlap(other, location)) {
+                (Some(overlap), _) => overlap.refusal(one, two),
+                (None, Some(overlap)) => overlap.refusal(two, one),
                 (None, None) => continue,
             };
             found.push((later, refusal));
@@ -66,25 +67,25 @@ pub(crate) fn clashes(targets: &[Target]) -> Vec<(usize, Refusal)> {
 }
 
 /// What is wrong with `inner`, seen from `outer`.
-fn clash(inner: &Spot, outer: &Spot) -> Option<Clash> {
+fn overlap(inner: &Location, outer: &Location) -> Option<Overlap> {
     if inner.scheme != outer.scheme {
         return None;
     }
     if inner.id.is_some() && inner.id == outer.id {
-        return Some(Clash::Same);
+        return Some(Overlap::Same);
     }
     let below = inner.parts.strip_prefix(outer.parts.as_slice())?;
     let Some(first) = below.first() else {
-        return Some(Clash::Same);
+        return Some(Overlap::Same);
     };
     if first.ends_with(TABLE) || first == OWN {
-        Some(Clash::InTable)
+        Some(Overlap::InTable)
     } else {
-        (!inner.is_graph && !outer.is_graph).then_some(Clash::Nested)
+        (!inner.is_graph && !outer.is_graph).then_some(Overlap::Nested)
     }
 }
 
-impl Clash {
+impl Overlap {
     fn refusal(self, inner: &str, outer: &str) -> Refusal {
         let (what, fix) = match self {
             Self::Same => (
@@ -108,35 +109,35 @@ impl Clash {
     }
 }
 
-impl Spot {
+impl Location {
     /// Of each target, in their order. Asks the disk, for all of them at once.
     fn of_all(targets: &[Target]) -> Vec<Self> {
-        let mut spots: Vec<_> = targets.iter().map(Self::as_written).collect();
-        let (tell, told) = mpsc::channel();
+        let mut locations: Vec<_> = targets.iter().map(Self::as_written).collect();
+        let (sender, receiver) = mpsc::channel();
         let mut asked = 0_usize;
         for (n, target) in targets.iter().enumerate() {
             if let Some(path) = folder(&target.uri) {
-                let (tell, kind) = (tell.clone(), target.kind);
+                let (sender, kind) = (sender.clone(), target.kind);
                 let ask = move || {
-                    // Nobody waits any more for one that comes late.
-                    let _ = tell.send((n, Self::on_disk(&path, kind)));
+                    // The receiver may have timed out.
+                    let _ = sender.send((n, Self::on_disk(&path, kind)));
                 };
                 asked += usize::from(thread::Builder::new().spawn(ask).is_ok());
             }
         }
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DISK_TIMEOUT;
         for _ in 0..asked {
             let left = end.saturating_duration_since(Instant::now());
-            let Ok((n, spot)) = told.recv_timeout(left) else {
+            let Ok((n, location)) = receiver.recv_timeout(left) else {
                 break;
             };
-            spots[n] = spot;
+            locations[n] = location;
         }
-        spots
+        locations
     }
 
     fn as_written(target: &Target) -> Self {
-        let is_graph = target.kind == Kind::Graph;
+        let is_graph = target.kind == Some(Kind::Graph);
         let of = |scheme: &str, parts| Self {
             scheme: scheme.to_owned(),
             parts,
@@ -159,13 +160,13 @@ impl Spot {
         }
     }
 
-    fn on_disk(path: &Path, kind: Kind) -> Self {
+    fn on_disk(path: &Path, kind: Option<Kind>) -> Self {
         let real = real(path);
         let found = fs::metadata(&real).ok();
         let has_manifests = || real.join(OWN).join("manifest").is_dir();
         Self {
             scheme: "file".to_owned(),
-            is_graph: kind == Kind::Graph || kind == Kind::Auto && has_manifests(),
+            is_graph: kind.map_or_else(has_manifests, |kind| kind == Kind::Graph),
             parts: parts_of(&real),
             id: found.map(|found| (found.dev(), found.ino())),
         }
@@ -215,13 +216,13 @@ mod tests {
 
     use super::*;
 
-    fn target(name: &str, uri: &str, kind: Kind) -> Target {
+    fn target(name: &str, uri: &str, kind: Option<Kind>) -> Target {
         let raw = crate::raw::RawPolicies::default();
         Target {
             name: name.to_owned(),
             uri: uri.to_owned(),
             kind,
-            drift: crate::settings::Drift::default(),
+            drift: squire_engine::DriftPolicy::default(),
             follow_links: Vec::new(),
             allow_bases: Vec::new(),
             policies: raw.resolve(),
@@ -231,9 +232,9 @@ mod tests {
     }
 
     /// What is said of two targets, the first named `one` and the second `two`.
-    fn said(one: (&str, Kind), two: (&str, Kind)) -> Option<String> {
+    fn said(one: (&str, Option<Kind>), two: (&str, Option<Kind>)) -> Option<String> {
         let targets = [target("one", one.0, one.1), target("two", two.0, two.1)];
-        let mut found = clashes(&targets);
+        let mut found = overlaps(&targets);
         assert!(found.len() <= 1);
         found.pop().map(|(later, refusal)| {
             assert_eq!(later, 1);
@@ -243,7 +244,7 @@ mod tests {
     }
 
     fn same(one: &str, two: &str) -> bool {
-        let kinds = [(Kind::Auto, Kind::Auto), (Kind::Graph, Kind::Directory)];
+        let kinds = [(None, None), (Some(Kind::Graph), Some(Kind::Directory))];
         let said = kinds.map(|(a, b)| said((one, a), (two, b)));
         said.into_iter()
             .all(|said| said.is_some_and(|said| said.contains("one place under two names")))
@@ -272,10 +273,7 @@ mod tests {
             assert!(same(&format!("file://localhost{encoded}"), &one));
         }
         let other = format!("{base}/other");
-        assert_eq!(
-            said((&format!("{base}/real"), Kind::Auto), (&other, Kind::Auto)),
-            None
-        );
+        assert_eq!(said((&format!("{base}/real"), None), (&other, None)), None);
     }
 
     #[test]
@@ -298,28 +296,24 @@ mod tests {
             ("s3://bucket/p", "s3://bucket/pq"),
             ("s3://bucket/p", "memory://bucket/p"),
         ] {
-            assert_eq!(
-                said((one, Kind::Auto), (two, Kind::Auto)),
-                None,
-                "{one} and {two}"
-            );
+            assert_eq!(said((one, None), (two, None)), None, "{one} and {two}");
         }
     }
 
     #[test]
     fn a_place_in_another_is_refused_unless_one_is_a_graph_and_nothing_is_in_its_tables() {
-        use Kind::{Auto, Directory, Graph};
+        let (directory, graph) = (Some(Kind::Directory), Some(Kind::Graph));
         for (inner, inner_is, outer_is, refused) in [
-            ("sub", Directory, Directory, true),
-            ("sub", Auto, Directory, true),
-            ("sub/deeper", Auto, Auto, true),
-            ("sub", Graph, Directory, false),
-            ("sub", Directory, Graph, false),
-            ("sub", Graph, Graph, false),
-            ("docs.lance", Directory, Directory, true),
-            ("docs.lance/data", Graph, Directory, true),
-            ("Person.lance/sub", Directory, Graph, true),
-            ("_squire/x", Directory, Graph, true),
+            ("sub", directory, directory, true),
+            ("sub", None, directory, true),
+            ("sub/deeper", None, None, true),
+            ("sub", graph, directory, false),
+            ("sub", directory, graph, false),
+            ("sub", graph, graph, false),
+            ("docs.lance", directory, directory, true),
+            ("docs.lance/data", graph, directory, true),
+            ("Person.lance/sub", directory, graph, true),
+            ("_squire/x", directory, graph, true),
         ] {
             for base in ["s3://bucket/p", "/nowhere/at/all"] {
                 let uri = format!("{base}/{inner}");
@@ -339,8 +333,8 @@ mod tests {
         let outer = dir.path().to_str().unwrap();
         let inner = format!("{outer}/graph");
         fs::create_dir_all(&inner).unwrap();
-        assert!(said((outer, Kind::Auto), (&inner, Kind::Auto)).is_some());
+        assert!(said((outer, None), (&inner, None)).is_some());
         fs::create_dir_all(format!("{inner}/_squire/manifest")).unwrap();
-        assert_eq!(said((outer, Kind::Auto), (&inner, Kind::Auto)), None);
+        assert_eq!(said((outer, None), (&inner, None)), None);
     }
 }

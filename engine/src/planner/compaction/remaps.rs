@@ -1,19 +1,19 @@
-//! Indexes that hold addresses of rows: who rewrites a fragment under one writes the index anew.
+//! Indexes that hold addresses of rows: a rewrite of a fragment under one writes the index anew.
 //!
 //! That takes as many bytes as the index has, however few fragments there are. So it is done once for all groups of a
 //! job, and only when they save enough.
 
 use std::collections::BTreeSet;
 
-use super::{
-    clients::{FOLLOWS_ROW_IDS, LanceVersion, UNKNOWN_CLIENT},
-    compaction::Group,
+use super::group::Group;
+use crate::planner::{
+    clients::{FOLLOWS_ROW_IDS, LanceVersion},
+    statistics::{TableStats, Unmovable},
 };
-use crate::table::stats::{TableStats, Unmovable};
 
 /// An index is written anew when readers are spared this part of its bytes: each of them, again and again.
 const PAYS: u64 = 16;
-/// And this part of them, when somebody asks for it or it is an emergency.
+/// And this part of them, when a user asks for it or it is an emergency.
 const PAYS_WHEN_FORCED: u64 = 256;
 /// Indexes of so many bytes are always worth it: they take no longer than the commit.
 const CHEAP: u64 = 8 << 20;
@@ -25,37 +25,23 @@ pub(super) enum Hindrance {
     ClientTooOld,
     /// The index would lose the rows.
     CannotFollow,
-    /// Nobody here knows what the index is.
+    /// This build does not know what the index is.
     Unreadable,
     /// Its files lie outside of the target, where it allows nothing.
     Outside,
-}
-
-/// The oldest client of a table: as somebody says, or else the oldest that was seen to write, or else one that is assumed.
-pub(super) fn oldest_client(stats: &TableStats, said: Option<LanceVersion>) -> LanceVersion {
-    said.or(stats.oldest_writer).unwrap_or(UNKNOWN_CLIENT)
-}
-
-/// The oldest client that changes rows of a table: as somebody says, or else the oldest that was seen to. Nothing where nobody
-/// was, as in a graph, whose rows Squire changes itself.
-pub(super) fn oldest_writer(
-    stats: &TableStats,
-    said: Option<LanceVersion>,
-) -> Option<LanceVersion> {
-    stats.oldest_writer.map(|seen| said.unwrap_or(seen))
 }
 
 /// Why fragments that are covered like this are left alone; nothing when they can be rewritten.
 pub(super) fn hindrance(
     stats: &TableStats,
     coverage: u32,
-    said: Option<LanceVersion>,
+    configured: Option<LanceVersion>,
 ) -> Option<Hindrance> {
-    let writes = oldest_writer(stats, said);
+    let writes = stats.oldest_row_writer(configured);
     if stats.stable_row_ids && writes.is_some_and(|oldest| oldest < FOLLOWS_ROW_IDS) {
         return Some(Hindrance::ClientTooOld);
     }
-    let oldest = oldest_client(stats, said);
+    let oldest = stats.oldest_reader(configured);
     let hindrances = stats.segments_over(coverage).filter_map(|segment| {
         match (&segment.unmovable, segment.needs) {
             (Some(Unmovable::Outside), _) => Some(Hindrance::Outside),
@@ -122,13 +108,11 @@ pub(super) fn keep_what_pays(groups: &mut Vec<Group>, stats: &TableStats, forced
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        planner::{
-            Ask,
-            compaction::{CompactionPolicy, Skip, Verdict, plan},
-            sample::{GIB, KIB, MIB, fragment, stats},
-        },
-        table::stats::{FragmentStats, SegmentStats},
+    use crate::planner::{
+        Ask,
+        compaction::{CompactionPolicy, Skip, Verdict, plan},
+        sample::{GIB, KIB, MIB, fragment, stats},
+        statistics::{FragmentStats, SegmentStats},
     };
 
     fn segment(bytes: u64) -> SegmentStats {
@@ -195,14 +179,14 @@ mod tests {
         let planned = |oldest| planned(&table(oldest), &Ask::default()).map(|g| g.len());
         assert_eq!(planned(Some(old)), Err(Skip::ClientTooOld));
         assert_eq!(planned(Some(new)), Ok(1));
-        assert_eq!(planned(None), Ok(1), "nobody but Squire changes rows");
+        assert_eq!(planned(None), Ok(1), "only Squire changes rows");
     }
 
     #[test]
     fn a_budget_has_to_have_room_for_the_index_as_well() {
         let table = table(segment(64 * MIB), 100, 0);
         let groups = planned(&table, &Ask::default()).unwrap();
-        let cost = super::super::compaction::cost(&groups, &table);
+        let cost = crate::planner::compaction::cost(&groups, &table);
         assert_eq!(cost, 64 * MIB + 100 * 10 * KIB);
         let short = Ask {
             max_bytes: Some(cost - 1),
@@ -260,7 +244,7 @@ mod tests {
         let verdict = plan(&table, &policy, &Ask::default());
         assert!(
             matches!(verdict, Verdict::Compact(..)),
-            "somebody knows better"
+            "the configured client counts"
         );
     }
 }

@@ -1,0 +1,123 @@
+//! The arrows of `docs/architecture.md`: which folder may use which, and that no files use each other in a circle.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | this file | the rules |
+//! | [`modules`] | the modules of a crate, and which file each of their paths leads to |
+//! | [`circles`] | a circle in a graph |
+
+mod circles;
+mod modules;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::modules::Crate;
+
+/// A file, by its path below the crate's `src`, and those that it uses.
+type Uses = BTreeMap<String, BTreeSet<String>>;
+
+/// A folder or file of a crate, with those below it that it may use. Whatever is not named may use everything.
+type Rule = (&'static str, &'static [&'static str]);
+
+/// What all of the engine may use.
+const BASE: [&str; 6] = ["error", "failpoint", "ids", "memory", "progress", "redact"];
+
+/// The engine's arrows. `error` names the typed errors of every folder; `lib` and `fuzz` are the way in.
+const ENGINE: [Rule; 8] = [
+    ("failpoint", &[]),
+    ("ids", &[]),
+    ("storage", &[]),
+    ("schema", &[]),
+    ("planner", &["schema"]),
+    ("table", &["storage", "schema", "planner"]),
+    ("directory", &["storage", "schema", "planner", "table"]),
+    ("graph", &["storage", "schema", "planner", "table"]),
+];
+
+fn uses(krate: &str, root: &str) -> Uses {
+    Crate::read(krate, root).uses()
+}
+
+/// The folder below `src`, or the file's name, that a file belongs to.
+fn room(file: &str) -> &str {
+    let first = file.split('/').next().unwrap_or(file);
+    first.strip_suffix(".rs").unwrap_or(first)
+}
+
+/// What breaks the rules, as lines that name the two files.
+fn broken(uses: &Uses, rules: &[Rule], base: &[&str]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (file, used) in uses {
+        let Some((from, may)) = rules.iter().find(|(from, _)| *from == room(file)) else {
+            continue;
+        };
+        for used in used {
+            let to = room(used);
+            if to != *from && !may.contains(&to) && !base.contains(&to) {
+                broken.push(format!("{file} must not use {used}: {from} is below {to}"));
+            }
+        }
+    }
+    broken
+}
+
+#[test]
+fn the_arrows_between_the_folders_of_the_engine_run_one_way() {
+    let broken = broken(&uses("engine", "lib.rs"), &ENGINE, &BASE);
+    assert!(
+        broken.is_empty(),
+        "see docs/architecture.md:\n{}",
+        broken.join("\n")
+    );
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let mut told = Vec::new();
+    for (krate, root) in [
+        ("engine", "lib.rs"),
+        ("config", "lib.rs"),
+        ("daemon", "main.rs"),
+    ] {
+        for circle in circles::all(&uses(krate, root)) {
+            told.push(format!("{krate}/src: {}", circle.join(" -> ")));
+        }
+    }
+    let told = told.join("\n");
+    assert!(told.is_empty(), "move what both need below both:\n{told}");
+}
+
+#[test]
+fn a_file_that_uses_what_is_above_it_is_named_with_it() {
+    let uses = Uses::from([
+        (
+            "planner/plan.rs".to_owned(),
+            BTreeSet::from(["table/stats.rs".to_owned()]),
+        ),
+        (
+            "table/stats.rs".to_owned(),
+            BTreeSet::from(["planner/plan.rs".to_owned()]),
+        ),
+        (
+            "lib.rs".to_owned(),
+            BTreeSet::from(["graph/mod.rs".to_owned()]),
+        ),
+    ]);
+    let broken = broken(&uses, &ENGINE, &BASE);
+    assert_eq!(broken.len(), 1, "{broken:?}");
+    assert!(broken[0].starts_with("planner/plan.rs must not use table/stats.rs"));
+    assert_eq!(
+        circles::all(&uses),
+        [["planner/plan.rs", "table/stats.rs", "planner/plan.rs"]]
+    );
+}
+
+#[test]
+fn the_modules_are_read_as_the_compiler_reads_them() {
+    let uses = uses("engine", "lib.rs");
+    let of = |file: &str| &uses[file];
+    // By a path of `use`, by a name that another module passes on, and by a path within the code.
+    assert!(of("graph/mod.rs").contains("table/drift.rs"));
+    assert!(of("lib.rs").is_empty(), "what is passed on is no use");
+    assert!(!uses.keys().any(|file| file.ends_with("_tests.rs")));
+}
