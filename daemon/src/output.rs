@@ -1,4 +1,4 @@
-//! Numbers, tables and progress as a person reads them. The one place that prints.
+//! Numbers, tables and progress as a user reads them. The one place that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::{
@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use squire_engine::{Graph, OperationId, Waiting};
 use tokio_util::task::AbortOnDropHandle;
 
-/// So often a wait is looked at while nothing changes: the spinner counts the seconds.
+/// How often a wait is looked at while nothing changes: the spinner counts the seconds.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// After so long a wait is worth a line.
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(2);
@@ -66,7 +66,7 @@ fn commands(c: char) -> bool {
     reorders || hides || c.is_control() && c != '\n'
 }
 
-/// Whether there is somebody to ask.
+/// Whether there is someone to ask.
 pub(crate) fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }

@@ -1,4 +1,4 @@
-//! Jobs: requests for one, those at work, and those that have ended.
+//! Jobs: requests for one, those running, and those that have ended.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub(crate) struct RunAccepted {
     pub(crate) tables: u64,
 }
 
-/// A job that is at work.
+/// A job that is running.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub(crate) struct JobNotes {

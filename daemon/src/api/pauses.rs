@@ -69,7 +69,7 @@ pub(crate) struct Paused {
     /// Why it does not, although there is a folder for them. It is tried again on every tick.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) not_kept: Option<String>,
-    /// After a pause: the jobs that were at work on what it is about. They are finished.
+    /// After a pause: the jobs that were running on what it is about. They are finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) running: Vec<JobNotes>,
 }

@@ -18,7 +18,7 @@ pub(crate) struct TicketNotes {
     pub(crate) holder: String,
     /// The tables that it writes.
     pub(crate) writes: Vec<String>,
-    /// The tables that must stand still meanwhile.
+    /// The tables that must make no progress meanwhile.
     pub(crate) reads: Vec<String>,
     /// How far it has come: `waiting`, `decided` or `quarantined`.
     pub(crate) state: String,

@@ -39,7 +39,7 @@ pub(crate) struct TargetNotes {
     pub(crate) layout: Layout,
     /// How these went.
     pub(crate) trend: Series,
-    /// Jobs at work.
+    /// Jobs running.
     pub(crate) running: u64,
     /// Tables that are due and wait for a place.
     pub(crate) backlog: u64,

@@ -15,7 +15,7 @@ pub(in crate::service) fn write(file: &Path, content: &[u8]) -> io::Result<()> {
     let folder = folder(file)?;
     fs::create_dir_all(folder)?;
     let fresh = beside(file, "new");
-    // What a crash left goes; what somebody puts there instead is neither followed nor written to.
+    // What a crash left goes; what someone puts there instead is neither followed nor written to.
     match fs::remove_file(&fresh) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}

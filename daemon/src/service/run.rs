@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     clock, folders,
     health::Probe,
-    http::{self, access::listener::Door, api::Api},
-    job_slots::Places,
+    http::{self, access::listener::Listener, api::Api},
+    job_slots::JobSlots,
     keeper::Shared,
     metrics::Metrics,
     pauses::PauseBook,
@@ -32,8 +32,8 @@ use super::{
     },
     schedule::timetable::Started as Schedules,
     state::{Clock, State, WINDOW},
-    status::Board,
-    supervisor::Crew,
+    status::StatusStore,
+    supervisor::Supervisor,
     systemd::{self, Notifier},
 };
 use crate::{
@@ -57,8 +57,8 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
     // A signal that arrives while the configuration is read asks for what is there by then.
     let hangups = signal(SignalKind::hangup()).map_err(|e| Failure::Machine(e.to_string()))?;
     let base = Base::open(layers)?;
-    let listener = listen(&base.settings.daemon, layers.file()).await?;
-    let mut daemon = Started::start(base, layers, listener).await?;
+    let tcp = listen(&base.settings.daemon, layers.file()).await?;
+    let mut daemon = Started::start(base, layers, tcp).await?;
     let askers = listen_for_reloads();
     daemon.running.notifier.ready();
     follow(&mut daemon.running, hangups, askers, &daemon.stop).await;
@@ -70,7 +70,7 @@ pub(crate) async fn run(layers: &Layers) -> Result<(), Failure> {
 struct Base {
     settings: Settings,
     log: LogFilter,
-    door: Arc<Door>,
+    listener: Arc<Listener>,
     metrics: Arc<Metrics>,
     pauses: Arc<PauseBook>,
 }
@@ -79,7 +79,7 @@ impl Base {
     fn open(layers: &Layers) -> Result<Self, Failure> {
         let settings = configuration::load_for_daemon(layers)?;
         let log = logging::start(&settings.daemon)?;
-        let door = Arc::new(Door::open(&settings.daemon)?);
+        let listener = Arc::new(Listener::open(&settings.daemon)?);
         let metrics =
             Metrics::new(&settings.daemon).map_err(|e| Failure::Machine(e.to_string()))?;
         metrics.listen_to_lance()?;
@@ -89,7 +89,7 @@ impl Base {
         Ok(Self {
             settings,
             log,
-            door,
+            listener,
             metrics: Arc::new(metrics),
             pauses,
         })
@@ -154,15 +154,15 @@ struct Started {
 
 impl Started {
     /// Starts keepers, schedules and the HTTP server.
-    async fn start(base: Base, layers: &Layers, listener: TcpListener) -> Result<Self, Failure> {
+    async fn start(base: Base, layers: &Layers, tcp: TcpListener) -> Result<Self, Failure> {
         let Base {
             settings,
             log,
-            door,
+            listener,
             metrics,
             pauses,
         } = base;
-        let listening = listener
+        let listening = tcp
             .local_addr()
             .map_err(|e| Failure::Machine(e.to_string()))?;
         let stop = CancellationToken::new();
@@ -172,24 +172,26 @@ impl Started {
         let clock = DaemonClock::start();
         let folder = folders::state_dir(&settings.daemon);
         let state = Arc::new(State::open(folder.as_deref(), &clock.now()));
-        let places = Places::new(&settings.daemon);
-        metrics.configuration.follow(&settings.daemon, places.now());
+        let job_slots = JobSlots::new(&settings.daemon);
+        metrics
+            .configuration
+            .follow(&settings.daemon, job_slots.now());
         let shared = Shared {
             daemon: settings.daemon.clone(),
-            jobs: places.jobs(),
+            jobs: job_slots.jobs(),
             metrics: metrics.clone(),
-            pulse: Arc::default(),
+            liveness: Arc::default(),
             pauses: pauses.clone(),
-            board: Arc::new(Board::new(clock.wall)),
+            status: Arc::new(StatusStore::new(clock.wall)),
             state: state.clone(),
             started: clock.monotonic,
         };
         let notifier = Notifier {
             probe: Probe {
-                pulse: shared.pulse.clone(),
-                board: shared.board.clone(),
+                liveness: shared.liveness.clone(),
+                status: shared.status.clone(),
             },
-            board: shared.board.clone(),
+            status: shared.status.clone(),
             record: Arc::new(Record::start()),
             pauses: pauses.clone(),
         };
@@ -201,50 +203,50 @@ impl Started {
         );
         let api = Api {
             pauses,
-            board: shared.board.clone(),
-            forces: Arc::default(),
+            status: shared.status.clone(),
+            triggers: Arc::default(),
             timetable: Arc::default(),
-            pulse: shared.pulse.clone(),
-            places: places.count(),
+            liveness: shared.liveness.clone(),
+            places: job_slots.count(),
             record: notifier.record.clone(),
-            writable: if door.has_token() {
+            writable: if listener.has_token() {
                 Writable::Token
             } else {
                 Writable::Local
             },
             started: clock.wall,
         };
-        let (forces, timetable) = (api.forces.clone(), api.timetable.clone());
-        let mut residents = Residents::new(shared.board.clone(), clock.wall, stop.clone());
+        let (triggers, timetable) = (api.triggers.clone(), api.timetable.clone());
+        let mut residents = Residents::new(shared.status.clone(), clock.wall, stop.clone());
         residents.follow(&settings);
-        let mut crew = Crew::new(shared, forces.clone(), stop.clone());
+        let mut supervisor = Supervisor::new(shared, triggers.clone(), stop.clone());
         let targets = settings.targets.iter();
-        let called = targets.map(|target| (target.clone(), forces.open(&target.name)));
+        let called = targets.map(|target| (target.clone(), triggers.open(&target.name)));
         timetable.follow(Schedules::new(called).await?).await;
         let monitor = clock::monitor(timetable.clone(), metrics.clone(), stop.clone());
         let monitor = tokio::spawn(monitor);
-        settings.targets.iter().for_each(|t| crew.begin(t));
+        settings.targets.iter().for_each(|t| supervisor.start(t));
         let server = tokio::spawn(http::serve(
-            listener,
-            door.clone(),
+            tcp,
+            listener.clone(),
             metrics.clone(),
             notifier.probe.clone(),
             api,
             stop.clone(),
         ));
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), %listening, scheme = door.scheme(), targets = settings.targets.len(), places = places.now(), "squire is running");
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), %listening, scheme = listener.scheme(), targets = settings.targets.len(), places = job_slots.now(), "squire is running");
         let notifying = tokio::spawn(notifier.clone().attend(stop.clone()));
         Ok(Self {
             running: Running {
                 layers: layers.clone(),
                 settings,
-                crew,
+                supervisor,
                 residents,
-                places,
+                job_slots,
                 timetable,
                 log,
-                door,
-                forces,
+                listener,
+                triggers,
                 metrics,
                 notifier,
                 in_force,
@@ -264,7 +266,7 @@ impl Started {
         let running = &mut self.running;
         let grace = running.settings.daemon.shutdown_grace;
         running.notifier.stopping(grace);
-        let left = async { tokio::join!(running.crew.end(), running.residents.end()) };
+        let left = async { tokio::join!(running.supervisor.join(), running.residents.end()) };
         if tokio::time::timeout(grace, left).await.is_err() {
             cut_off(running, grace).await;
         }
@@ -279,18 +281,18 @@ impl Started {
 
 /// Cancels the keepers that have not ended within the grace.
 async fn cut_off(running: &mut Running, grace: Duration) {
-    let jobs = running.notifier.board.jobs(None, None).into_iter();
+    let jobs = running.notifier.status.jobs(None, None).into_iter();
     let jobs: Vec<_> = jobs
         .map(|job| format!("{} of {}/{}", job.duty, job.target, job.table))
         .collect();
-    let targets = running.crew.left();
+    let targets = running.supervisor.remaining();
     tracing::warn!(
         ?grace,
         targets = targets.join(", "),
         jobs = jobs.join(", "),
         "the shutdown grace is over, and the keepers of these targets have not ended; what is left is healed by whoever comes next"
     );
-    let cut_off = running.crew.cut_off();
+    let cut_off = running.supervisor.abort();
     let _ = tokio::time::timeout(FLUSH_PATIENCE, cut_off).await;
 }
 

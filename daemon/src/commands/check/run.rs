@@ -14,7 +14,7 @@ use crate::{
     configuration,
     exit::{Done, Failure},
     output,
-    service::http::access::listener::Door,
+    service::http::access::listener::Listener,
 };
 
 pub(in crate::commands) async fn run(args: &CheckArg) -> Done {
@@ -48,7 +48,7 @@ pub(in crate::commands) async fn run(args: &CheckArg) -> Done {
             return Err(error.into());
         }
     };
-    let lacking = match Door::open(&loaded.settings.daemon) {
+    let lacking = match Listener::open(&loaded.settings.daemon) {
         Ok(_) => None,
         Err(e) if e.is_lack() => Some(e),
         Err(e) => return Err(e.into()),

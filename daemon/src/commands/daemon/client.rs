@@ -212,7 +212,7 @@ fn authorities(file: &std::path::Path) -> Result<Vec<Certificate>, Failure> {
     Ok(found)
 }
 
-/// A URL as a person writes it.
+/// A URL as a user writes it.
 fn shown(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }

@@ -32,7 +32,7 @@ pub(in crate::commands) async fn run(
     Ok(())
 }
 
-/// Whether the entry is one that a person asks for: it changed what readers see, or ended badly.
+/// Whether the entry is one that a user asks for: it changed what readers see, or ended badly.
 fn changes_tables(entry: &LogEntry) -> bool {
     matches!(
         entry.change.transition.as_str(),

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    access::{authorization::Standing, listener::Door, rejections::Refusals},
+    access::{authorization::Standing, listener::Listener, rejections::Refusals},
     api::{self, Api},
     page,
 };
@@ -44,8 +44,8 @@ struct Shared {
 
 /// Serves until `stop`.
 pub(in crate::service) async fn serve(
-    listener: TcpListener,
-    door: Arc<Door>,
+    tcp: TcpListener,
+    listener: Arc<Listener>,
     metrics: Arc<Metrics>,
     probe: Probe,
     api: Api,
@@ -71,7 +71,7 @@ pub(in crate::service) async fn serve(
         .with_state(shared)
         .merge(api::router(api))
         .merge(page::router());
-    if let Err(e) = door.serve(listener, router, refusals, stop).await {
+    if let Err(e) = listener.serve(tcp, router, refusals, stop).await {
         tracing::error!(error = %e, "the HTTP server stopped");
     }
 }
@@ -80,7 +80,7 @@ async fn show_metrics(State(shared): State<Shared>) -> Response {
     let now = clock::not_ahead();
     match shared
         .metrics
-        .scrape(&shared.pauses, &shared.probe.board, now)
+        .scrape(&shared.pauses, &shared.probe.status, now)
     {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),

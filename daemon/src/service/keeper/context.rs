@@ -8,26 +8,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::service::{
     clock,
-    liveness::Pulse,
+    liveness::Liveness,
     metrics::Metrics,
     pauses::PauseBook,
     state::{Clock, State},
-    status::Board,
+    status::StatusStore,
 };
 
-/// What a keeper goes by; it may change while it works.
+/// The configuration of a keeper; an update may come while it runs.
 #[derive(Clone, Debug)]
 pub(in crate::service) struct KeeperConfig {
     pub(in crate::service) target: Target,
     pub(in crate::service) daemon: Daemon,
 }
 
-/// What ends a keeper.
+/// The cancellation of a keeper.
 #[derive(Clone, Debug)]
 pub(in crate::service) struct Shutdown {
-    /// It takes no more work; its jobs go on to their end. Comes with `stop`, too.
-    pub(in crate::service) leave: CancellationToken,
-    /// The daemon stops: its jobs give up what they have not committed.
+    /// The keeper takes no more work; its running jobs are finished. Cancelled with `stop`, too.
+    pub(in crate::service) detach: CancellationToken,
+    /// The daemon stops: jobs abandon what they have not committed.
     pub(in crate::service) stop: CancellationToken,
 }
 
@@ -35,22 +35,22 @@ pub(in crate::service) struct Shutdown {
 #[derive(Clone)]
 pub(in crate::service) struct Shared {
     pub(in crate::service) daemon: Daemon,
-    /// Places for jobs, over all targets.
+    /// Job slots, over all targets.
     pub(in crate::service) jobs: Arc<Semaphore>,
     pub(in crate::service) metrics: Arc<Metrics>,
-    pub(in crate::service) pulse: Arc<Pulse>,
+    pub(in crate::service) liveness: Arc<Liveness>,
     pub(in crate::service) pauses: Arc<PauseBook>,
-    pub(in crate::service) board: Arc<Board>,
+    pub(in crate::service) status: Arc<StatusStore>,
     pub(in crate::service) state: Arc<State>,
     /// Where the monotonic clock begins.
     pub(in crate::service) started: Instant,
 }
 
 impl Shared {
-    /// A target is to be kept: it is shown, although nothing is known of it yet.
+    /// A target is to be maintained: it is shown, although nothing is known of it yet.
     pub(in crate::service) fn expect(&self, target: &Target) {
-        self.pulse.begin(&target.name);
-        self.board.expect(&target.name, &target.uri);
+        self.liveness.begin(&target.name);
+        self.status.expect(&target.name, &target.uri);
     }
 
     /// What time it is.
@@ -61,9 +61,9 @@ impl Shared {
         }
     }
 
-    /// A target is kept no more: nothing of it is shown.
+    /// A target is no longer maintained: nothing of it is shown.
     pub(in crate::service) fn forget(&self, target: &str) {
-        self.pulse.forget(target);
-        self.board.let_go(target);
+        self.liveness.forget(target);
+        self.status.remove_target(target);
     }
 }

@@ -20,14 +20,14 @@ use super::{
     read_results::{Came, Seen},
     reads::{self, Reads},
     state::Keeper,
-    table_state::Kept,
+    table_state::TableState,
     ticks::beats,
 };
 use crate::target::Opened;
 
 /// Timeout for the end of a round of healing when a keeper detaches, and then for the removal of its heartbeat. What is
 /// cut off is recovered by the next process.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+const DETACH_TIMEOUT: Duration = Duration::from_secs(10);
 /// While reads are in flight, the planner is asked again after this many events, or after this time.
 const TAKEN_AT_ONCE: usize = 32;
 const DECIDED_EVERY: Duration = Duration::from_millis(250);
@@ -76,28 +76,28 @@ struct Timers {
 }
 
 impl Keeper {
-    /// Runs until it is time to leave; then waits for what is at work to end in order.
-    pub(in crate::service) async fn run(mut self, until: &Shutdown) {
+    /// Runs until it is detached; then waits for its jobs to end in order.
+    pub(in crate::service) async fn run(mut self, shutdown: &Shutdown) {
         let metrics = self.shared.metrics.clone();
         metrics.begins(&self.target.name, &self.target.uri);
-        while let Some(opened) = self.open(&until.leave).await {
-            // The dead are healed for as long as a job is at work: the next keeper begins only after the last of them.
-            let over = until.stop.child_token();
+        while let Some(opened) = self.open(&shutdown.detach).await {
+            // The dead are healed for as long as a job is running: the next keeper begins only after the last of them.
+            let over = shutdown.stop.child_token();
             let mut upkeep = self.upkeep(&opened, &over);
             self.reads = Reads::new(!opened.is_on_disk());
-            self.keep(&opened, until).await;
+            self.keep(&opened, shutdown).await;
             self.reads = Reads::new(true);
             (self.due, self.whole, self.read_again) = (VecDeque::new(), None, false);
-            self.tables.values_mut().for_each(Kept::read_no_more);
+            self.tables.values_mut().for_each(TableState::read_no_more);
             self.see_jobs_end().await;
             over.cancel();
             // A round of healing that has begun is finished, or its heartbeat would come after the leave.
             let finished = async { while upkeep.join_next().await.is_some() {} };
-            if timeout(LEAVE_PATIENCE, finished).await.is_err() {
+            if timeout(DETACH_TIMEOUT, finished).await.is_err() {
                 tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "a round of healing did not end in time and is cut off; whoever comes next goes on with it");
                 upkeep.shutdown().await;
             }
-            if timeout(LEAVE_PATIENCE, opened.close()).await.is_err() {
+            if timeout(DETACH_TIMEOUT, opened.close()).await.is_err() {
                 tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "the heartbeat could not be taken back in time; it goes when its lease is over");
             }
             // It goes on only where the target has become something else.
@@ -114,7 +114,7 @@ impl Keeper {
             let upkeeper = Upkeep {
                 graph: graph.clone(),
                 name: self.target.name.clone(),
-                orders: self.orders.clone(),
+                config: self.config.clone(),
                 metrics: self.shared.metrics.clone(),
                 stop: stop.clone(),
             };
@@ -126,21 +126,21 @@ impl Keeper {
     }
 
     /// Polls, decides and starts jobs until the keeper is to detach, or until the target is something else.
-    async fn keep(&mut self, opened: &Opened, until: &Shutdown) {
+    async fn keep(&mut self, opened: &Opened, shutdown: &Shutdown) {
         let mut timers = Timers {
             ticks: self.ticks(),
             beats: beats(),
             turn: None,
         };
         loop {
-            self.shared.pulse.beat(&self.target.name);
+            self.shared.liveness.beat(&self.target.name);
             if self.backlog > 0 && timers.turn.is_none() {
                 timers.turn = Some(Box::pin(self.shared.jobs.clone().acquire_owned()));
             }
-            let event = self.next_event(&mut timers, &until.leave).await;
+            let event = self.next_event(&mut timers, &shutdown.detach).await;
             // Nothing is awaited from here on: a slot that becomes free meanwhile would stay idle.
-            match self.handle(event, &mut timers, opened, &until.stop) {
-                Flow::Plan => self.follow_up(opened, &until.stop),
+            match self.handle(event, &mut timers, opened, &shutdown.stop) {
+                Flow::Plan => self.follow_up(opened, &shutdown.stop),
                 Flow::Planned => {}
                 Flow::Leave => return,
             }
@@ -148,16 +148,16 @@ impl Keeper {
     }
 
     /// The next event, the most urgent first. None is lost when this is dropped.
-    async fn next_event(&mut self, timers: &mut Timers, leave: &CancellationToken) -> Event {
+    async fn next_event(&mut self, timers: &mut Timers, detach: &CancellationToken) -> Event {
         tokio::select! {
             biased;
-            () = leave.cancelled() => Event::Detach,
-            Ok(()) = self.orders.changed() => Event::Config,
+            () = detach.cancelled() => Event::Detach,
+            Ok(()) = self.config.changed() => Event::Config,
             _ = timers.ticks.tick() => Event::Tick,
             _ = timers.beats.tick() => Event::Beat,
             slot = turn(&mut timers.turn) => Event::Slot(slot.ok()),
             ended = self.jobs.next() => Event::JobEnded(ended),
-            () = self.forces.called() => Event::Triggered,
+            () = self.triggers.notified() => Event::Triggered,
             () = at(self.hot) => Event::HotPoll,
             ended = self.reads.next() => Event::ReadEnded(ended),
         }
@@ -174,38 +174,38 @@ impl Keeper {
         match event {
             Event::Detach => return Flow::Leave,
             Event::Config => {
-                let tick = self.looks.tick;
-                self.take_orders();
-                if self.looks.tick != tick {
+                let tick = self.poll_policy.tick;
+                self.apply_config();
+                if self.poll_policy.tick != tick {
                     timers.ticks = self.ticks();
                 }
                 self.taken += 1;
             }
-            Event::Tick => self.look(opened),
+            Event::Tick => self.poll(opened),
             Event::Beat => self.watch(opened),
             Event::Slot(slot) => {
                 // It is used by what is known: no other keeper should wait for a poll.
                 timers.turn = None;
-                self.place = slot;
+                self.slot = slot;
                 self.act(opened, stop);
-                self.place = None;
+                self.slot = None;
                 return Flow::Planned;
             }
             Event::JobEnded(ended) => {
                 let table = ended.job.table.clone();
                 self.ended(ended);
                 // The table may be due again, by its new layout.
-                self.look_at_own_work(opened, &table);
+                self.poll_own_work(opened, &table);
                 self.taken += 1;
             }
             Event::Triggered => {
                 self.force();
-                self.look(opened);
+                self.poll(opened);
                 self.taken += 1;
             }
             Event::HotPoll => {
                 self.hot = None;
-                self.look_between_ticks(opened);
+                self.poll_between_ticks(opened);
             }
             Event::ReadEnded(ended) => {
                 let mut seen = self.take_in(opened, ended);
@@ -223,8 +223,8 @@ impl Keeper {
 
     /// Begins the reads that are due, and asks the planner when enough has changed.
     fn follow_up(&mut self, opened: &Opened, stop: &CancellationToken) {
-        if std::mem::take(&mut self.look_soon) {
-            self.look(opened);
+        if std::mem::take(&mut self.poll_soon) {
+            self.poll(opened);
         }
         self.read_due(opened);
         let waits = !self.reads.is_idle()
@@ -234,19 +234,19 @@ impl Keeper {
             (self.taken, self.decided) = (0, self.now());
             self.force();
             self.act(opened, stop);
-            self.find_lists_due();
+            self.schedule_lists();
             self.read_due(opened);
-            self.hot = self.next_hot_look();
+            self.hot = self.next_hot_poll();
         }
     }
 
-    /// Sees whether anything that is under way stands still.
+    /// Checks whether a read or a job is stuck.
     fn watch(&mut self, opened: &Opened) {
         self.give_up_reads(opened);
         self.give_up_jobs();
     }
 
-    /// Waits for what is at work. A long job is no keeper that is stuck, and one that stands still does not hold the
+    /// Waits for what is running. A long job is no keeper that is stuck, and one that makes no progress does not hold the
     /// next keeper.
     async fn see_jobs_end(&mut self) {
         let mut beats = beats();
@@ -254,7 +254,7 @@ impl Keeper {
             tokio::select! {
                 ended = self.jobs.next() => self.ended(ended),
                 _ = beats.tick() => {
-                    self.shared.pulse.beat(&self.target.name);
+                    self.shared.liveness.beat(&self.target.name);
                     self.give_up_jobs();
                 }
             }
@@ -262,22 +262,22 @@ impl Keeper {
     }
 
     fn ticks(&self) -> Interval {
-        let mut ticks = interval(self.looks.tick);
+        let mut ticks = interval(self.poll_policy.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     }
 
     /// When a table is looked at before the next tick.
-    fn next_hot_look(&self) -> Option<Instant> {
+    fn next_hot_poll(&self) -> Option<Instant> {
         if !self.within_reach {
             return None;
         }
-        // What a job of one's own is at work on is looked at when it ends.
+        // What a job of one's own is running on is looked at when it ends.
         let kept = self
             .tables
             .values()
             .filter(|kept| kept.history.running.is_none() && !kept.being_read);
-        let next = kept.filter_map(|kept| kept.looks.between_ticks(&self.looks));
+        let next = kept.filter_map(|kept| kept.poll_schedule.between_ticks(&self.poll_policy));
         next.min().map(|next| self.shared.started + next)
     }
 }

@@ -25,7 +25,7 @@ pub(in crate::service) struct Upkeep {
     pub(in crate::service) graph: Graph,
     pub(in crate::service) name: String,
     /// What the settings say now: a reload may have changed them.
-    pub(in crate::service) orders: watch::Receiver<KeeperConfig>,
+    pub(in crate::service) config: watch::Receiver<KeeperConfig>,
     pub(in crate::service) metrics: Arc<Metrics>,
     pub(in crate::service) stop: CancellationToken,
 }
@@ -47,7 +47,7 @@ impl Upkeep {
     }
 
     fn daemon(&self) -> Daemon {
-        self.orders.borrow().daemon.clone()
+        self.config.borrow().daemon.clone()
     }
 
     /// One round; says when the next is due.
@@ -55,7 +55,7 @@ impl Upkeep {
         let (name, daemon) = (&self.name, self.daemon());
         // Neither waits for the other to succeed.
         let retention = ManifestRetention {
-            keep_manifests: self.orders.borrow().target.policies.keep_manifests,
+            keep_manifests: self.config.borrow().target.policies.keep_manifests,
             ..ManifestRetention::default()
         };
         let aged = self.may_remove().await;
@@ -84,7 +84,7 @@ impl Upkeep {
                     tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
                 }
                 let waits_for_time = healed.left.len() > healed.quarantined;
-                next_look(waits_for_time, daemon.heal_interval, daemon.lease)
+                next_round(waits_for_time, daemon.heal_interval, daemon.lease)
             }
             Err(e) => {
                 self.metrics.graphs.upkept(name, Task::Heal, false);
@@ -114,7 +114,7 @@ impl Upkeep {
     /// Looks at sidecars again and again.
     pub(in crate::service) async fn watch_sidecars(self) {
         loop {
-            let look = self.look_at_sidecars();
+            let look = self.list_sidecars();
             self.unhurt(Task::Sidecars, "the look at sidecars", look)
                 .await;
             let pause = SIDECARS_EVERY.min(self.daemon().tick * 2);
@@ -126,7 +126,7 @@ impl Upkeep {
         }
     }
 
-    async fn look_at_sidecars(&self) {
+    async fn list_sidecars(&self) {
         let name = &self.name;
         let looked = self.graph.sidecars().await;
         self.metrics
@@ -144,7 +144,7 @@ impl Upkeep {
     pub(in crate::service) async fn adopt_drift(self) {
         let mut told = BTreeMap::new();
         loop {
-            let look = self.look_for_drift(&mut told);
+            let look = self.check_drift(&mut told);
             self.unhurt(Task::Drift, "the look for drift", look).await;
             tokio::select! {
                 biased;
@@ -165,7 +165,7 @@ impl Upkeep {
     }
 
     /// `told` is what was said of each table, as pin and head, and is kept up to date.
-    async fn look_for_drift(&self, told: &mut BTreeMap<TableKey, (u64, u64)>) {
+    async fn check_drift(&self, told: &mut BTreeMap<TableKey, (u64, u64)>) {
         let name = &self.name;
         let look = match self.graph.drift().await {
             Ok(look) => look,
@@ -213,7 +213,7 @@ impl Upkeep {
     /// Whether the daemon may adopt it by itself.
     fn may_adopt(&self, drifted: &Drifted) -> bool {
         let by_setting =
-            self.orders.borrow().target.drift == DriftPolicy::Adopt && drifted.misfit.is_none();
+            self.config.borrow().target.drift == DriftPolicy::Adopt && drifted.misfit.is_none();
         drifted.is_benign() || by_setting
     }
 }
@@ -228,7 +228,7 @@ fn kind(drifted: &Drifted) -> &'static str {
 
 /// When to heal again. What waits for time alone, because a holder is not known to be dead yet, must not wait for the
 /// next interval as well.
-fn next_look(waits_for_time: bool, interval: Duration, lease: Duration) -> Duration {
+fn next_round(waits_for_time: bool, interval: Duration, lease: Duration) -> Duration {
     if waits_for_time {
         interval.min(lease / 3)
     } else {
@@ -246,10 +246,10 @@ mod tests {
         // Seen at the end of an interval, watched until the lease is over.
         let mut watched = Duration::ZERO;
         while watched < lease {
-            watched += next_look(true, interval, lease);
+            watched += next_round(true, interval, lease);
         }
         assert!(watched <= lease + lease / 3);
-        assert_eq!(next_look(false, interval, lease), interval);
-        assert_eq!(next_look(true, lease / 30, lease), lease / 30);
+        assert_eq!(next_round(false, interval, lease), interval);
+        assert_eq!(next_round(true, lease / 30, lease), lease / 30);
     }
 }

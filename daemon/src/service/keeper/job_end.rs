@@ -38,8 +38,8 @@ impl Keeper {
     pub(super) fn ended(&mut self, ended: Ended) {
         // Its place is given back once the end is told.
         let Ended { job, how, .. } = &ended;
-        let meaning = self.tell_end(job, how);
-        self.mind_write(how);
+        let meaning = self.report_end(job, how);
+        self.note_write(how);
         let (now, Job { table, duty, .. }) = (self.now(), job);
         let (name, shared) = (&self.target.name, &self.shared);
         let detail = match how {
@@ -50,7 +50,7 @@ impl Keeper {
         };
         let outcome = meaning.outcome;
         shared
-            .board
+            .status
             .ended(name, &table.to_string(), outcome, detail);
         self.shared
             .metrics
@@ -69,7 +69,7 @@ impl Keeper {
             kept.left_over.found = false;
         }
         // Statistics have what could not be built, whether or not the pin moved.
-        kept.told = None;
+        kept.pinned = None;
         kept.unneeded.remove(duty);
         // Of fragments, the next look tells as much. What passes by itself is due again as soon as it has passed.
         let closer = *duty != Duty::Compaction;
@@ -105,7 +105,7 @@ impl Keeper {
     }
 
     /// Tells how a job ended, in the log and in the metrics of its duty.
-    fn tell_end(&self, job: &Job, how: &How) -> Meaning {
+    fn report_end(&self, job: &Job, how: &How) -> Meaning {
         let (name, metrics) = (&self.target.name, &self.shared.metrics.jobs);
         let Job { table, duty, .. } = job;
         let means = |outcome, lost, bytes| Meaning {
@@ -128,7 +128,7 @@ impl Keeper {
                 for failed in &receipt.failed {
                     tracing::warn!(target_name = %name, %table, %duty, fragments = failed.fragments.len(), error = failed.reason, "a group of fragments could not be rewritten and is left alone; the others were");
                 }
-                tracing::info!(target_name = %name, %table, %duty, operation = %receipt.operation, manifest = receipt.manifest, fragments_before = receipt.fragments_before, fragments_after = receipt.fragments_after, groups = receipt.groups, lost_groups = receipt.lost.len(), lost_because = told(&receipt.lost), carried = receipt.carried, bytes_read = receipt.bytes_read, bytes_written = receipt.bytes_written, index_bytes = receipt.index_bytes, rewrite_ms = millis(receipt.rewrite), hold_ms = millis(receipt.hold), "job done");
+                tracing::info!(target_name = %name, %table, %duty, operation = %receipt.operation, manifest = receipt.manifest, fragments_before = receipt.fragments_before, fragments_after = receipt.fragments_after, groups = receipt.groups, lost_groups = receipt.lost.len(), lost_because = listed(&receipt.lost), carried = receipt.carried, bytes_read = receipt.bytes_read, bytes_written = receipt.bytes_written, index_bytes = receipt.index_bytes, rewrite_ms = millis(receipt.rewrite), hold_ms = millis(receipt.hold), "job done");
                 means(
                     JobOutcome::Done,
                     false,
@@ -146,15 +146,15 @@ impl Keeper {
                 means(JobOutcome::Done, false, Some(receipt.read))
             }
             How::Ended(Ok(Outcome::Compacted(Compacted::Skipped(skip)))) => {
-                self.tell_no_longer_due(job, skip.as_str());
+                self.log_no_longer_due(job, skip.as_str());
                 skipped(Skip::Compaction(*skip))
             }
             How::Ended(Ok(Outcome::Indexed(Indexed::Skipped(skip)))) => {
-                self.tell_no_longer_due(job, skip.as_str());
+                self.log_no_longer_due(job, skip.as_str());
                 skipped(Skip::Index(*skip))
             }
             How::Ended(Ok(Outcome::Cleaned(Cleaned::Skipped(skip)))) => {
-                self.tell_no_longer_due(job, skip.as_str());
+                self.log_no_longer_due(job, skip.as_str());
                 skipped(Skip::Cleanup(*skip))
             }
             How::Ended(Ok(
@@ -206,7 +206,7 @@ impl Keeper {
     }
 
     /// Takes in what a job tells of the target: whether it takes writes.
-    fn mind_write(&mut self, how: &How) {
+    fn note_write(&mut self, how: &How) {
         let now = self.now();
         match how {
             How::Ended(Err(e)) if e.stops_all_writes() && self.writes.failed(now) => {
@@ -222,7 +222,7 @@ impl Keeper {
         }
     }
 
-    fn tell_no_longer_due(&self, job: &Job, reason: &str) {
+    fn log_no_longer_due(&self, job: &Job, reason: &str) {
         tracing::debug!(target_name = %self.target.name, table = %job.table, duty = %job.duty, reason, "the job was no longer due when it began");
     }
 }
@@ -241,7 +241,7 @@ fn stood_still(still: Duration) -> String {
 }
 
 /// Why rewrites were lost, for one field of a line.
-fn told(losses: &[Loss]) -> String {
+fn listed(losses: &[Loss]) -> String {
     let losses: Vec<_> = losses.iter().map(|loss| loss.as_str()).collect();
     losses.join(",")
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// So often it is looked for files that no version names.
+/// How often it is looked for files that no version names.
 const LEFT_OVER_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Files that no version names, as far as it was looked for them.

@@ -38,24 +38,24 @@ impl Keeper {
                         // It is not begun anew: on a disk that hangs, each attempt would hold another thread.
                         () = &mut late, if in_time => {
                             in_time = false;
-                            self.looked(Err(Trouble::NoAnswer(patience)));
-                            self.shared.pulse.answers(&self.target.name, false);
+                            self.polled(Err(Trouble::NoAnswer(patience)));
+                            self.shared.liveness.answers(&self.target.name, false);
                         }
-                        _ = beats.tick() => self.shared.pulse.beat(&self.target.name),
+                        _ = beats.tick() => self.shared.liveness.beat(&self.target.name),
                     }
                 }
             };
-            self.shared.pulse.answers(&self.target.name, true);
+            self.shared.liveness.answers(&self.target.name, true);
             match opened {
                 Ok(opened) => {
                     tracing::info!(target_name = %self.target.name, uri = opened.uri(), kind = %opened.kind(), "keeping a target");
                     self.shared.metrics.opened(&self.target.name, opened.kind());
                     self.shared
-                        .board
+                        .status
                         .opened(&self.target.name, opened.uri(), opened.kind());
                     return Some(opened);
                 }
-                Err(e) => self.looked(Err(Trouble::Failed(e))),
+                Err(e) => self.polled(Err(Trouble::Failed(e))),
             }
             let mut pause = std::pin::pin!(tokio::time::sleep(self.shared.daemon.tick));
             loop {
@@ -63,7 +63,7 @@ impl Keeper {
                     biased;
                     () = stop.cancelled() => return None,
                     () = &mut pause => break,
-                    _ = beats.tick() => self.shared.pulse.beat(&self.target.name),
+                    _ = beats.tick() => self.shared.liveness.beat(&self.target.name),
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use squire_engine::{Error, Snapshot, TableKey, TableStats, VersionInfo};
 
-use super::{reads::Read, table_state::Told};
+use super::{reads::Read, table_state::PinnedTable};
 use crate::exit::Failure;
 
 /// What a look came to.
@@ -28,7 +28,7 @@ impl Seen {
 pub(super) struct Due {
     pub(super) read: Read,
     /// What a graph's manifest says of it.
-    pub(super) told: Option<Told>,
+    pub(super) pinned: Option<PinnedTable>,
 }
 
 impl Due {
@@ -36,7 +36,7 @@ impl Due {
     pub(super) fn of_table(table: &TableKey) -> Self {
         Self {
             read: Read::Table(table.clone()),
-            told: None,
+            pinned: None,
         }
     }
 }
@@ -57,7 +57,7 @@ pub(super) enum Came {
     AGraph,
     Table {
         stats: Result<TableStats, Error>,
-        told: Option<Told>,
+        pinned: Option<PinnedTable>,
         written: Option<DateTime<Utc>>,
         /// As of when this is.
         as_of: Duration,
@@ -69,7 +69,7 @@ pub(super) enum Came {
 /// A table as it was read.
 pub(super) struct TableRead {
     pub(super) stats: Result<TableStats, Error>,
-    pub(super) told: Option<Told>,
+    pub(super) pinned: Option<PinnedTable>,
     pub(super) written: Option<DateTime<Utc>>,
     pub(super) as_of: Duration,
     pub(super) began: Duration,

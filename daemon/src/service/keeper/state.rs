@@ -19,33 +19,33 @@ use super::{
     jobs::Jobs,
     read_results::{Came, Due, Whole},
     reads::Reads,
-    table_state::Kept,
+    table_state::TableState,
     writes::Writes,
 };
 use crate::{
     api::JobOutcome,
     service::{
         clock,
-        schedule::triggers::Forces,
+        schedule::triggers::Triggers,
         state::{JobEnd, RestoredTable},
     },
 };
 
-/// Keeps one target.
+/// Maintains one target.
 pub(in crate::service) struct Keeper {
     pub(super) target: Target,
-    /// Where other orders come from while it works.
-    pub(super) orders: watch::Receiver<KeeperConfig>,
+    /// Config updates.
+    pub(super) config: watch::Receiver<KeeperConfig>,
     pub(super) shared: Shared,
-    pub(super) forces: Arc<Forces>,
-    pub(super) looks: LookPolicy,
+    pub(super) triggers: Arc<Triggers>,
+    pub(super) poll_policy: LookPolicy,
     /// What was spent on the target as a whole.
     pub(super) spent: Spent,
     /// What an earlier keeper knew of tables that are not found yet.
     pub(super) remembered: BTreeMap<String, RestoredTable>,
     /// Whether it takes writes.
     pub(super) writes: Writes,
-    pub(super) tables: BTreeMap<TableKey, Kept>,
+    pub(super) tables: BTreeMap<TableKey, TableState>,
     pub(super) reads: Reads<Came>,
     /// What is to be read as soon as there is room, the longest overdue first.
     pub(super) due: VecDeque<Due>,
@@ -53,7 +53,7 @@ pub(in crate::service) struct Keeper {
     pub(super) whole: Option<Whole>,
     /// When the read of it began.
     pub(super) whole_at: Duration,
-    /// When a table is looked at before the next tick.
+    /// When a table is polled before the next tick.
     pub(super) hot: Option<Instant>,
     /// The target was changed while it was read: it is read again.
     pub(super) read_again: bool,
@@ -61,31 +61,31 @@ pub(in crate::service) struct Keeper {
     pub(super) trouble: Repeated,
     /// Tables that were not there when they were read, and when that was; until the target as a whole was looked at.
     pub(super) missed: BTreeMap<TableKey, Duration>,
-    pub(super) look_soon: bool,
+    pub(super) poll_soon: bool,
     /// Since when a target has no tables that had some.
     pub(super) vanished: Option<Duration>,
-    /// Whether the last look at the target as a whole succeeded.
+    /// Whether the last poll of the target as a whole succeeded.
     pub(super) within_reach: bool,
-    /// So much was read, or has changed, since it was decided last; and when that was.
+    /// How much was read, or has changed, since the planner was asked; and when that was.
     pub(super) taken: usize,
     pub(super) decided: Duration,
-    /// Tables that are due and found no place.
+    /// Tables that are due and found no job slot.
     pub(super) backlog: usize,
-    /// A place that this keeper stood in line for.
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    /// A job slot that this keeper queued for.
+    pub(super) slot: Option<OwnedSemaphorePermit>,
     /// How often the wall clock had jumped when this keeper acted last.
     pub(super) clock_jumps: u64,
 }
 
 impl Keeper {
     pub(in crate::service) fn new(
-        mut orders: watch::Receiver<KeeperConfig>,
+        mut config: watch::Receiver<KeeperConfig>,
         mut shared: Shared,
-        forces: Arc<Forces>,
+        triggers: Arc<Triggers>,
     ) -> Self {
-        let KeeperConfig { target, daemon } = orders.borrow_and_update().clone();
+        let KeeperConfig { target, daemon } = config.borrow_and_update().clone();
         shared.daemon = daemon;
-        let looks = looks(&shared.daemon);
+        let poll_policy = poll_policy(&shared.daemon);
         let restored = shared
             .state
             .load(&target.name, &target.uri, &shared.clock());
@@ -96,10 +96,10 @@ impl Keeper {
         };
         Self {
             target,
-            orders,
+            config,
             shared,
-            forces,
-            looks,
+            triggers,
+            poll_policy,
             spent,
             remembered: restored.tables,
             writes: Writes::default(),
@@ -113,28 +113,28 @@ impl Keeper {
             jobs: Jobs::default(),
             trouble: Repeated::default(),
             missed: BTreeMap::new(),
-            look_soon: false,
+            poll_soon: false,
             vanished: None,
             within_reach: false,
             taken: 0,
             decided: Duration::ZERO,
             backlog: 0,
-            place: None,
+            slot: None,
             clock_jumps: clock::jumps(),
         }
     }
 
-    /// Goes by other policies from now on. What is known of the tables stays, and what is at work ends as it began.
-    pub(super) fn take_orders(&mut self) {
-        let KeeperConfig { target, daemon } = self.orders.borrow_and_update().clone();
+    /// Applies a config update. What is known of the tables stays, and running jobs end as they began.
+    pub(super) fn apply_config(&mut self) {
+        let KeeperConfig { target, daemon } = self.config.borrow_and_update().clone();
         self.target = target;
-        self.looks = looks(&daemon);
+        self.poll_policy = poll_policy(&daemon);
         self.shared.daemon = daemon;
         self.spent.pace = self.target.policies.target_pace();
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
         for (table, kept) in &mut self.tables {
             let text = table.to_string();
-            kept.take_orders(&self.target.policies_of(&text));
+            kept.apply_config(&self.target.policies_of(&text));
             // A table that rests brings no news, and what is small, or due, is another now. None has a version 0.
             if kept.stats.version > 0 {
                 metrics.tables.table(name, &text, &kept.stats, &kept.policy);
@@ -142,14 +142,14 @@ impl Keeper {
         }
     }
 
-    /// Keeps no more of a table than where its folder is.
-    pub(super) fn bury(&mut self, table: &TableKey) {
+    /// Marks a table as missing: nothing is kept of it but where its folder is.
+    pub(super) fn mark_missing(&mut self, table: &TableKey) {
         if let Some(kept) = self.tables.get_mut(table) {
-            kept.bury();
+            kept.mark_missing();
         }
         let (name, table) = (&self.target.name, table.to_string());
         self.shared.metrics.tables.forget(name, &table);
-        self.shared.board.forget(name, &table);
+        self.shared.status.forget(name, &table);
     }
 
     /// Forgets a table that is gone.
@@ -157,7 +157,7 @@ impl Keeper {
         self.tables.remove(table);
         let (name, table) = (&self.target.name, table.to_string());
         self.shared.metrics.tables.forget(name, &table);
-        self.shared.board.forget(name, &table);
+        self.shared.status.forget(name, &table);
     }
 
     /// Since the daemon started.
@@ -166,7 +166,7 @@ impl Keeper {
     }
 }
 
-fn looks(daemon: &Daemon) -> LookPolicy {
+fn poll_policy(daemon: &Daemon) -> LookPolicy {
     LookPolicy {
         tick: daemon.tick,
         hot_tick: daemon.hot_tick,
@@ -191,7 +191,7 @@ impl Drop for Keeper {
                 .jobs
                 .ended(name, duty.as_str(), JobOutcome::Cancelled);
             let (outcome, text) = (JobOutcome::Cancelled, table.to_string());
-            shared.board.ended(name, &text, outcome, None);
+            shared.status.ended(name, &text, outcome, None);
             if let Some(kept) = self.tables.get_mut(&table) {
                 let at = shared.clock();
                 let pace = &kept.policy.pace;

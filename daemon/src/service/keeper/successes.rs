@@ -8,12 +8,12 @@ use squire_engine::planner::{
     cleanup::{self, Protected},
 };
 
-use super::table_state::Kept;
+use super::table_state::TableState;
 
-impl Kept {
+impl TableState {
     /// Notes what is in order, once for each good look; says whether there was one.
     pub(super) fn note_successes(&mut self, now: DateTime<Utc>) -> bool {
-        if !std::mem::take(&mut self.looked_well) {
+        if !std::mem::take(&mut self.polled_well) {
             return false;
         }
         for duty in Duty::ALL {
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_success_is_of_a_good_look_and_stands_while_no_look_succeeds() {
         let mut kept = kept();
-        let of = |kept: &Kept| kept.last_success(Duty::Compaction);
+        let of = |kept: &TableState| kept.last_success(Duty::Compaction);
         assert_eq!(of(&kept), Some(at(1)), "it counts from when it was found");
         seen(&mut kept, 1, TIDY);
         kept.note_successes(at(5));
@@ -97,7 +97,7 @@ mod tests {
         seen(&mut kept, 2, PAUSED);
         kept.note_successes(at(12));
         assert_eq!(of(&kept), Some(at(5)), "it is due and held back");
-        kept.bury();
+        kept.mark_missing();
         assert_eq!(of(&kept), None);
     }
 

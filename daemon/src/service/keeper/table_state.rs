@@ -24,7 +24,7 @@ use super::{faults::Repeated, left_over::LeftOver, listing::Listing};
 use crate::service::state::RestoredTable;
 
 /// One table, as far as it is known.
-pub(super) struct Kept {
+pub(super) struct TableState {
     pub(super) policy: Policy,
     pub(super) crons: BTreeMap<Duty, String>,
     pub(super) stats: TableStats,
@@ -35,11 +35,11 @@ pub(super) struct Kept {
     /// Files that no version names.
     pub(super) left_over: LeftOver,
     /// When a table of a directory is looked at; a graph tells of all of its tables at once.
-    pub(super) looks: Looks,
+    pub(super) poll_schedule: Looks,
     /// The last decisions, so that only changes are logged.
     pub(super) decisions: BTreeMap<Duty, Decision>,
     /// What was told of indexes that cannot be built.
-    pub(super) refusals_told: Vec<String>,
+    pub(super) refusals_reported: Vec<String>,
     pub(super) forced: BTreeSet<Duty>,
     /// Duties that began, looked closer and found nothing to do, such as versions that pins protect, with the reason;
     /// until the table changes.
@@ -61,9 +61,9 @@ pub(super) struct Kept {
     /// Its folder is listed and there is no table in it, as when a writer was killed or has just begun.
     pub(super) gone: bool,
     /// What a graph's manifest said of it when its statistics were read.
-    pub(super) told: Option<Told>,
+    pub(super) pinned: Option<PinnedTable>,
     /// A look went well that nothing was made of yet.
-    pub(super) looked_well: bool,
+    pub(super) polled_well: bool,
     pub(super) successes: Successes,
     /// Manifests below this are collected: what they pinned is protected no more.
     collected_below: u64,
@@ -71,7 +71,7 @@ pub(super) struct Kept {
 
 /// What a graph's manifest says of a table.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct PinnedTable {
     entry: TableEntry,
     /// Statistics have what is declared and not there.
     indexes: Vec<Index>,
@@ -99,7 +99,7 @@ pub(super) struct Successes {
     pub(super) last: BTreeMap<Duty, DateTime<Utc>>,
 }
 
-impl Told {
+impl PinnedTable {
     pub(super) fn new(entry: &TableEntry, def: Option<&TypeDef>) -> Self {
         Self {
             entry: entry.clone(),
@@ -128,15 +128,15 @@ fn crons(policies: &Policies) -> BTreeMap<Duty, String> {
     crons.collect()
 }
 
-impl Kept {
+impl TableState {
     /// Goes by other policies from now on.
-    pub(super) fn take_orders(&mut self, policies: &Policies) {
+    pub(super) fn apply_config(&mut self, policies: &Policies) {
         self.policy = policies.table.clone();
         self.crons = crons(policies);
         // By others, there may be something to do after all, and more to tell.
         self.unneeded.clear();
         self.listing = None;
-        self.told = None;
+        self.pinned = None;
     }
 
     pub(super) fn new(
@@ -159,9 +159,9 @@ impl Kept {
             heat: Heat::default(),
             listing: None,
             left_over: LeftOver::after(now, seed),
-            looks: Looks::at_once(looks, now, seed),
+            poll_schedule: Looks::at_once(looks, now, seed),
             decisions: BTreeMap::new(),
-            refusals_told: Vec::new(),
+            refusals_reported: Vec::new(),
             forced: BTreeSet::new(),
             unneeded: BTreeMap::new(),
             trouble: Repeated::default(),
@@ -172,8 +172,8 @@ impl Kept {
             cleaned: Duration::ZERO,
             unlisted: None,
             gone: false,
-            told: None,
-            looked_well: false,
+            pinned: None,
+            polled_well: false,
             successes: Successes {
                 found: Utc::now(),
                 last: BTreeMap::new(),
@@ -196,7 +196,7 @@ impl Kept {
     /// Takes in a look; says what it brought.
     pub(super) fn take_in(&mut self, stats: TableStats, now: Duration) -> News {
         let news = News::between(&self.stats, &stats, &self.policy.compaction);
-        self.looked_well = true;
+        self.polled_well = true;
         if std::mem::take(&mut self.gone) {
             self.successes.found = Utc::now();
         }
@@ -214,20 +214,20 @@ impl Kept {
     }
 
     /// There is no table any more, but for its folder, which is looked at less and less.
-    pub(super) fn bury(&mut self) {
+    pub(super) fn mark_missing(&mut self) {
         self.gone = true;
         self.stats = TableStats::default();
         self.heat = Heat::default();
         self.listing = None;
         self.left_over.found = false;
         self.decisions.clear();
-        self.refusals_told.clear();
+        self.refusals_reported.clear();
         self.unneeded.clear();
         self.trouble.over();
         self.stale = None;
         self.unlisted = None;
-        self.told = None;
-        self.looked_well = false;
+        self.pinned = None;
+        self.polled_well = false;
         self.successes.last.clear();
     }
 
@@ -287,7 +287,7 @@ impl Kept {
 
     /// After a look: when the next is due. What cannot be read is tried again by `retries`; and what a job of one's own
     /// does meanwhile is no news.
-    pub(super) fn look_again(
+    pub(super) fn schedule_poll(
         &mut self,
         news: News,
         looks: &LookPolicy,
@@ -295,11 +295,11 @@ impl Kept {
         now: Duration,
     ) {
         if self.trouble.text().is_some() {
-            self.looks.looked(news, retries, now);
+            self.poll_schedule.looked(news, retries, now);
         } else if self.history.running.is_some() {
-            self.looks.worked(looks, now, Duration::ZERO);
+            self.poll_schedule.worked(looks, now, Duration::ZERO);
         } else {
-            self.looks.looked(news, looks, now);
+            self.poll_schedule.looked(news, looks, now);
         }
     }
 
@@ -318,7 +318,7 @@ impl Kept {
         }
     }
 
-    /// What the planner is asked to judge by: a duty is left out that looked closer a while ago and found nothing to do.
+    /// The policy that the planner is given: a duty is left out that looked closer a while ago and found nothing to do.
     pub(super) fn policy_at(&self, now: Duration) -> Policy {
         let mut policy = self.policy.clone();
         for duty in Duty::ALL {
@@ -351,14 +351,18 @@ pub(super) mod tests {
         DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
     }
 
-    pub(in crate::service::keeper) fn kept() -> Kept {
+    pub(in crate::service::keeper) fn kept() -> TableState {
         let table = TableKey::of_directory("docs");
-        let mut kept = Kept::new(&table, &Policies::default(), &LOOKS, Duration::ZERO);
+        let mut kept = TableState::new(&table, &Policies::default(), &LOOKS, Duration::ZERO);
         kept.successes.found = at(1);
         kept
     }
 
-    pub(in crate::service::keeper) fn seen(kept: &mut Kept, version: u64, decision: Decision) {
+    pub(in crate::service::keeper) fn seen(
+        kept: &mut TableState,
+        version: u64,
+        decision: Decision,
+    ) {
         let stats = TableStats {
             version,
             ..TableStats::default()
@@ -379,16 +383,16 @@ pub(super) mod tests {
             ..LOOKS
         };
         for n in 0..8 {
-            kept.look_again(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
+            kept.schedule_poll(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
         }
-        assert_eq!(kept.looks.interval(), LOOKS.cold_tick);
+        assert_eq!(kept.poll_schedule.interval(), LOOKS.cold_tick);
         kept.trouble.met(&Trouble::Panicked, Duration::ZERO);
-        kept.look_again(News::Some, &LOOKS, &retries, Duration::from_secs(9));
-        assert_eq!(kept.looks.interval(), LOOKS.tick);
+        kept.schedule_poll(News::Some, &LOOKS, &retries, Duration::from_secs(9));
+        assert_eq!(kept.poll_schedule.interval(), LOOKS.tick);
         for n in 10..20 {
-            kept.look_again(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
+            kept.schedule_poll(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
         }
-        assert_eq!(kept.looks.interval(), retries.cold_tick);
+        assert_eq!(kept.poll_schedule.interval(), retries.cold_tick);
     }
 
     #[test]
@@ -400,7 +404,7 @@ pub(super) mod tests {
             until: Duration::from_secs(100),
         };
         let now = Duration::from_secs(50);
-        let found = |kept: &mut Kept| kept.unneeded.insert(Duty::Cleanup, unneeded);
+        let found = |kept: &mut TableState| kept.unneeded.insert(Duty::Cleanup, unneeded);
         found(&mut kept);
         assert!(!kept.policy_at(now).cleanup.enabled);
         assert!(kept.policy_at(now).compaction.enabled);
@@ -429,17 +433,20 @@ pub(super) mod tests {
             indexes: vec![index],
             ..TypeDef::default()
         };
-        let told = Told::new(&entry, None);
-        assert!(told.is_as(&entry, None) && told.is_as(&entry, Some(&TypeDef::default())));
-        assert!(!told.is_as(&entry, Some(&declared)), "an index is declared");
-        assert!(!Told::new(&entry, Some(&declared)).is_as(&entry, None));
+        let pinned = PinnedTable::new(&entry, None);
+        assert!(pinned.is_as(&entry, None) && pinned.is_as(&entry, Some(&TypeDef::default())));
+        assert!(
+            !pinned.is_as(&entry, Some(&declared)),
+            "an index is declared"
+        );
+        assert!(!PinnedTable::new(&entry, Some(&declared)).is_as(&entry, None));
         let again = TableEntry {
             since: 9,
             ..entry.clone()
         };
-        assert!(!told.is_as(&again, None), "the same pin of another table");
-        assert!(told.is_of_another(&again));
+        assert!(!pinned.is_as(&again, None), "the same pin of another table");
+        assert!(pinned.is_of_another(&again));
         let moved = TableEntry { pin: 4, ..entry };
-        assert!(!told.is_as(&moved, None) && !told.is_of_another(&moved));
+        assert!(!pinned.is_as(&moved, None) && !pinned.is_of_another(&moved));
     }
 }

@@ -1,10 +1,6 @@
 //! The start of jobs, and the end of those that are stuck.
 
-use squire_engine::{
-    Error,
-    planner::{Duty, Job},
-    progress::Progress,
-};
+use squire_engine::{Error, planner::Job, progress::Progress};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -15,12 +11,12 @@ use crate::{
 };
 
 impl Keeper {
-    /// Starts a job in a place.
+    /// Starts a job in a slot.
     pub(super) fn start(
         &mut self,
         opened: &Opened,
         job: Job,
-        place: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
         stop: &CancellationToken,
     ) {
         let now = self.now();
@@ -36,10 +32,10 @@ impl Keeper {
             forced: job.ask.forced,
             progress: progress.clone(),
         };
-        self.shared.board.began(name, &table, begun);
+        self.shared.status.began(name, &table, begun);
         let unpaused = clock::not_ahead();
         if self.shared.pauses.until(name, &table, unpaused).is_some() {
-            self.shared.board.withdrawn(name, &table);
+            self.shared.status.withdrawn(name, &table);
             return;
         }
         kept.history.begin(&job, now);
@@ -64,16 +60,16 @@ impl Keeper {
                 ended = opened.run(table, *duty, &policy, ask, &work_stop) => ended,
             }
         };
-        self.jobs.begin(job, progress, stop, place, work);
+        self.jobs.begin(job, progress, stop, slot, work);
     }
 
-    /// Gives up jobs that stand still.
+    /// Gives up jobs that make no progress.
     pub(super) fn give_up_jobs(&mut self) {
         let (now, stuck_after) = (self.now(), self.shared.daemon.stuck_after);
         let (name, shared) = (&self.target.name, &self.shared);
         for (Job { table, duty, .. }, still) in self.jobs.give_up(now, stuck_after) {
             tracing::error!(target_name = %name, %table, %duty, seconds = still.as_secs(), "the job is stuck: neither it nor its store has moved for daemon.stuck_after; it is cancelled");
-            shared.board.stuck(name, &table.to_string());
+            shared.status.stuck(name, &table.to_string());
             shared.metrics.jobs.stuck(name, duty.as_str());
         }
     }

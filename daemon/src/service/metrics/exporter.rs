@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::Pause,
     exit::Failure,
-    service::{pauses::PauseBook, status::Board},
+    service::{pauses::PauseBook, status::StatusStore},
 };
 
 /// The daemon's metrics.
@@ -71,15 +71,15 @@ impl Metrics {
     pub(in crate::service) fn scrape(
         &self,
         pauses: &PauseBook,
-        board: &Board,
+        status: &StatusStore,
         now: DateTime<Utc>,
     ) -> Result<Vec<u8>> {
         // What is paused is written anew each time: another scrape would meet half of it.
         let _scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         let active: Vec<Pause> = pauses.active(now);
         self.targets.paused(&active, now);
-        self.targets.healths(&board.health());
-        self.targets.other_daemons(&board.other_daemons());
+        self.targets.healths(&status.health());
+        self.targets.other_daemons(&status.other_daemons());
         self.pauses.follow(pauses);
         self.render()
     }
@@ -132,23 +132,23 @@ mod tests {
     #[test]
     fn what_is_told_of_a_target_after_it_was_let_go_of_is_not_shown() {
         let metrics = Metrics::new(&Daemon::default()).unwrap();
-        let (board, pauses) = (Board::new(Utc::now()), PauseBook::open(None).unwrap());
+        let (status, pauses) = (StatusStore::new(Utc::now()), PauseBook::open(None).unwrap());
         let shown = || {
-            let text = metrics.scrape(&pauses, &board, Utc::now()).unwrap();
+            let text = metrics.scrape(&pauses, &status, Utc::now()).unwrap();
             let text = String::from_utf8(text).unwrap();
             text.lines()
                 .filter(|line| line.contains("target=\"lake\""))
                 .count()
         };
-        board.expect("lake", "/data");
-        board.found("lake", "t");
-        board.saw_other_daemons("lake", 1);
+        status.expect("lake", "/data");
+        status.found("lake", "t");
+        status.saw_other_daemons("lake", 1);
         assert!(shown() > 1);
         metrics.ends("lake");
         // A scrape comes between the two.
         assert!(shown() > 1);
-        board.let_go("lake");
-        board.saw_other_daemons("lake", 2);
+        status.remove_target("lake");
+        status.saw_other_daemons("lake", 2);
         assert_eq!(shown(), 0);
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let keep = |target: &str| {
             metrics.begins(target, "/data");
             metrics.opened(target, Kind::Graph);
-            metrics.targets.looked(target, true);
+            metrics.targets.polled(target, true);
             metrics
                 .tables
                 .table(target, "t", &Default::default(), &Default::default());

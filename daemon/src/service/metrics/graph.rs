@@ -1,7 +1,7 @@
 //! Graphs: the queue, sidecars, healing, drift.
 //!
 //! Ages are told as the time at which something began, never as a number of seconds: that goes on to age in a query when
-//! the daemon, or its store, stands still. So the alert on an old sidecar needs nobody to look at the sidecar again.
+//! the daemon, or its store, makes no progress. So the alert on an old sidecar needs nobody to look at the sidecar again.
 
 use std::collections::BTreeMap;
 
@@ -146,7 +146,7 @@ fn done(healed: &Healed) -> [(&'static str, usize); 6] {
     ]
 }
 
-/// Whose turn it is before the tickets that wait for somebody: how many wait for each kind of operation, and since when.
+/// Whose turn it is before the tickets that wait for someone: how many wait for each kind of operation, and since when.
 fn blocked(manifest: &Manifest) -> BTreeMap<&'static str, Vec<DateTime<Utc>>> {
     let mut blocked: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for ticket in &manifest.queue {

@@ -233,7 +233,7 @@ impl Jobs {
         self.running.with_label_values(&[target, duty]).dec();
     }
 
-    /// A job stands still.
+    /// A job makes no progress.
     pub(in crate::service) fn stuck(&self, target: &str, duty: &str) {
         self.stuck.with_label_values(&[target, duty]).inc();
     }

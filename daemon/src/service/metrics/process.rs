@@ -131,7 +131,7 @@ impl Clock {
 }
 
 impl Configuration {
-    /// These settings are in force, and so many jobs can be at work at once.
+    /// These settings are in force, and so many jobs can be running at once.
     pub(in crate::service) fn follow(&self, daemon: &Daemon, places: usize) {
         self.places.set(count(places));
         let tick = daemon.tick.as_secs().max(1);

@@ -1,4 +1,4 @@
-//! Targets: whether each can be looked at, when that was done last, and what a person wants left alone.
+//! Targets: whether each can be looked at, when that was done last, and what a user wants left alone.
 
 use std::collections::BTreeMap;
 
@@ -145,7 +145,7 @@ impl Targets {
     }
 
     /// A look at a target succeeded or failed.
-    pub(in crate::service) fn looked(&self, target: &str, succeeded: bool) {
+    pub(in crate::service) fn polled(&self, target: &str, succeeded: bool) {
         let of = self;
         of.ticks.with_label_values(&[target]).inc();
         of.up.with_label_values(&[target]).set(succeeded.into());
@@ -154,7 +154,7 @@ impl Targets {
     }
 
     /// A look at one table.
-    pub(in crate::service) fn table_looked(&self, target: &str, kind: Kind, found: &str) {
+    pub(in crate::service) fn table_polled(&self, target: &str, kind: Kind, found: &str) {
         let labels = [target, kind.as_str(), found];
         self.looks.with_label_values(&labels).inc();
     }

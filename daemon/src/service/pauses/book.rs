@@ -2,7 +2,7 @@
 //!
 //! A pause and its end are true for a restart only once they are on the disk. Until then the book says that they are not
 //! kept, and they are written again on every tick. When what an earlier daemon left cannot be read, everything is paused:
-//! maintenance that somebody paused must not go on by mistake. A person ends that, and graphs are healed meanwhile.
+//! maintenance that someone paused must not go on by mistake. A user ends that, and graphs are healed meanwhile.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use crate::{
     service::{atomic_file, clock, flush_loop},
 };
 
-/// No pause is longer: maintenance must not stay off because somebody forgot.
+/// No pause is longer: maintenance must not stay off because someone forgot.
 pub(in crate::service) const LONGEST: TimeDelta = TimeDelta::days(31);
 
 #[derive(Debug, Default)]
@@ -181,7 +181,7 @@ impl PauseBook {
     }
 
     /// Writes the whole file anew where anything is not on the disk. Waits for the disk. What cannot be read is only
-    /// replaced once somebody has said that everything goes on, and is kept beside it.
+    /// replaced once someone has said that everything goes on, and is kept beside it.
     pub(in crate::service) fn keep(&self) {
         let Some(file) = &self.file else {
             return;

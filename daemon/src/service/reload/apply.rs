@@ -7,22 +7,22 @@ use squire_config::{Daemon, Layers, Reading, Settings};
 use squire_engine::failpoint;
 use tokio::{sync::watch, time::timeout};
 
-use super::plan::{self, Fate, Plan};
+use super::plan::{self, Plan, TargetChange};
 use crate::{
     api::Loaded,
     configuration,
     exit::Failure,
     logging::LogFilter,
     service::{
-        http::access::listener::Door,
-        job_slots::Places,
+        http::access::listener::Listener,
+        job_slots::JobSlots,
         metrics::Metrics,
         presence::Residents,
         schedule::{
             timetable::{Started, Timetable},
-            triggers::ForceBook,
+            triggers::TriggerBook,
         },
-        supervisor::Crew,
+        supervisor::Supervisor,
         systemd::Notifier,
     },
 };
@@ -33,13 +33,13 @@ pub(in crate::service) struct Running {
     pub(in crate::service) layers: Layers,
     /// What is in force.
     pub(in crate::service) settings: Settings,
-    pub(in crate::service) crew: Crew,
+    pub(in crate::service) supervisor: Supervisor,
     pub(in crate::service) residents: Residents,
-    pub(in crate::service) places: Places,
+    pub(in crate::service) job_slots: JobSlots,
     pub(in crate::service) timetable: Arc<Timetable>,
     pub(in crate::service) log: LogFilter,
-    pub(in crate::service) door: Arc<Door>,
-    pub(in crate::service) forces: Arc<ForceBook>,
+    pub(in crate::service) listener: Arc<Listener>,
+    pub(in crate::service) triggers: Arc<TriggerBook>,
     pub(in crate::service) metrics: Arc<Metrics>,
     pub(in crate::service) notifier: Notifier,
     /// Where whoever works beside the keepers learns what is in force.
@@ -91,24 +91,24 @@ impl Running {
                 None => noted.begin(&"the token"),
             }
             // What waits for a restart must be such that the restart succeeds.
-            let door = Door::open(&new.daemon)?;
-            Ok::<_, Failure>((new, door))
+            let listener = Listener::open(&new.daemon)?;
+            Ok::<_, Failure>((new, listener))
         })
         .await;
         let read = read.map_err(|e| Failure::Machine(format!("it could not be read: {e}")))?;
-        let (new, door) = read?;
+        let (new, listener) = read?;
         reading.begin(&"the cron schedules");
-        let plan = plan::plan(&self.settings, &new, self.places.most());
+        let plan = plan::plan(&self.settings, &new, self.job_slots.most());
         let schedule = if plan.schedules {
             let targets = plan.settings.targets.iter();
-            let called = targets.map(|t| (t.clone(), self.forces.open(&t.name)));
+            let called = targets.map(|t| (t.clone(), self.triggers.open(&t.name)));
             Some(Started::new(called).await?)
         } else {
             None
         };
         Ok(Prepared {
             plan,
-            door,
+            listener,
             schedule,
         })
     }
@@ -117,40 +117,44 @@ impl Running {
     async fn carry_over(&mut self, prepared: Prepared) {
         let Prepared {
             plan,
-            door,
+            listener,
             schedule,
         } = prepared;
         let Plan {
             settings,
-            fates,
-            places,
+            changes,
+            job_slots,
             ..
         } = plan;
-        self.door.take(&door);
+        self.listener.take(&listener);
         if let Some(fresh) = schedule {
             self.timetable.follow(fresh).await;
         }
         if let Err(e) = self.log.follow(&settings.daemon) {
             tracing::warn!(error = %e, "the log goes on as before");
         }
-        self.places.change(places);
-        self.crew.follow(&settings.daemon);
-        self.metrics.configuration.follow(&settings.daemon, places);
-        for (name, fate) in &fates {
-            match fate {
-                Fate::Begin | Fate::Adjust => {}
-                Fate::Restart(_) => self.crew.let_go(name),
-                Fate::LetGo => {
-                    self.crew.let_go(name);
-                    self.forces.close(name);
+        self.job_slots.change(job_slots);
+        self.supervisor.configure(&settings.daemon);
+        self.metrics
+            .configuration
+            .follow(&settings.daemon, job_slots);
+        for (name, change) in &changes {
+            match change {
+                TargetChange::Start | TargetChange::Update => {}
+                TargetChange::Restart(_) => self.supervisor.detach(name),
+                TargetChange::Detach => {
+                    self.supervisor.detach(name);
+                    self.triggers.close(name);
                 }
             }
         }
         for target in &settings.targets {
-            match fates.get(&target.name) {
-                Some(Fate::Begin | Fate::Restart(_)) => self.crew.begin(target),
-                Some(Fate::Adjust) => self.crew.adjust(target),
-                Some(Fate::LetGo) | None => {}
+            match changes.get(&target.name) {
+                Some(TargetChange::Start | TargetChange::Restart(_)) => {
+                    self.supervisor.start(target)
+                }
+                Some(TargetChange::Update) => self.supervisor.update(target),
+                Some(TargetChange::Detach) | None => {}
             }
         }
         self.residents.follow(&settings);
@@ -163,7 +167,7 @@ impl Running {
 struct Prepared {
     plan: Plan,
     /// With the certificate, as it was read.
-    door: Door,
+    listener: Listener,
     /// Schedules that have begun, where they are others.
     schedule: Option<Started>,
 }

@@ -1,4 +1,4 @@
-//! The record: how the last attempt to load the configuration ended, for whoever asks.
+//! The record: how the last attempt to load the configuration ended, for clients.
 
 use std::sync::{Mutex, PoisonError};
 

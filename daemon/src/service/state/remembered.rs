@@ -20,9 +20,9 @@ pub(in crate::service) const WINDOW: TimeDelta = TimeDelta::days(31);
 const SPENT: TimeDelta = TimeDelta::days(7);
 /// No rest is longer than so many times the job before it.
 const LONGEST_REST: u32 = 1000;
-/// Losses in a row make whoever tries again wait, for minutes. Somebody who comes a day later begins anew.
+/// Losses in a row make whoever tries again wait, for minutes. Someone who comes a day later begins anew.
 const LOSSES: TimeDelta = TimeDelta::days(1);
-/// What somebody asked for at once, and waits for a window, is not wanted any more after this.
+/// What someone asked for at once, and waits for a window, is not wanted any more after this.
 const FORCED: TimeDelta = TimeDelta::days(1);
 /// Jobs of a target that ended within such a time of each other are remembered as one: in the last hour, and before it.
 const OF_TARGET: Grain = Grain {
@@ -75,7 +75,7 @@ struct OfTable {
     duties: BTreeMap<Duty, OfDuty>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     charges: Vec<Spent>,
-    /// What somebody asked for at once, and when.
+    /// What someone asked for at once, and when.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     forced: BTreeMap<Duty, DateTime<Utc>>,
 }
@@ -136,7 +136,7 @@ pub(in crate::service) struct RestoredTable {
     duties: BTreeMap<Duty, DutyHistory>,
     /// What was spent on it.
     charges: Vec<Charge>,
-    /// What somebody asked for at once, and waits.
+    /// What someone asked for at once, and waits.
     pub(in crate::service) forced: BTreeSet<Duty>,
 }
 

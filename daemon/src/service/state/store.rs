@@ -107,7 +107,7 @@ impl State {
         }
     }
 
-    /// A duty of a table waits no more for what failed: a person wants it done.
+    /// A duty of a table waits no more for what failed: a user wants it done.
     pub(in crate::service) fn forgiven(&self, target: &str, table: &str, duty: Duty) {
         if let Some(entry) = self.lock().get_mut(target)
             && entry.target.forgive(table, duty)

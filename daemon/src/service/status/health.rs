@@ -9,9 +9,9 @@ use crate::api::Health;
 
 /// What is known of one table.
 pub(super) struct Known<'a> {
-    /// Somebody has looked at it.
+    /// Someone has looked at it.
     pub(super) looked: bool,
-    /// A job of it stands still.
+    /// A job of it makes no progress.
     pub(super) stuck: bool,
     /// Why the last look failed.
     pub(super) failing: Option<&'a str>,
@@ -24,7 +24,7 @@ pub(super) struct Known<'a> {
 }
 
 /// The worst that is known of the table, and why; no reason where all is well.
-pub(super) fn judge(known: &Known<'_>) -> (Health, Option<String>) {
+pub(super) fn classify(known: &Known<'_>) -> (Health, Option<String>) {
     if known.stuck {
         let why = "a job stands still, and is being cancelled";
         return (Health::Stuck, Some(why.to_owned()));
@@ -108,7 +108,7 @@ mod tests {
         let failed = failed
             .iter()
             .map(|(duty, error)| (*duty, (*error).to_owned()));
-        judge(&Known {
+        classify(&Known {
             looked: !decisions.is_empty(),
             stuck: false,
             failing,

@@ -1,4 +1,4 @@
-//! Jobs: those that are at work, with how far they have come, and those that have ended.
+//! Jobs: those that are running, with how far they have come, and those that have ended.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ pub(in crate::service) struct Begun {
     pub(in crate::service) progress: Progress,
 }
 
-/// A job that is at work, as the store has it.
+/// A job that is running, as the store has it.
 #[derive(Debug)]
 pub(super) struct AtWork {
     pub(super) begun: Begun,

@@ -22,5 +22,5 @@ mod target;
 pub(super) use self::{
     jobs::Begun,
     read::Load,
-    store::{Board, Decided},
+    store::{Decided, StatusStore},
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use squire_engine::planner::Duty;
 
-use super::store::Board;
+use super::store::StatusStore;
 use crate::api::{
     GoneTable, HealthCounts, JobNotes, RunNotes, TableNotes, Tables, TargetNotes, TicketNotes,
 };
@@ -14,13 +14,13 @@ use crate::api::{
 pub(in crate::service) struct Load {
     /// Tables that are there.
     pub(in crate::service) tables: usize,
-    /// Jobs at work.
+    /// Jobs running.
     pub(in crate::service) at_work: usize,
     /// Tables that are due and found no place.
     pub(in crate::service) waiting: u64,
 }
 
-impl Board {
+impl StatusStore {
     /// The number of the last change.
     pub(in crate::service) fn revision(&self) -> u64 {
         self.lock().revision
@@ -28,8 +28,8 @@ impl Board {
 
     /// How much there is to do.
     pub(in crate::service) fn load(&self) -> Load {
-        let board = self.lock();
-        board
+        let store = self.lock();
+        store
             .targets
             .values()
             .fold(Load::default(), |sum, state| Load {
@@ -41,8 +41,8 @@ impl Board {
 
     /// How many tables each target has, by their health.
     pub(in crate::service) fn health(&self) -> BTreeMap<String, HealthCounts> {
-        let board = self.lock();
-        let targets = board.targets.iter();
+        let store = self.lock();
+        let targets = store.targets.iter();
         targets
             .map(|(name, state)| (name.clone(), state.health()))
             .collect()
@@ -50,8 +50,8 @@ impl Board {
 
     /// How many other daemons keep the place of each target.
     pub(in crate::service) fn other_daemons(&self) -> BTreeMap<String, usize> {
-        let board = self.lock();
-        let targets = board.targets.iter();
+        let store = self.lock();
+        let targets = store.targets.iter();
         targets
             .map(|(name, state)| (name.clone(), state.other_daemons))
             .collect()
@@ -59,15 +59,15 @@ impl Board {
 
     /// All targets, by name.
     pub(in crate::service) fn targets(&self) -> Vec<TargetNotes> {
-        let board = self.lock();
-        let notes = board.targets.iter().map(|(name, state)| state.notes(name));
+        let store = self.lock();
+        let notes = store.targets.iter().map(|(name, state)| state.notes(name));
         notes.collect()
     }
 
     /// One target, if there is such a one.
     pub(in crate::service) fn target(&self, name: &str) -> Option<TargetNotes> {
-        let board = self.lock();
-        let state = board.targets.get(name)?;
+        let store = self.lock();
+        let state = store.targets.get(name)?;
         Some(state.notes(name))
     }
 
@@ -78,24 +78,24 @@ impl Board {
 
     /// The keys of a target's tables.
     pub(in crate::service) fn keys(&self, target: &str) -> Vec<String> {
-        let board = self.lock();
-        let state = board.targets.get(target);
+        let store = self.lock();
+        let state = store.targets.get(target);
         state.map_or_else(Vec::new, |state| state.tables.keys().cloned().collect())
     }
 
     /// Tables that changed after a revision; without one, all.
     pub(in crate::service) fn tables(&self, target: Option<&str>, since: Option<u64>) -> Tables {
-        let board = self.lock();
-        let known = |since: &u64| (board.whole_since..=board.revision).contains(since);
+        let store = self.lock();
+        let known = |since: &u64| (store.whole_since..=store.revision).contains(since);
         let since = since.filter(known);
         let after = since.unwrap_or(0);
         let mut read = Tables {
-            revision: board.revision,
+            revision: store.revision,
             whole: since.is_none(),
             tables: Vec::new(),
             gone: Vec::new(),
         };
-        let asked = board.targets.iter();
+        let asked = store.targets.iter();
         for (name, state) in asked.filter(|(name, _)| target.is_none_or(|t| t == *name)) {
             let changed = state.tables.iter();
             let changed = changed.filter(|(_, table)| since.is_none() || table.changed > after);
@@ -116,8 +116,8 @@ impl Board {
 
     /// One table.
     pub(in crate::service) fn of_table(&self, target: &str, table: &str) -> Option<TableNotes> {
-        let board = self.lock();
-        let state = board.targets.get(target)?;
+        let store = self.lock();
+        let state = store.targets.get(target)?;
         let running = state.running.get(table).map(|job| job.begun.duty);
         Some(state.tables.get(table)?.notes(target, table, running))
     }
@@ -129,8 +129,8 @@ impl Board {
         table: Option<&str>,
         duty: Duty,
     ) -> Vec<Option<String>> {
-        let board = self.lock();
-        let Some(state) = board.targets.get(target) else {
+        let store = self.lock();
+        let Some(state) = store.targets.get(target) else {
             return Vec::new();
         };
         let asked = state.tables.iter();
@@ -140,14 +140,14 @@ impl Board {
         reasons.collect()
     }
 
-    /// The jobs that are at work, those that began first first.
+    /// The jobs that are running, those that began first first.
     pub(in crate::service) fn jobs(
         &self,
         target: Option<&str>,
         table: Option<&str>,
     ) -> Vec<JobNotes> {
-        let board = self.lock();
-        let asked = board.targets.iter();
+        let store = self.lock();
+        let asked = store.targets.iter();
         let asked = asked.filter(|(name, _)| target.is_none_or(|t| t == *name));
         let mut jobs: Vec<_> = asked
             .flat_map(|(name, state)| {
@@ -162,8 +162,8 @@ impl Board {
 
     /// The tickets in a graph's queue.
     pub(in crate::service) fn tickets(&self, target: &str) -> Vec<TicketNotes> {
-        let board = self.lock();
-        let state = board.targets.get(target);
+        let store = self.lock();
+        let state = store.targets.get(target);
         state.map_or_else(Vec::new, |state| state.queue.clone())
     }
 
@@ -175,11 +175,11 @@ impl Board {
         since: Option<u64>,
         most: usize,
     ) -> Vec<RunNotes> {
-        let board = self.lock();
+        let store = self.lock();
         // As of tables: what came before some of it was forgotten is told as a whole.
-        let known = |since: &u64| (board.whole_since..=board.revision).contains(since);
+        let known = |since: &u64| (store.whole_since..=store.revision).contains(since);
         let after = since.filter(known).unwrap_or(0);
-        let asked = board.targets.iter();
+        let asked = store.targets.iter();
         let asked = asked.filter(|(name, _)| target.is_none_or(|t| t == *name));
         let mut runs: Vec<_> = asked
             .flat_map(|(_, state)| state.history.newest_first())

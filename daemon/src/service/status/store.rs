@@ -17,8 +17,8 @@ use super::{
     health,
     jobs::{AtWork, Begun},
     queue,
-    table::TableState,
-    target::TargetState,
+    table::TableStatus,
+    target::TargetStatus,
 };
 use crate::api::{DutyNotes, JobOutcome, RunNotes};
 
@@ -27,18 +27,18 @@ const GONE: usize = 1024;
 
 /// What is known of all targets.
 #[derive(Debug)]
-pub(in crate::service) struct Board(Mutex<State>);
+pub(in crate::service) struct StatusStore(Mutex<State>);
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) revision: u64,
     /// A client that has read up to an earlier revision reads everything again.
     pub(super) whole_since: u64,
-    pub(super) targets: BTreeMap<String, TargetState>,
+    pub(super) targets: BTreeMap<String, TargetStatus>,
 }
 
 impl State {
-    fn target(&mut self, name: &str) -> &mut TargetState {
+    fn target(&mut self, name: &str) -> &mut TargetStatus {
         self.targets.entry(name.to_owned()).or_default()
     }
 
@@ -49,8 +49,8 @@ impl State {
     }
 }
 
-impl Board {
-    /// An empty board. Its revisions come after those of any board before it, as far as clocks can be trusted: whoever
+impl StatusStore {
+    /// An empty store. Its revisions come after those of any store before it, as far as clocks can be trusted: a client that
     /// read that one reads everything again.
     pub(in crate::service) fn new(now: DateTime<Utc>) -> Self {
         let revision = u64::try_from(now.timestamp_millis()).unwrap_or(0);
@@ -63,23 +63,23 @@ impl Board {
 
     /// A target is to be kept.
     pub(in crate::service) fn expect(&self, target: &str, uri: &str) {
-        let mut board = self.lock();
-        board.change();
-        board.target(target).uri = uri.to_owned();
+        let mut store = self.lock();
+        store.change();
+        store.target(target).uri = uri.to_owned();
     }
 
     /// It was opened.
     pub(in crate::service) fn opened(&self, target: &str, uri: &str, kind: Kind) {
-        let mut board = self.lock();
-        board.change();
-        let notes = board.target(target);
+        let mut store = self.lock();
+        store.change();
+        let notes = store.target(target);
         (notes.uri, notes.kind) = (uri.to_owned(), Some(kind.as_str().to_owned()));
     }
 
     /// It was looked at, or could not be.
-    pub(in crate::service) fn looked(&self, target: &str, failing: Option<String>) {
-        let mut board = self.lock();
-        let notes = board.target(target);
+    pub(in crate::service) fn polled(&self, target: &str, failing: Option<String>) {
+        let mut store = self.lock();
+        let notes = store.target(target);
         let now = Utc::now();
         if notes.since.is_none() || notes.failing.is_some() != failing.is_some() {
             notes.since = Some(now);
@@ -88,18 +88,18 @@ impl Board {
         notes.note_layout(now);
         if notes.failing != failing {
             notes.failing = failing;
-            board.change();
+            store.change();
         }
     }
 
     /// The newest manifest of a graph, with its queue.
     pub(in crate::service) fn queue(&self, target: &str, manifest: &Manifest) {
         let tickets = queue::tickets(manifest);
-        let mut board = self.lock();
-        let notes = board.target(target);
+        let mut store = self.lock();
+        let notes = store.target(target);
         if notes.queue != tickets {
             notes.queue = tickets;
-            board.change();
+            store.change();
         }
     }
 
@@ -119,12 +119,12 @@ impl Board {
         self.on_table(target, table, |of_table| {
             of_table.looked(stats, policy, Utc::now())
         });
-        let mut board = self.lock();
-        let next = board.revision + 1;
-        let notes = board.target(target);
-        let layout = notes.tables.get(table).map(TableState::layout);
+        let mut store = self.lock();
+        let next = store.revision + 1;
+        let notes = store.target(target);
+        let layout = notes.tables.get(table).map(TableStatus::layout);
         if layout.is_some_and(|layout| notes.history.looked(table, layout, next)) {
-            board.revision = next;
+            store.revision = next;
         }
     }
 
@@ -138,9 +138,9 @@ impl Board {
         self.on_table(target, table, |of_table| of_table.is_unlisted(why));
     }
 
-    /// A job of a table stands still.
+    /// A job of a table makes no progress.
     pub(in crate::service) fn stuck(&self, target: &str, table: &str) {
-        self.on_table(target, table, TableState::is_stuck);
+        self.on_table(target, table, TableStatus::is_stuck);
     }
 
     /// A table has so many versions.
@@ -152,11 +152,11 @@ impl Board {
 
     /// So many tables are due and wait for a place.
     pub(in crate::service) fn backlog(&self, target: &str, tables: usize) {
-        let mut board = self.lock();
-        let notes = board.target(target);
+        let mut store = self.lock();
+        let notes = store.target(target);
         if notes.backlog != tables as u64 {
             notes.backlog = tables as u64;
-            board.change();
+            store.change();
         }
     }
 
@@ -170,9 +170,9 @@ impl Board {
 
     /// A job goes to work.
     pub(in crate::service) fn began(&self, target: &str, table: &str, begun: Begun) {
-        let mut board = self.lock();
-        let revision = board.change();
-        let notes = board.target(target);
+        let mut store = self.lock();
+        let revision = store.change();
+        let notes = store.target(target);
         let of_table = notes.tables.entry(table.to_owned()).or_default();
         of_table.changed = revision;
         let job = AtWork {
@@ -185,9 +185,9 @@ impl Board {
 
     /// A job that was to go to work does not.
     pub(in crate::service) fn withdrawn(&self, target: &str, table: &str) {
-        let mut board = self.lock();
-        let revision = board.change();
-        let notes = board.target(target);
+        let mut store = self.lock();
+        let revision = store.change();
+        let notes = store.target(target);
         notes.running.remove(table);
         if let Some(of_table) = notes.tables.get_mut(table) {
             of_table.changed = revision;
@@ -202,9 +202,9 @@ impl Board {
         outcome: JobOutcome,
         detail: Option<String>,
     ) {
-        let mut board = self.lock();
-        let revision = board.change();
-        let notes = board.target(target);
+        let mut store = self.lock();
+        let revision = store.change();
+        let notes = store.target(target);
         let Some(job) = notes.running.remove(table) else {
             return;
         };
@@ -233,22 +233,22 @@ impl Board {
 
     /// A keeper begins anew: nothing of what it did is known any more.
     pub(in crate::service) fn begin_anew(&self, target: &str) {
-        let mut board = self.lock();
-        let revision = board.change();
-        board.whole_since = revision;
-        let notes = board.target(target);
-        *notes = TargetState {
+        let mut store = self.lock();
+        let revision = store.change();
+        store.whole_since = revision;
+        let notes = store.target(target);
+        *notes = TargetStatus {
             uri: std::mem::take(&mut notes.uri),
             other_daemons: notes.other_daemons,
-            ..TargetState::default()
+            ..TargetStatus::default()
         };
     }
 
-    /// A target is kept no more.
-    pub(in crate::service) fn let_go(&self, target: &str) {
-        let mut board = self.lock();
-        if board.targets.remove(target).is_some() {
-            board.whole_since = board.change();
+    /// A target is no longer maintained.
+    pub(in crate::service) fn remove_target(&self, target: &str) {
+        let mut store = self.lock();
+        if store.targets.remove(target).is_some() {
+            store.whole_since = store.change();
         }
     }
 
@@ -290,29 +290,29 @@ impl Board {
 
     /// A table is gone.
     pub(in crate::service) fn forget(&self, target: &str, table: &str) {
-        let mut board = self.lock();
-        if board.target(target).tables.remove(table).is_none() {
+        let mut store = self.lock();
+        if store.target(target).tables.remove(table).is_none() {
             return;
         }
-        let revision = board.change();
-        let gone = &mut board.target(target).gone;
+        let revision = store.change();
+        let gone = &mut store.target(target).gone;
         gone.insert(table.to_owned(), revision);
         if gone.len() > GONE {
             gone.clear();
-            board.whole_since = revision;
+            store.whole_since = revision;
         }
     }
 
     /// Does something to a table, which is there from then on; when it says so, there is news.
-    fn on_table(&self, target: &str, table: &str, change: impl FnOnce(&mut TableState) -> bool) {
-        let mut board = self.lock();
-        let next = board.revision + 1;
-        let notes = board.target(target);
+    fn on_table(&self, target: &str, table: &str, change: impl FnOnce(&mut TableStatus) -> bool) {
+        let mut store = self.lock();
+        let next = store.revision + 1;
+        let notes = store.target(target);
         notes.gone.remove(table);
         let of_table = notes.tables.entry(table.to_owned()).or_default();
         if change(of_table) {
             of_table.changed = next;
-            board.revision = next;
+            store.revision = next;
         }
     }
 

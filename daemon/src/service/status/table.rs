@@ -13,14 +13,14 @@ use crate::api::{DutyNotes, Health, Layout, Series, TableNotes};
 
 /// The state of one table.
 #[derive(Debug, Default)]
-pub(super) struct TableState {
+pub(super) struct TableStatus {
     facts: Facts,
     versions: Option<u64>,
     looked: Option<DateTime<Utc>>,
     failing: Option<String>,
     /// Why its versions could not be listed.
     unlisted: Option<String>,
-    /// A job of it stands still.
+    /// A job of it makes no progress.
     stuck: bool,
     /// The duties whose last job failed, with the error.
     failed: BTreeMap<Duty, String>,
@@ -70,7 +70,7 @@ impl Facts {
     }
 }
 
-impl TableState {
+impl TableStatus {
     pub(super) fn layout(&self) -> Layout {
         self.facts.layout
     }
@@ -87,7 +87,7 @@ impl TableState {
         let news = first || facts != self.facts || self.failing.is_some();
         self.facts = facts;
         self.failing = None;
-        self.judge();
+        self.classify();
         if news {
             self.trend.note(facts.layout, now);
         }
@@ -98,7 +98,7 @@ impl TableState {
     pub(super) fn fails(&mut self, error: &str) -> bool {
         let news = self.failing.as_deref() != Some(error);
         self.failing = Some(error.to_owned());
-        self.judge();
+        self.classify();
         news
     }
 
@@ -110,14 +110,14 @@ impl TableState {
     pub(super) fn is_unlisted(&mut self, why: Option<&str>) -> bool {
         let news = self.unlisted.as_deref() != why;
         self.unlisted = why.map(str::to_owned);
-        self.judge();
+        self.classify();
         news
     }
 
-    /// A job of it stands still.
+    /// A job of it makes no progress.
     pub(super) fn is_stuck(&mut self) -> bool {
         let news = !std::mem::replace(&mut self.stuck, true);
-        self.judge();
+        self.classify();
         news
     }
 
@@ -128,7 +128,7 @@ impl TableState {
             Some(error) => drop(self.failed.insert(duty, error.to_owned())),
             None => drop(self.failed.remove(&duty)),
         }
-        self.judge();
+        self.classify();
     }
 
     pub(super) fn decided(&mut self, duty: Duty, decision: Decision, notes: DutyNotes) {
@@ -137,7 +137,7 @@ impl TableState {
             self.failed.remove(&duty);
         }
         self.decisions.insert(duty, (decision, notes));
-        self.judge();
+        self.classify();
     }
 
     /// What was decided last about a duty.
@@ -150,12 +150,12 @@ impl TableState {
         &self.health
     }
 
-    /// Whoever asks finds the word ready: that is often, and while keepers wait.
-    fn judge(&mut self) {
+    /// A client finds the word ready: that is often, and while keepers wait.
+    fn classify(&mut self) {
         let decisions = self.decisions.iter();
         let decisions =
             decisions.map(|(duty, (decision, notes))| (*duty, *decision, notes.because()));
-        let health = health::judge(&Known {
+        let health = health::classify(&Known {
             looked: self.looked.is_some(),
             stuck: self.stuck,
             failing: self.failing.as_deref(),

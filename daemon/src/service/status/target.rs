@@ -6,20 +6,20 @@ use chrono::{DateTime, Utc};
 
 use super::{
     jobs::{AtWork, History},
-    table::TableState,
+    table::TableStatus,
 };
 use crate::api::{HealthCounts, Layout, Series, Status, TargetNotes, TicketNotes};
 
 /// The state of one target.
 #[derive(Debug, Default)]
-pub(super) struct TargetState {
+pub(super) struct TargetStatus {
     pub(super) uri: String,
     pub(super) kind: Option<String>,
     pub(super) failing: Option<String>,
     /// Since when it fails, or does not.
     pub(super) since: Option<DateTime<Utc>>,
     pub(super) looked: Option<DateTime<Utc>>,
-    pub(super) tables: BTreeMap<String, TableState>,
+    pub(super) tables: BTreeMap<String, TableStatus>,
     pub(super) running: BTreeMap<String, AtWork>,
     pub(super) history: History,
     pub(super) queue: Vec<TicketNotes>,
@@ -31,7 +31,7 @@ pub(super) struct TargetState {
     pub(super) gone: BTreeMap<String, u64>,
 }
 
-impl TargetState {
+impl TargetStatus {
     /// Takes the layouts of its tables together.
     pub(super) fn note_layout(&mut self, now: DateTime<Utc>) {
         let layout = self.layout();
@@ -39,7 +39,7 @@ impl TargetState {
     }
 
     fn layout(&self) -> Layout {
-        let layouts = self.tables.values().map(TableState::layout);
+        let layouts = self.tables.values().map(TableStatus::layout);
         layouts.fold(Layout::default(), |sum, layout| Layout {
             fragments: sum.fragments + layout.fragments,
             bytes: sum.bytes + layout.bytes,

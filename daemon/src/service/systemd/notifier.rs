@@ -14,16 +14,16 @@ use super::{
     status_line::{self, Amiss},
     watchdog::Watchdog,
 };
-use crate::service::{health::Probe, pauses::PauseBook, reload::Record, status::Board};
+use crate::service::{health::Probe, pauses::PauseBook, reload::Record, status::StatusStore};
 
-/// How often the pulse is felt, and the status looked at.
+/// Interval at which liveness and status are read.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Tells the service manager.
 #[derive(Clone)]
 pub(in crate::service) struct Notifier {
     pub(in crate::service) probe: Probe,
-    pub(in crate::service) board: Arc<Board>,
+    pub(in crate::service) status: Arc<StatusStore>,
     pub(in crate::service) record: Arc<Record>,
     pub(in crate::service) pauses: Arc<PauseBook>,
 }
@@ -51,7 +51,7 @@ impl Notifier {
         tell(&[
             NotifyState::Stopping,
             NotifyState::ExtendTimeoutUsec(most),
-            NotifyState::Status(&status_line::stopping(self.board.load())),
+            NotifyState::Status(&status_line::stopping(self.status.load())),
         ]);
     }
 
@@ -72,7 +72,7 @@ impl Notifier {
         loop {
             ticks.tick().await;
             let status = if stop.is_cancelled() {
-                status_line::stopping(self.board.load())
+                status_line::stopping(self.status.load())
             } else {
                 self.running()
             };
@@ -95,7 +95,7 @@ impl Notifier {
             refused,
             unreadable,
         };
-        status_line::running(&self.probe.health(), self.board.load(), amiss)
+        status_line::running(&self.probe.health(), self.status.load(), amiss)
     }
 }
 

@@ -4,9 +4,9 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use squire_config::SecretError;
 
-/// Why the door cannot be opened.
+/// Why the listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DoorError {
+pub(crate) enum ListenerError {
     #[error(transparent)]
     Token(#[from] SecretError),
     #[error(transparent)]
@@ -17,8 +17,8 @@ pub(crate) enum DoorError {
     NoToken { listen: SocketAddr },
 }
 
-impl DoorError {
-    /// Whether it is something that the service manager may hand over to the daemon, and not to a person who checks a
+impl ListenerError {
+    /// Whether it is something that the service manager may hand over to the daemon, and not to a user who checks a
     /// configuration by hand.
     pub(crate) fn is_lack(&self) -> bool {
         matches!(self, Self::NoToken { .. } | Self::Tls(TlsError::NoKey))

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::TlsError;
 
-/// So often the files are asked whether they have changed.
+/// How often the files are asked whether they have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The rights of those who are neither the owner of a file nor in its group.
 const OTHERS: u32 = 0o007;
@@ -62,7 +62,7 @@ impl Files {
         }
         let key = self.read_key()?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        // TLS 1.2 and 1.3; nobody is asked for a certificate of his own.
+        // TLS 1.2 and 1.3; clients need no certificate.
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));

@@ -37,7 +37,7 @@ pub(super) struct Which {
     pub(super) table: Option<String>,
 }
 
-/// Which of them are asked for, by somebody who follows.
+/// Which of them are asked for, by someone who follows.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -138,10 +138,10 @@ impl Api {
 
     /// Refuses a target that is not kept.
     pub(super) fn known(&self, target: &str) -> Result<(), Refusal> {
-        if self.board.has(target) {
+        if self.status.has(target) {
             return Ok(());
         }
-        let there: Vec<_> = self.board.targets().into_iter().map(|t| t.name).collect();
+        let there: Vec<_> = self.status.targets().into_iter().map(|t| t.name).collect();
         let there = there.join(", ");
         let error = format!("there is no target {target}; there are {there}");
         Err(Refusal(StatusCode::NOT_FOUND, error))
@@ -149,7 +149,7 @@ impl Api {
 
     /// The key of a table of a target: as it is, or by its bare name where that is unambiguous.
     pub(super) fn resolve(&self, target: &str, table: &str) -> Result<String, Refusal> {
-        let known = self.board.keys(target);
+        let known = self.status.keys(target);
         if known.iter().any(|key| key == table) {
             return Ok(table.to_owned());
         }
@@ -189,27 +189,27 @@ pub(super) mod tests {
     use crate::{
         api::Writable,
         service::{
-            liveness::Pulse, pauses::PauseBook, reload::Record, schedule::triggers::ForceBook,
-            status::Board,
+            liveness::Liveness, pauses::PauseBook, reload::Record, schedule::triggers::TriggerBook,
+            status::StatusStore,
         },
     };
 
     pub(crate) fn api() -> Api {
-        let board = Board::new(Utc::now());
-        let forces = ForceBook::default();
+        let status = StatusStore::new(Utc::now());
+        let triggers = TriggerBook::default();
         for target in ["graph", "later"] {
-            board.expect(target, "/data");
-            forces.open(target);
+            status.expect(target, "/data");
+            triggers.open(target);
         }
         for key in ["node:Person", "edge:Knows", "node:Same", "edge:Same"] {
-            board.table("graph", key, &TableStats::default(), &Policy::default());
+            status.table("graph", key, &TableStats::default(), &Policy::default());
         }
         Api {
             pauses: Arc::new(PauseBook::open(None).expect("nothing is kept")),
-            board: Arc::new(board),
-            forces: Arc::new(forces),
+            status: Arc::new(status),
+            triggers: Arc::new(triggers),
             timetable: Arc::default(),
-            pulse: Arc::new(Pulse::default()),
+            liveness: Arc::new(Liveness::default()),
             places: Arc::new(AtomicUsize::new(2)),
             record: Arc::new(Record::start()),
             writable: Writable::Local,

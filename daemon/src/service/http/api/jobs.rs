@@ -1,4 +1,4 @@
-//! Jobs: those at work, those that ended, and calls for more.
+//! Jobs: those running, those that ended, and calls for more.
 
 use axum::{Json, extract::State, http::StatusCode};
 use squire_engine::planner::Duty;
@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{
     api::{JobNotes, Refused, RunAccepted, RunNotes, RunRequest},
-    service::{clock, schedule::triggers::Call},
+    service::{clock, schedule::triggers::Trigger},
 };
 
 /// So many runs are told where nobody says how many.
 const RUNS: usize = 200;
 
-/// Jobs that are at work, those that began first first
+/// Jobs that are running, those that began first first
 #[utoipa::path(
     get,
     path = "/running",
@@ -30,7 +30,7 @@ pub(super) async fn running(
     Asked(which): Asked<Which>,
 ) -> Json<Vec<JobNotes>> {
     let (target, table) = (which.target.as_deref(), which.table.as_deref());
-    Json(api.board.jobs(target, table))
+    Json(api.status.jobs(target, table))
 }
 
 /// Jobs that have ended, the last first
@@ -47,7 +47,7 @@ pub(super) async fn runs(
     State(api): State<Api>,
     Asked(filter): Asked<Last>,
 ) -> Json<Vec<RunNotes>> {
-    Json(api.board.runs(
+    Json(api.status.runs(
         filter.target.as_deref(),
         filter.table.as_deref(),
         filter.since,
@@ -96,17 +96,17 @@ pub(super) async fn call(
     let duties: Vec<_> = wanted
         .filter(|duty| api.is_enabled(&target, table.as_deref(), *duty))
         .collect();
-    let Some(forces) = api.forces.of(&target).filter(|_| !duties.is_empty()) else {
+    let Some(triggers) = api.triggers.of(&target).filter(|_| !duties.is_empty()) else {
         let duty = asked.duty.map_or("every duty", Duty::as_str);
         let error = format!("the policy of {what} switches {duty} off: set `enabled = true`");
         return Err(Refusal(StatusCode::CONFLICT, error));
     };
     for duty in &duties {
-        forces.call(Call::Person(*duty, table.clone()));
+        triggers.request(Trigger::User(*duty, table.clone()));
     }
     let tables = match table {
         Some(_) => 1,
-        None => api.board.keys(&target).len() as u64,
+        None => api.status.keys(&target).len() as u64,
     };
     let duties = duties.into_iter().map(Into::into).collect();
     Ok((StatusCode::ACCEPTED, Json(RunAccepted { duties, tables })))
@@ -115,7 +115,7 @@ pub(super) async fn call(
 impl Api {
     /// Whether a policy leaves the duty on, for one of these tables at least; also where nothing was decided yet.
     fn is_enabled(&self, target: &str, table: Option<&str>, duty: Duty) -> bool {
-        let decisions = self.board.decisions(target, table, duty);
+        let decisions = self.status.decisions(target, table, duty);
         let on = |reason: &Option<String>| reason.as_deref() != Some("disabled");
         decisions.is_empty() || decisions.iter().any(on)
     }
@@ -148,9 +148,9 @@ mod tests {
         let api = api();
         let asked = r#"{"target": "graph", "table": "Person", "duty": "index"}"#;
         assert_eq!(called(&api, asked).await.unwrap().tables, 1);
-        let person = Call::Person(Duty::Index, Some("node:Person".to_owned()));
-        let forces = api.forces.of("graph").unwrap();
-        assert_eq!(forces.take(true), [person].into());
+        let person = Trigger::User(Duty::Index, Some("node:Person".to_owned()));
+        let triggers = api.triggers.of("graph").unwrap();
+        assert_eq!(triggers.take(true), [person].into());
         let everything = called(&api, r#"{"target": "graph"}"#).await.unwrap();
         assert_eq!((everything.tables, everything.duties.len()), (4, 3));
     }
@@ -178,7 +178,8 @@ mod tests {
             wait: std::time::Duration::ZERO,
             not_before: None,
         };
-        api.board.decided("graph", "edge:Knows", Duty::Cleanup, off);
+        api.status
+            .decided("graph", "edge:Knows", Duty::Cleanup, off);
         let asked = r#"{"target": "graph", "table": "Knows", "duty": "cleanup"}"#;
         assert_eq!(called(&api, asked).await.unwrap_err(), StatusCode::CONFLICT);
         let pause = Pause {
@@ -190,7 +191,7 @@ mod tests {
         api.pauses.pause(pause);
         let asked = r#"{"target": "graph", "table": "Person"}"#;
         assert_eq!(called(&api, asked).await.unwrap_err(), StatusCode::CONFLICT);
-        let forces = api.forces.of("graph").unwrap();
-        assert!(forces.take(true).is_empty());
+        let triggers = api.triggers.of("graph").unwrap();
+        assert!(triggers.take(true).is_empty());
     }
 }

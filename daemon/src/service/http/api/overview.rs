@@ -14,8 +14,8 @@ use crate::{api::Overview, service::clock};
 #[utoipa::path(get, path = "/overview", responses((status = 200, body = Overview)))]
 pub(super) async fn overview(State(api): State<Api>) -> Json<Overview> {
     // What is read later is not older than the revision says.
-    let revision = api.board.revision();
-    let taken = api.board.load().at_work;
+    let revision = api.status.revision();
+    let taken = api.status.load().at_work;
     Json(Overview {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: api.started,

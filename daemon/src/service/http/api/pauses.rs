@@ -17,7 +17,7 @@ use crate::{
 
 /// Everybody who looks reads all of them.
 const LONGEST_REASON: usize = 200;
-/// Whoever asks is answered after so long, whatever the disk does.
+/// A client is answered after so long, whatever the disk does.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is paused
@@ -66,7 +66,7 @@ pub(super) async fn pause(
     };
     api.pauses.pause(pause);
     api.keep().await?;
-    let running = api.board.jobs(Some(&asked.target), table.as_deref());
+    let running = api.status.jobs(Some(&asked.target), table.as_deref());
     Ok(Json(Paused {
         running,
         ..api.holding(clock::not_ahead())
@@ -178,7 +178,7 @@ mod tests {
             forced: false,
             progress: Progress::default(),
         };
-        api.board.began("graph", "node:Person", begun);
+        api.status.began("graph", "node:Person", begun);
         let paused = async |what: &str| {
             let body = format!("{{\"target\": \"graph\", {what}\"for\": \"1h\"}}");
             let asked = read(body.as_bytes()).expect("it is a request");
@@ -195,7 +195,7 @@ mod tests {
         );
         assert!(paused("\"table\": \"Knows\", ").await.is_empty());
         assert_eq!(paused("").await, [job]);
-        api.board
+        api.status
             .ended("graph", "node:Person", JobOutcome::Done, None);
         assert!(paused("").await.is_empty());
     }

@@ -37,7 +37,7 @@ use crate::{
 )]
 struct Described;
 
-/// How whoever asks proves himself.
+/// How a client authenticates.
 struct Token;
 
 impl utoipa::Modify for Token {

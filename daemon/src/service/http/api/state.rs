@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use crate::{
     api::Writable,
     service::{
-        liveness::Pulse,
+        liveness::Liveness,
         pauses::PauseBook,
         reload::Record,
-        schedule::{timetable::Timetable, triggers::ForceBook},
-        status::Board,
+        schedule::{timetable::Timetable, triggers::TriggerBook},
+        status::StatusStore,
     },
 };
 
@@ -19,10 +19,10 @@ use crate::{
 #[derive(Clone)]
 pub(in crate::service) struct Api {
     pub(in crate::service) pauses: Arc<PauseBook>,
-    pub(in crate::service) board: Arc<Board>,
-    pub(in crate::service) forces: Arc<ForceBook>,
+    pub(in crate::service) status: Arc<StatusStore>,
+    pub(in crate::service) triggers: Arc<TriggerBook>,
     pub(in crate::service) timetable: Arc<Timetable>,
-    pub(in crate::service) pulse: Arc<Pulse>,
+    pub(in crate::service) liveness: Arc<Liveness>,
     /// How many places for jobs there are.
     pub(in crate::service) places: Arc<AtomicUsize>,
     /// How the configuration was loaded.
