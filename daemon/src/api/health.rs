@@ -76,6 +76,7 @@ pub(crate) enum Status {
 
 impl Status {
     /// All of them, the worst first.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 4] = [Self::Stuck, Self::Failing, Self::Opening, Self::Ok];
 
     /// How it is spelled in JSON, logs and metrics.
