@@ -1,6 +1,6 @@
-//! The names of the protocol: tables, operations and holders.
+//! The names of the protocol: tables, operations and holders, and which tables an operation touches.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -218,6 +218,117 @@ impl From<&str> for HolderId {
 impl fmt::Display for HolderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What an operation does, and so whether it is logical or physical.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum OperationKind {
+    /// Changes the schema. Logical.
+    SchemaApply,
+    /// Adds or replaces rows. Logical.
+    Load,
+    /// Removes rows. Logical.
+    Delete,
+    /// Rewrites fragments. Physical.
+    Compact,
+    /// Creates, extends or merges indexes. Physical.
+    Index,
+    /// Removes old versions and files. Physical.
+    Cleanup,
+    /// Resolves quarantine and drift by an operator's word. Physical.
+    Repair,
+}
+
+impl OperationKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::SchemaApply,
+        Self::Load,
+        Self::Delete,
+        Self::Compact,
+        Self::Index,
+        Self::Cleanup,
+        Self::Repair,
+    ];
+
+    /// Whether the operation changes layout only. A physical operation never fails, blocks or delays a
+    /// logical one.
+    pub const fn is_physical(self) -> bool {
+        matches!(
+            self,
+            Self::Compact | Self::Index | Self::Cleanup | Self::Repair
+        )
+    }
+
+    /// The name as it stands in manifests, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SchemaApply => "SchemaApply",
+            Self::Load => "Load",
+            Self::Delete => "Delete",
+            Self::Compact => "Compact",
+            Self::Index => "Index",
+            Self::Cleanup => "Cleanup",
+            Self::Repair => "Repair",
+        }
+    }
+}
+
+impl fmt::Display for OperationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The tables that an operation writes and those that it only reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touched {
+    /// Tables whose versions, names or existence the operation changes.
+    pub writes: BTreeSet<TableKey>,
+    /// Tables that must stand still meanwhile.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub reads: BTreeSet<TableKey>,
+}
+
+impl Touched {
+    /// An operation that writes these tables and reads none.
+    pub fn writing(tables: impl IntoIterator<Item = TableKey>) -> Self {
+        Self {
+            writes: tables.into_iter().collect(),
+            reads: BTreeSet::new(),
+        }
+    }
+
+    /// The same, reading these tables besides, as far as it does not write them.
+    #[must_use]
+    pub fn reading(mut self, tables: impl IntoIterator<Item = TableKey>) -> Self {
+        let writes = &self.writes;
+        self.reads
+            .extend(tables.into_iter().filter(|t| !writes.contains(t)));
+        self
+    }
+
+    /// Every touched table, in the order of keys.
+    pub fn all(&self) -> impl Iterator<Item = &TableKey> {
+        self.writes.union(&self.reads)
+    }
+
+    /// Whether a ticket for these tables does for `other`, too.
+    pub fn covers(&self, other: &Self) -> bool {
+        let reads = &mut other.reads.iter();
+        self.writes.is_superset(&other.writes)
+            && reads.all(|t| self.writes.contains(t) || self.reads.contains(t))
+    }
+
+    /// A table for which the two conflict: one writes what the other reads or writes.
+    pub fn conflict<'a>(&'a self, other: &'a Self) -> Option<&'a TableKey> {
+        let writes_touched = |a: &'a Self, b: &'a Self| {
+            a.writes
+                .iter()
+                .find(|t| b.writes.contains(*t) || b.reads.contains(*t))
+        };
+        writes_touched(self, other).or_else(|| writes_touched(other, self))
     }
 }
 

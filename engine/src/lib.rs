@@ -1,7 +1,7 @@
 //! Squire's engine: graphs of Lance tables that change together under one manifest.
 //!
-//! The words. A **graph** is many Lance tables under one root. Its **manifest** is the one register: numbered,
-//! immutable objects, each holding the whole state; the newest is the graph. A table's **pin** is the Lance version
+//! The words. A **graph** is many Lance tables under one root. Its **manifest** is the whole state, as a
+//! numbered, immutable object; the newest is the graph. A table's **pin** is the Lance version
 //! that the manifest publishes, its **head** the newest there is, and **drift** a head past the pin that no
 //! **ticket** explains. A ticket is an **operation**'s place in the manifest's queue; a **sidecar** is its redo log.
 //! A **holder** is a process that has tickets. Logical operations change what the data means, physical ones how it
@@ -10,11 +10,10 @@
 //! Data flows one way:
 //!
 //! ```text
-//! graph ─► operation ─► manifest (register ─► transition)
+//! graph ─► operation ─► manifest (log ─► transition)
 //!   │          │    └─► sidecar
 //!   │          └──────► table (staged effects, the exact-version commit, drift, statistics) ─► Lance
-//!   ├─► healing ─► graph::operation::effects
-//!   │          └─► leftovers
+//!   ├─► healing ─► operation
 //!   └─► repair ──► healing, drift
 //! maintenance, schema and graph::manifest::transition decide; they are pure and ask no store.
 //! ```
@@ -41,13 +40,14 @@ pub use graph::{input, manifest};
 pub use directory::{Directory, DirectoryOptions, Kind, detect};
 pub use error::obstacle::Obstacle;
 pub use error::{Advice, Error, ErrorKind, Result};
-pub use graph::healing::leftovers::{Orphan, SidecarLook, SidecarState};
 pub use graph::healing::{Healed, Left};
+pub use graph::healing::{
+    orphans::Orphan,
+    sidecars::{SidecarLook, SidecarState},
+};
 pub use graph::manifest_cleanup::ManifestRetention;
 pub use graph::operation::{
-    DeleteRequest, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest,
-    index::{IndexReceipt, Indexed},
-    waiting::Waiting,
+    DeleteRequest, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest, waiting::Waiting,
 };
 pub use graph::repair::{DriftLook, Drifted, Finding, Quarantined, Remedy, Repaired, Standing};
 pub use graph::{Graph, LogEntry, Options, Snapshot};
@@ -63,7 +63,10 @@ pub use storage::{Beyond, DeletionRule, Owned, Passed, Wall, deleted, passed_ove
 pub use table::{
     discard::Loss,
     drift::{DriftPolicy, DriftVersion},
-    indexing::LeftBehind,
+    indexing::{
+        LeftBehind,
+        receipt::{IndexReceipt, Indexed},
+    },
     removal::{Cleaned, CleanupPreview, CleanupReceipt, Removed},
     retention::Kept,
     rewrite::{CompactReceipt, Compacted, GroupFailure},

@@ -53,7 +53,7 @@ pub struct Daemon {
     /// Time that reading another configuration may take; a reload that takes longer is refused.
     #[serde(serialize_with = "serialize::duration")]
     pub reload_timeout: Duration,
-    /// For so many tables of each target the metrics have series of their own; the sums of a target count all.
+    /// The number of tables of each target that have metric series of their own; the sums of a target count all.
     pub metrics_tables: usize,
     /// Where pauses, and what holds jobs back, are kept over a restart; absolute. Nothing is kept without.
     #[serde(serialize_with = "serialize::path")]

@@ -1,6 +1,6 @@
 //! Cleanup of a directory's tables: the oldest versions go, as far as retention, tags, branches and clones allow.
 //!
-//! There is no manifest that would tell who reads what: the age alone keeps readers safe, and writers with a transaction
+//! There is no manifest that says which reader needs what: the age alone keeps readers safe, and writers with a transaction
 //! that they staged at an older version. Files that never were in a version may be another program's write that is under
 //! way; they stay for seven days, which is Lance's own rule.
 
@@ -9,17 +9,17 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Directory, probe, readers::Readers};
+use super::{handle::Directory, probe, readers::Readers};
 use crate::{
     error::{Error, Result},
     ids::TableKey,
     planner::{
         Ask,
-        cleanup::{self, CleanupPolicy, Protected, Skip, Verdict},
+        cleanup::{self, CleanupPolicy, Decision, Protected, Skip},
     },
     table::{
         Table,
-        guard::guarded,
+        handle::guarded,
         protection::Protection,
         removal::{Cleaned, Cleaner, CleanupPreview, Going, Removed},
         retention::kept_by_policy,
@@ -70,7 +70,7 @@ impl Directory {
         guarded(&table, "looking at the versions of", explaining).await
     }
 
-    /// Whether a table has files that no version names and that are so old that nobody will commit them: a cleanup removes
+    /// Whether a table has files that no version names and that are so old that no writer will commit them: a cleanup removes
     /// them, also where no version goes. It lists the table's files.
     ///
     /// # Errors
@@ -106,14 +106,14 @@ async fn explain(
     let now = table.storage.surely_past();
     let look = Look::at(table).await?;
     let protection = look.protection(table, readers, policy, now).await?;
-    let verdict = look.verdict(table, &protection, policy, now, ask).await?;
-    let goes = match &verdict {
-        Verdict::Remove { versions, .. } => look.cleaner.explain(table, versions).await?,
-        Verdict::Skip(_) => Removed::default(),
+    let decision = look.decision(table, &protection, policy, now, ask).await?;
+    let goes = match &decision {
+        Decision::Remove { versions, .. } => look.cleaner.explain(table, versions).await?,
+        Decision::Skip(_) => Removed::default(),
     };
     let by_policy = kept_by_policy(&look.versions, policy, now);
     Ok(CleanupPreview {
-        verdict,
+        decision,
         versions: look.versions.len() as u64,
         goes,
         kept: protection.kept.into_iter().chain(by_policy).collect(),
@@ -130,13 +130,13 @@ async fn clean(
     let look = Look::at(table).await?;
     let nothing = Protection::default();
     // Only where there is something to remove, others are asked what they need.
-    if let Verdict::Skip(skip) = look.verdict(table, &nothing, policy, now, ask).await? {
+    if let Decision::Skip(skip) = look.decision(table, &nothing, policy, now, ask).await? {
         return Ok(Cleaned::Skipped(skip));
     }
     let protection = look.protection(table, readers, policy, now).await?;
-    let (versions, reason) = match look.verdict(table, &protection, policy, now, ask).await? {
-        Verdict::Remove { versions, reason } => (versions, reason),
-        Verdict::Skip(skip) => {
+    let (versions, reason) = match look.decision(table, &protection, policy, now, ask).await? {
+        Decision::Remove { versions, reason } => (versions, reason),
+        Decision::Skip(skip) => {
             if skip == Skip::Protected {
                 let because: Vec<_> = protection.kept.iter().map(ToString::to_string).collect();
                 let because = because.join("; ");
@@ -170,24 +170,24 @@ impl Look {
     }
 
     /// What to do. Files that no version names are looked for where no version goes.
-    async fn verdict(
+    async fn decision(
         &self,
         table: &Table,
         protection: &Protection,
         policy: &CleanupPolicy,
         now: DateTime<Utc>,
         ask: &Ask,
-    ) -> Result<Verdict> {
+    ) -> Result<Decision> {
         if Unwritable::by_features(self.cleaner.dataset.manifest()).is_some() {
-            return Ok(Verdict::Skip(Skip::Unwritable));
+            return Ok(Decision::Skip(Skip::Unwritable));
         }
         let protected = &protection.protected;
-        let verdict = cleanup::plan(&self.versions, protected, policy, now, ask.forced);
-        let nothing_goes = matches!(verdict, Verdict::Skip(_)) && !protection.keeps_all();
+        let decision = cleanup::plan(&self.versions, protected, policy, now, ask.forced);
+        let nothing_goes = matches!(decision, Decision::Skip(_)) && !protection.keeps_all();
         if nothing_goes && untracked::any(table, &self.cleaner).await? {
-            return Ok(verdict.with_left_over_files());
+            return Ok(decision.with_left_over_files());
         }
-        Ok(verdict)
+        Ok(decision)
     }
 
     /// What must stay. The table's own tags and branches are asked last, right before the removal.
@@ -200,8 +200,8 @@ impl Look {
     ) -> Result<Protection> {
         let nothing = Protected::default();
         let going = match cleanup::plan(&self.versions, &nothing, policy, now, true) {
-            Verdict::Remove { versions, .. } => versions.into_iter().collect(),
-            Verdict::Skip(_) => BTreeSet::new(),
+            Decision::Remove { versions, .. } => versions.into_iter().collect(),
+            Decision::Skip(_) => BTreeSet::new(),
         };
         let listed = self.versions.iter().map(|v| v.version).collect();
         let dataset = &self.cleaner.dataset;

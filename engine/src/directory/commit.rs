@@ -1,6 +1,6 @@
 //! The commit of rewritten groups: at exactly one version, on a head whose every fragment was looked at.
 //!
-//! Nothing is left to a rebase. Each attempt opens the head, carries the rewrite over to it, and commits right after it or
+//! Nothing is left to Lance's rebase. Each attempt opens the head, rebases the rewrite on it, and commits right after it or
 //! not at all; when a writer was faster, the next attempt starts from what that writer left. An attempt costs a few
 //! requests, never a rewrite. Segments of indexes over the sources are written anew before the first attempt, and again
 //! where others have changed them since.
@@ -18,8 +18,8 @@ use object_store::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    commit_attempt::{Aimed, Ending, delete_all},
-    commit_identity::Written,
+    commit_attempt::{CommitAttempt, Ending, delete_all},
+    commit_identity::AddedFiles,
     probe,
 };
 use crate::{
@@ -38,10 +38,11 @@ use crate::{
     },
 };
 
-/// So many heads are tried at least, and for so long, before work gives way to writers that are always faster.
+/// Minimum number of heads that are tried before work is given up because other writers are always faster.
 const MIN_HEADS: usize = 50;
-const PATIENCE: Duration = Duration::from_secs(5);
-/// So often the indexes are written anew for one rewrite, before it gives way to those who change them.
+/// Minimum time for which heads are tried before that.
+const MIN_TIME: Duration = Duration::from_secs(5);
+/// Maximum number of times that the indexes are written anew for one rewrite, before it is given up.
 const MAX_REMAPS: usize = 3;
 
 /// How often a commit was tried, and for how long.
@@ -61,12 +62,12 @@ impl Attempts {
     /// Whether there is to be another one.
     pub(super) fn another(&mut self) -> bool {
         self.heads += 1;
-        self.heads <= MIN_HEADS || self.since.elapsed() < PATIENCE
+        self.heads <= MIN_HEADS || self.since.elapsed() < MIN_TIME
     }
 }
 
 /// Deletes what was written, unless a version holds it, or may; and the folders that it left where the table is gone.
-pub(super) async fn put_away(table: &Table, files: Files) {
+pub(super) async fn delete_unless_kept(table: &Table, files: Files) {
     let kept = files.kept;
     files.delete().await;
     if !kept {
@@ -74,9 +75,9 @@ pub(super) async fn put_away(table: &Table, files: Files) {
     }
 }
 
-/// A rewrite that stands in its table.
+/// A rewrite that is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Landed {
+pub(super) struct Committed {
     /// The version that shows it first.
     pub(super) version: u64,
     /// Rows that were deleted late, and carried over.
@@ -89,21 +90,21 @@ pub(super) struct Landed {
     pub(super) took: Duration,
 }
 
-/// Commits groups of new fragments, all or none, with the segments of indexes over their sources. A rewrite that is worth
-/// nothing any more is told with the reason, and its files are deleted.
+/// Commits groups of new fragments, all or none, with the segments of indexes over their sources. For a rewrite that is worth
+/// nothing any more, the reason is returned, and its files are deleted.
 ///
 /// # Errors
 /// [`Error::OutcomeUnknown`], with all files kept; [`Error::Cancelled`], while an index is written anew;
 /// [`Error::Unmapped`], [`Error::CommitRefused`], [`Error::TableGone`], [`Error::Lance`], [`Error::Store`].
-pub(super) async fn land(
+pub(super) async fn commit(
     table: Table,
     moved: Vec<Moved>,
     files: Files,
     operation: OperationId,
     writers: Seen,
     stop: CancellationToken,
-) -> Result<OrLost<Landed>> {
-    let mut landing = Landing {
+) -> Result<OrLost<Committed>> {
+    let mut rewrite = RewriteCommit {
         table,
         moved,
         remap: None,
@@ -115,20 +116,20 @@ pub(super) async fn land(
         stop,
     };
     let started = Instant::now();
-    let landed = landing.attempts().boxed().await;
+    let committed = rewrite.attempts().boxed().await;
     let took = started.elapsed();
-    put_away(&landing.table, landing.files).await;
-    Ok(landed?.map(|(version, carried)| Landed {
+    delete_unless_kept(&rewrite.table, rewrite.files).await;
+    Ok(committed?.map(|(version, carried)| Committed {
         version,
         carried,
-        index_bytes: landing.remap.as_ref().map_or(0, Remap::bytes),
-        remap: landing.remapping,
-        took: took.saturating_sub(landing.remapping),
+        index_bytes: rewrite.remap.as_ref().map_or(0, Remap::bytes),
+        remap: rewrite.remapping,
+        took: took.saturating_sub(rewrite.remapping),
     }))
 }
 
-/// A rewrite on its way into its table.
-struct Landing {
+/// The commit of a rewrite, over all its attempts.
+struct RewriteCommit {
     table: Table,
     moved: Vec<Moved>,
     remap: Option<Remap>,
@@ -138,21 +139,21 @@ struct Landing {
     remapping: Duration,
     files: Files,
     operation: OperationId,
-    /// Who else writes the table.
+    /// The other clients that write the table.
     writers: Seen,
     stop: CancellationToken,
 }
 
-impl Landing {
+impl RewriteCommit {
     /// Tries at one head after the other. Gives the version, and how many rows were deleted late.
     async fn attempts(&mut self) -> Result<OrLost<(u64, u64)>> {
         let written = self.moved.iter().flat_map(|m| m.written.clone());
         let written: Vec<_> = written.collect();
-        let added = Written::data(&written);
+        let added = AddedFiles::data(&written);
         let mut tries = Attempts::begin();
         let mut passed = None;
         while tries.another() {
-            if !self.files.are_in_time() {
+            if self.files.are_expired() {
                 return Ok(Err(Loss::Outdated));
             }
             let at = added.newest_of(&self.table, passed.as_ref()).await;
@@ -188,15 +189,15 @@ impl Landing {
             self.writers.note_in(&mut prepared.staged.transaction);
             let fragments = prepared.fragments;
             passed = Some(at.passed());
-            let aimed = Aimed {
+            let attempt = CommitAttempt {
                 at,
                 staged: prepared.staged,
                 own: prepared.deletions,
                 written: &added,
             };
             let operation = self.operation;
-            match aimed.land(&self.table, &mut self.files, operation).await? {
-                Ending::Landed(version) => {
+            match attempt.run(&self.table, &mut self.files, operation).await? {
+                Ending::Committed(version) => {
                     delete_emptied(&self.table, &fragments, &written).await;
                     return Ok(Ok((version, rows)));
                 }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use lance_table::io::commit::VERSIONS_DIR;
 use object_store::path::Path;
 
-use super::commit_identity::Written;
+use super::commit_identity::AddedFiles;
 use crate::{
     error::{Error, Result, cause::Cause},
     failpoint,
@@ -22,47 +22,48 @@ use crate::{
     },
 };
 
-/// So often it is made while its outcome is open.
+/// Maximum number of tries while the outcome is open.
 const MAX_TRIES: u32 = 5;
-/// Between those.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// So often a commit is looked at again whose table may be on its way out.
-const LOOKS_AT_A_DROP: u32 = 50;
-/// Between those.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// Pause between two tries.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Maximum number of checks of a commit whose table is perhaps being dropped.
+const MAX_DROP_CHECKS: u32 = 50;
+/// Pause between two checks.
+const DROP_CHECK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A transaction for the version right after one head.
-pub(super) struct Aimed<'a> {
+pub(super) struct CommitAttempt<'a> {
     pub(super) at: AtHead,
     pub(super) staged: Staged,
     /// What was written for this head alone.
     pub(super) own: Vec<Path>,
     /// What the transaction adds to the table.
-    pub(super) written: &'a Written,
+    pub(super) written: &'a AddedFiles,
 }
 
 /// How one attempt at one version ended.
 pub(super) enum Ending {
-    Landed(u64),
-    /// The version is somebody else's. What was written for it is deleted.
+    /// This version has it.
+    Committed(u64),
+    /// Another program made the version. What was written for it is deleted.
     Overtaken,
     /// It is not to be tried again:
     ///
-    /// - [`Loss::Refused`]: Lance would not have it, and its head is gone;
+    /// - [`Loss::Refused`]: Lance refused it, and its head is gone;
     /// - [`Loss::TableDropped`]: what was committed is withdrawn;
     /// - [`Loss::LandedLate`]: the table went on without it. Files are kept, as a version may name them.
     GivenUp(Loss),
-    /// With an [`Error::CommitRefused`]: Lance will not have it, or the store cannot put it. Nothing was put, and what was
+    /// With an [`Error::CommitRefused`]: Lance refuses it, or the store cannot put it. Nothing was put, and what was
     /// written for it is deleted.
     Refused(Error),
 }
 
-impl Aimed<'_> {
+impl CommitAttempt<'_> {
     /// Commits, and finds out what became of it. `files` are the transaction's, and kept unless it is not committed.
     ///
     /// # Errors
     /// [`Error::OutcomeUnknown`] and [`Error::Damaged`], with all files kept; [`Error::Lance`], when nothing was put.
-    pub(super) async fn land(
+    pub(super) async fn run(
         self,
         table: &Table,
         files: &mut Files,
@@ -86,7 +87,7 @@ impl Aimed<'_> {
             settled => settled?,
         };
         let ending = match settled {
-            Ending::Landed(version) => {
+            Ending::Committed(version) => {
                 let commit = Commit {
                     table,
                     version,
@@ -94,13 +95,13 @@ impl Aimed<'_> {
                     written: self.written,
                     operation,
                 };
-                commit.look_back().await?
+                commit.check_after_commit().await?
             }
             not_committed => not_committed,
         };
         if !matches!(
             ending,
-            Ending::Landed(_) | Ending::GivenUp(Loss::LandedLate)
+            Ending::Committed(_) | Ending::GivenUp(Loss::LandedLate)
         ) {
             files.kept = false;
             delete_all(table, &own).await;
@@ -109,8 +110,8 @@ impl Aimed<'_> {
     }
 }
 
-/// Commits right after the head, and finds out what became of it. A commit is closed by the version it aimed at, which
-/// holds this transaction or another's change; or, when that is gone already, by the newest one, if it has what this
+/// Commits right after the head, and finds out what became of it. A commit is closed by the version it is for, which
+/// has this transaction or another change; or, when that is gone already, by the newest one, if it has what this
 /// transaction adds. Where no try has put anything, there is nothing to find out.
 ///
 /// # Errors
@@ -119,27 +120,27 @@ async fn settle(
     table: &Table,
     at: AtHead,
     staged: &Staged,
-    written: &Written,
+    written: &AddedFiles,
     operation: OperationId,
 ) -> Result<Ending> {
     let head = at.version();
     let begun_at = at.dataset.manifest().transaction_file.clone();
     let mut at = Some(at);
-    // Set as soon as an earlier try may have landed, or may still.
+    // Set as soon as an earlier try may have been carried out, or may be yet.
     let mut open = false;
     let mut last = None;
     for _ in 0..MAX_TRIES {
         let mut conflict = None;
         if let Some(at) = &at {
             match at.commit(staged).await {
-                Landing::Landed(version) => return Ok(Ending::Landed(version)),
+                Landing::Landed(version) => return Ok(Ending::Committed(version)),
                 // Refused before a request was made, unless an earlier one is still open.
                 Landing::Taken if !open => return Ok(Ending::Overtaken),
                 Landing::Refused(e) if !open => {
                     let always = Cause::of(&*e) == Cause::Unsupported;
                     return Ok(Ending::Refused(table.refused(&e, always)));
                 }
-                // With what the version holds that it aimed at, or else with its own head.
+                // With what the version has that it is for, or else with its own head.
                 Landing::Conflict(reason) => {
                     tracing::debug!(table = %table.key, reason, "Lance refuses a commit");
                     conflict = (!open).then_some(reason);
@@ -156,12 +157,12 @@ async fn settle(
             }
         }
         match table.open(head + 1, table.storage.params(), None).await {
-            Ok(next) if made_by(&next, operation) => return Ok(Ending::Landed(head + 1)),
+            Ok(next) if made_by(&next, operation) => return Ok(Ending::Committed(head + 1)),
             Ok(_) => return Ok(Ending::Overtaken),
             Err(e) if open => last = Some(e),
             Err(_) => {}
         }
-        // A table that was made anew may have come to the same number.
+        // A table that was created anew may have come to the same number.
         let same = |newest: &AtHead| newest.dataset.manifest().transaction_file == begun_at;
         if let Some(reason) = conflict {
             return Ok(match AtHead::newest(table).await {
@@ -171,11 +172,11 @@ async fn settle(
                 _ => Ending::GivenUp(Loss::Refused),
             });
         }
-        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        tokio::time::sleep(RETRY_PAUSE).await;
         at = match AtHead::newest(table).await {
             Ok(newest) if newest.version() == head => Some(newest).filter(same),
             Ok(newest) => match written.is_in(&newest.dataset).await {
-                Ok(true) => return Ok(Ending::Landed(head + 1)),
+                Ok(true) => return Ok(Ending::Committed(head + 1)),
                 Ok(false) => None,
                 Err(e) => {
                     last = Some(e);
@@ -201,13 +202,13 @@ async fn settle(
     }
 }
 
-/// A commit that landed.
+/// A commit that was carried out.
 struct Commit<'a> {
     table: &'a Table,
     version: u64,
     /// The object of the version.
     manifest: Path,
-    written: &'a Written,
+    written: &'a AddedFiles,
     operation: OperationId,
 }
 
@@ -227,25 +228,25 @@ impl Commit<'_> {
     /// Looks whether the table was there when this was committed, and whether it goes on from here.
     ///
     /// Another program that drops a table takes its files one by one, in any order, and a commit in the middle of that
-    /// would bring back a table without rows. What was written for it tells: nobody takes that away within days but a
+    /// would bring back a table without rows. What was written for it shows that: nothing removes it within days but a
     /// drop. On an object store, a drop may list the versions before the data, and so miss this one. Then the version
     /// before it is gone, and the data goes soon. But a cleanup that keeps the newest version alone looks the same at
     /// first: so it is looked at again for a while.
-    async fn look_back(&self) -> Result<Ending> {
-        for _ in 0..LOOKS_AT_A_DROP {
+    async fn check_after_commit(&self) -> Result<Ending> {
+        for _ in 0..MAX_DROP_CHECKS {
             if !self.written.is_whole(self.table).await {
                 return self.withdraw().await;
             }
             match self.seen().await {
-                // When the store does not answer, the next look tells whether the table stands.
+                // When the store does not answer, the next job finds whether the table is there.
                 Ok(Seen::Stands) | Err(_) => break,
                 Ok(Seen::Alone) => {}
                 Ok(Seen::PassedBy) => return Ok(self.pass_by().await),
                 Ok(Seen::Gone) => return self.withdraw().await,
             }
-            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            tokio::time::sleep(DROP_CHECK_PAUSE).await;
         }
-        Ok(Ending::Landed(self.version))
+        Ok(Ending::Committed(self.version))
     }
 
     /// One list; and when there is something newer, a look at that.

@@ -1,4 +1,4 @@
-//! What an operation wrote for its table, by which it is known what became of a commit.
+//! The files that an operation wrote for its table: they show what became of a commit.
 
 use std::collections::BTreeSet;
 
@@ -15,9 +15,9 @@ use crate::table::{
 
 /// Files that a transaction adds to a table, and that its operation alone has written: never one that a clone reads
 /// from another table.
-pub(super) struct Written(BTreeSet<String>);
+pub(super) struct AddedFiles(BTreeSet<String>);
 
-impl Written {
+impl AddedFiles {
     /// The data of new fragments.
     pub(super) fn data(fragments: &[Fragment]) -> Self {
         let files = fragments.iter().flat_map(|f| &f.files);

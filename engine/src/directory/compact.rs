@@ -14,19 +14,19 @@ use lance::{Dataset, dataset::optimize::RewriteResult};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    commit::{self, Landed},
-    probe::{self, Looks},
+    commit::{self, Committed},
+    probe::{self, Probes},
 };
 use crate::{
     error::{Error, Result},
     ids::OperationId,
     planner::{
         Ask,
-        compaction::{self, CompactionPolicy, Group, Reason, Skip, Verdict},
+        compaction::{self, CompactionPolicy, Decision, Group, Reason, Skip},
     },
     progress::{self, Phase},
     table::{
-        Table,
+        Table, batches,
         discard::Loss,
         files::Files,
         rebase::Sources,
@@ -37,24 +37,24 @@ use crate::{
     },
 };
 
-/// The pause between two groups is never longer.
+/// Maximum pause between two groups.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// Compacts one table once. See [`crate::Directory::compact`].
 pub(super) async fn compact(
     table: &Table,
-    looks: &Looks,
+    probes: &Probes,
     refused: &Refused,
     policy: &CompactionPolicy,
     ask: &Ask,
     stop: &CancellationToken,
 ) -> Result<Compacted> {
     let dataset = probe::open(table, table.storage.params()).await?;
-    let mut stats = looks.read(table, &dataset).await?;
+    let mut stats = probes.read(table, &dataset).await?;
     refused.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
-        Verdict::Compact(groups, reason) => (groups, reason),
-        Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
+        Decision::Compact(groups, reason) => (groups, reason),
+        Decision::Skip(skip) => return Ok(Compacted::Skipped(skip)),
     };
     let fragments = groups.iter().map(|group| group.fragments.len()).sum();
     progress::begin(Phase::Rewriting, fragments);
@@ -64,7 +64,7 @@ pub(super) async fn compact(
     let batches = batches(&stats, &groups);
     for (n, batch) in batches.iter().enumerate() {
         let began = Instant::now();
-        let compacting = compact_batch(table, batch, looks, refused, policy, reason, stop);
+        let compacting = compact_batch(table, batch, probes, refused, policy, reason, stop);
         match compacting.boxed().await {
             Ok(Ended::Done(receipt)) => {
                 done = Some(match done {
@@ -91,7 +91,7 @@ pub(super) async fn compact(
                     break;
                 }
             }
-            // What was committed is worth telling; what failed will fail again, or not.
+            // What was committed is reported; what failed is tried by the next job.
             Err(e) if done.is_some() && !e.leaves_open() => {
                 tracing::warn!(table = %table.key, uri = %table.storage.uri, error = %e, commits = n, "a compaction ends early");
                 if let Some(group) = batch.first().filter(|_| !matches!(e, Error::Cancelled)) {
@@ -163,7 +163,7 @@ enum Ended {
 async fn compact_batch(
     table: &Table,
     groups: &[Group],
-    looks: &Looks,
+    probes: &Probes,
     refused: &Refused,
     policy: &CompactionPolicy,
     reason: Reason,
@@ -172,7 +172,7 @@ async fn compact_batch(
     let workshop = table.storage.workshop().await?;
     let opened = table.open_newest(workshop.params()).await;
     let dataset = opened.map_err(|e| probe::failed(table, "opening", e))?;
-    let dataset = table.in_batches(dataset, workshop.params()).await?;
+    let dataset = batches::in_batches(table, dataset, workshop.params()).await?;
     let there = groups.iter().filter_map(|group| as_it_is(group, &dataset));
     let groups: Vec<_> = there.collect();
     if groups.is_empty() {
@@ -197,7 +197,7 @@ async fn compact_batch(
         Ok(rewritten) => rewritten,
         Err(e) => {
             files.delete().await;
-            // A file that went while it was read: the table was dropped, or somebody removed the version.
+            // A file that went while it was read: the table was dropped, or another program removed the version.
             return Err(probe::tidy_if_gone(table).await.unwrap_or(e));
         }
     };
@@ -213,8 +213,8 @@ async fn compact_batch(
     progress::enter(Phase::Committing);
     // A caller that goes away does not end a commit that has begun.
     let operation = OperationId::fresh();
-    let writers = looks.writers_of(table);
-    let land = commit::land(
+    let writers = probes.writers_of(table);
+    let committing = commit::commit(
         table.clone(),
         Moved::all(&mut sources, &results),
         files,
@@ -222,19 +222,19 @@ async fn compact_batch(
         writers,
         stop.clone(),
     );
-    let landed = match tokio::spawn(land).await {
-        Ok(landed) => landed?,
+    let committed = match tokio::spawn(committing).await {
+        Ok(committed) => committed?,
         Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
         Err(_) => return Err(Error::Cancelled),
     };
-    let Landed {
+    let Committed {
         version,
         carried,
         index_bytes,
         remap,
         took: hold,
-    } = match landed {
-        Ok(landed) => landed,
+    } = match committed {
+        Ok(committed) => committed,
         Err(loss) => {
             tracing::debug!(table = %table.key, uri = %table.storage.uri, reason = %loss, "a rewrite is lost");
             return Ok(Ended::Lost(loss));
@@ -247,7 +247,7 @@ async fn compact_batch(
         failed: failed.groups,
         rewrite: took + remap,
         hold,
-        ..with_sizes(receipt, table, looks, &dataset, &results).await
+        ..with_sizes(receipt, table, probes, &dataset, &results).await
     })))
 }
 
@@ -256,11 +256,11 @@ async fn compact_batch(
 async fn with_sizes(
     receipt: CompactReceipt,
     table: &Table,
-    looks: &Looks,
+    probes: &Probes,
     dataset: &Dataset,
     results: &[RewriteResult],
 ) -> CompactReceipt {
-    let (sizes, schema) = (looks.sizes(), dataset.schema());
+    let (sizes, schema) = (probes.sizes(), dataset.schema());
     let read = results.iter().flat_map(|r| &r.original_fragments);
     let written = results.iter().flat_map(|r| &r.new_fragments);
     let read = sizes.bytes(table, schema, read).await;

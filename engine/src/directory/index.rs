@@ -1,7 +1,7 @@
 //! Index upkeep of a table in a directory: all that is due in one transaction, at exactly one version.
 //!
 //! Lance's own rules let a new index pass over a column that was dropped meanwhile, or cast. So nothing is left to a
-//! rebase here, either: each attempt looks whether the head still has what the segments were made from.
+//! rebase here, either: each attempt probes whether the head still has what the segments were made from.
 
 use std::time::{Duration, Instant};
 
@@ -9,25 +9,27 @@ use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    commit::{Attempts, put_away},
-    commit_attempt::{Aimed, Ending},
-    commit_identity::Written,
-    probe::{self, Looks},
+    commit::{Attempts, delete_unless_kept},
+    commit_attempt::{CommitAttempt, Ending},
+    commit_identity::AddedFiles,
+    probe::{self, Probes},
 };
 use crate::{
     error::{Error, Result},
-    graph::operation::index::{IndexReceipt, Indexed},
     ids::OperationId,
     planner::{
         Ask,
-        indexing::{self, IndexPolicy, Skip, Verdict},
+        indexing::{self, Decision, IndexPolicy, Skip},
     },
     progress::{self, Phase},
     table::{
         Table,
         discard::{Loss, OrLost},
         files::Files,
-        indexing::{self as table_indexing, Built, Segments},
+        indexing::{
+            self as table_indexing, Built, Segments,
+            receipt::{IndexReceipt, Indexed},
+        },
         refusal::Refused,
         staged::Staged,
         writers::Seen,
@@ -37,7 +39,7 @@ use crate::{
 /// Brings the indexes of one table up to date once. See [`crate::Directory::index`].
 pub(super) async fn index(
     table: &Table,
-    looks: &Looks,
+    probes: &Probes,
     refused: &Refused,
     policy: &IndexPolicy,
     ask: &Ask,
@@ -45,11 +47,11 @@ pub(super) async fn index(
 ) -> Result<Indexed> {
     let workshop = table.storage.workshop().await?;
     let dataset = probe::open(table, workshop.params()).await?;
-    let mut stats = looks.read(table, &dataset).await?;
+    let mut stats = probes.read(table, &dataset).await?;
     refused.mark(&table.path, &mut stats);
     let (tasks, reason) = match indexing::plan(&stats, policy, Utc::now(), ask.forced) {
-        Verdict::Index(tasks, reason) => (tasks, reason),
-        Verdict::Skip(skip) => return Ok(Indexed::Skipped(skip)),
+        Decision::Index(tasks, reason) => (tasks, reason),
+        Decision::Skip(skip) => return Ok(Indexed::Skipped(skip)),
     };
     let in_one = indexing::in_one_segment(&stats, policy);
     let files = Files::written_through(workshop, table);
@@ -70,14 +72,14 @@ pub(super) async fn index(
     progress::enter(Phase::Committing);
     // A caller that goes away does not end a commit that has begun.
     let operation = OperationId::fresh();
-    let writers = looks.writers_of(table);
-    let land = land(table.clone(), segments, files, operation, writers);
-    let landed = match tokio::spawn(land).await {
-        Ok(landed) => landed,
+    let writers = probes.writers_of(table);
+    let committing = commit(table.clone(), segments, files, operation, writers);
+    let committed = match tokio::spawn(committing).await {
+        Ok(committed) => committed,
         Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
         Err(_) => return Err(Error::Cancelled),
     };
-    Ok(match landed {
+    Ok(match committed {
         Ok(Ok(hold)) => {
             refused.indexes.forget(&table.path, &tasks);
             Indexed::Done(IndexReceipt {
@@ -110,8 +112,8 @@ async fn given_up(table: &Table, files: Files, why: Result<Skip>) -> Result<Inde
     }
 }
 
-/// Commits the segments, and tells how long that took, or why they are worth nothing any more.
-async fn land(
+/// Commits the segments. Gives how long that took, or why they are worth nothing any more.
+async fn commit(
     table: Table,
     segments: Segments,
     mut files: Files,
@@ -119,9 +121,9 @@ async fn land(
     writers: Seen,
 ) -> Result<OrLost<Duration>> {
     let started = Instant::now();
-    let landed = attempts(&table, &segments, &mut files, operation, &writers).await;
-    put_away(&table, files).await;
-    Ok(landed?.map(|()| started.elapsed()))
+    let committed = attempts(&table, &segments, &mut files, operation, &writers).await;
+    delete_unless_kept(&table, files).await;
+    Ok(committed?.map(|()| started.elapsed()))
 }
 
 async fn attempts(
@@ -131,11 +133,11 @@ async fn attempts(
     operation: OperationId,
     writers: &Seen,
 ) -> Result<OrLost<()>> {
-    let added = Written::segments(segments);
+    let added = AddedFiles::segments(segments);
     let mut tries = Attempts::begin();
     let mut passed = None;
     while tries.another() {
-        if !files.are_in_time() {
+        if files.are_expired() {
             return Ok(Err(Loss::Outdated));
         }
         let at = added.newest_of(table, passed.as_ref()).await;
@@ -151,14 +153,14 @@ async fn attempts(
         staged.transaction.read_version = at.version();
         writers.note_in(&mut staged.transaction);
         passed = Some(at.passed());
-        let aimed = Aimed {
+        let attempt = CommitAttempt {
             written: &added,
             own: Vec::new(),
             staged,
             at,
         };
-        match aimed.land(table, files, operation).await? {
-            Ending::Landed(_) => return Ok(Ok(())),
+        match attempt.run(table, files, operation).await? {
+            Ending::Committed(_) => return Ok(Ok(())),
             Ending::GivenUp(loss) => return Ok(Err(loss)),
             Ending::Refused(e) => return Err(e),
             Ending::Overtaken => {}

@@ -1,4 +1,4 @@
-//! Looks: what a table is like. A cold table costs one list each time, and nothing else.
+//! Probes: what a table is like. A cold table costs one list each time, and nothing else.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,7 +17,7 @@ use crate::{
     table::{
         Table, bases,
         file_sizes::FileSizes,
-        guard::guarded,
+        handle::guarded,
         refusal::segments,
         stats::{TableStats, VersionInfo},
         unwritable::Unwritable,
@@ -28,9 +28,10 @@ use crate::{
 
 /// What a LanceDB catalog puts into the folder of a table that it no longer lists.
 const DEREGISTERED: &str = ".lance-deregistered";
-/// So many files of a table are measured by one look at most, and by a job.
-const ASKED_BY_A_LOOK: usize = 256;
-const ASKED_BY_A_JOB: usize = 4096;
+/// Maximum number of files of a table that one probe measures.
+const MAX_FILES_OF_A_PROBE: usize = 256;
+/// Maximum number of files of a table that a job measures.
+const MAX_FILES_OF_A_JOB: usize = 4096;
 
 /// The newest version of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,11 +113,11 @@ pub(super) fn whole(table: &Table, opened: Dataset) -> Result<Dataset> {
     })
 }
 
-/// What is done to a table for [`told_by_manifest`].
+/// What is done to a table for [`stats_by_manifest`].
 const READING: &str = "reading the indexes of";
 
-/// What the manifest of an open table tells of it, and whether its files lie where they may.
-async fn told_by_manifest(table: &Table, dataset: &Dataset) -> Result<TableStats> {
+/// The statistics that the manifest of an open table gives, and whether its files lie where they may.
+async fn stats_by_manifest(table: &Table, dataset: &Dataset) -> Result<TableStats> {
     let reading = async {
         let mut stats = TableStats::read(dataset).await?;
         bases::mark(table, dataset, &mut stats).await?;
@@ -138,17 +139,17 @@ type MadeOf = (Newest, usize);
 
 /// What was seen of a directory's tables.
 #[derive(Debug, Default)]
-pub(super) struct Looks {
+pub(super) struct Probes {
     seen: Mutex<HashMap<TableKey, (MadeOf, TableStats)>>,
     /// Tables whose commits are made elsewhere. It shows for moments only, so it is remembered.
     foreign: Mutex<BTreeSet<TableKey>>,
-    /// Who writes the tables that have indexes.
+    /// The clients that write the tables that have indexes.
     writers: Writers,
-    /// What manifests do not tell of sizes.
+    /// File sizes that manifests do not have.
     sizes: FileSizes,
 }
 
-impl Looks {
+impl Probes {
     /// Forgets every table but these.
     pub(super) fn keep(&self, tables: &[TableKey]) {
         let tables: BTreeSet<_> = tables.iter().collect();
@@ -185,9 +186,11 @@ impl Looks {
             return Ok(stats);
         }
         let dataset = open(table, table.storage.params()).await?;
-        let reading = told_by_manifest(table, &dataset);
+        let reading = stats_by_manifest(table, &dataset);
         let mut stats = guarded(table, READING, reading).await?;
-        let sizes = self.sizes.add(table, &dataset, &mut stats, ASKED_BY_A_LOOK);
+        let sizes = self
+            .sizes
+            .add(table, &dataset, &mut stats, MAX_FILES_OF_A_PROBE);
         let measured = sizes.await?;
         let at = VersionInfo {
             version: newest.version,
@@ -203,7 +206,7 @@ impl Looks {
             }
             stats.oldest_writer = self.writers.oldest(&table.path);
         }
-        // A writer that came in between is seen by the next look; and that goes on to measure files.
+        // A writer that came in between is seen by the next probe; and that goes on to measure files.
         if stats.version == newest.version && measured {
             let seen = (made_of, stats.clone());
             self.seen().insert(table.key.clone(), seen);
@@ -211,16 +214,18 @@ impl Looks {
         Ok(stats)
     }
 
-    /// What a table is like that is open, for a job: with who writes it, by all versions that are there.
+    /// What an open table is like, for a job: with the clients that write it, by all versions that are there.
     ///
     /// # Errors
     /// As [`Self::stats`].
     pub(super) async fn read(&self, table: &Table, dataset: &Dataset) -> Result<TableStats> {
-        let mut stats = told_by_manifest(table, dataset).await?;
-        let sizes = self.sizes.add(table, dataset, &mut stats, ASKED_BY_A_JOB);
+        let mut stats = stats_by_manifest(table, dataset).await?;
+        let sizes = self
+            .sizes
+            .add(table, dataset, &mut stats, MAX_FILES_OF_A_JOB);
         sizes.await?;
         refuse_blind_writers(table, dataset, &mut stats).await;
-        // Where it matters who writes, what Squire commits has to tell it.
+        // Where it matters which client writes, Squire's own commits have to say so.
         if stats.asks_for_clients() || !table.storage.definite {
             self.writers.learn(table).await?;
             stats.oldest_writer = self.writers.oldest(&table.path);
@@ -228,17 +233,17 @@ impl Looks {
         Ok(stats)
     }
 
-    /// What manifests do not tell of sizes.
+    /// File sizes that manifests do not have.
     pub(super) fn sizes(&self) -> &FileSizes {
         &self.sizes
     }
 
-    /// Who else writes a table, as far as that is known.
+    /// The other clients that write a table, as far as they are known.
     pub(super) fn writers_of(&self, table: &Table) -> Seen {
         self.writers.seen(&table.path)
     }
 
-    /// When the version was written that was the newest at the last look.
+    /// When the version was written that was the newest at the last probe.
     pub(super) fn last_written(&self, table: &TableKey) -> Option<DateTime<Utc>> {
         self.seen()
             .get(table)

@@ -3,7 +3,7 @@
 //! A shallow clone has versions of its own and reads the files of the table that it was made of; a materialized view names
 //! the version of its source that it was refreshed from. Lance's cleanup of that other table knows nothing of them.
 //!
-//! Everybody is asked right before versions are removed: one list for each table, and the newest manifest of those that
+//! All tables are looked at right before versions are removed: one list for each table, and the newest manifest of those that
 //! have changed since. What a table says is looked at by itself: one that cannot be read is asked by its earlier versions,
 //! and else by whether its bytes name the table's folder.
 
@@ -25,21 +25,21 @@ use crate::{
     error::{Error, Result},
     ids::TableKey,
     table::{
-        Table, drift::DriftPolicy, guard::guarded, protection::Protection, references,
+        Table, drift::DriftPolicy, handle::guarded, protection::Protection, references,
         retention::Kept, stats::VersionInfo, versions,
     },
 };
 
-/// Tables that are read at once.
+/// Maximum number of tables that are read at once.
 const AT_ONCE: usize = 8;
-/// So many of the newest versions are tried where the newest cannot be read.
-const TRIED: usize = 4;
-/// So much is read of a manifest that cannot be read as one.
-const MOST_BYTES: u64 = 16 << 20;
+/// Maximum number of versions that are tried, from the newest on, where the newest cannot be read.
+const MAX_VERSIONS_TRIED: usize = 4;
+/// Maximum size of an unreadable manifest that is searched, in bytes.
+const MAX_SEARCHED_BYTES: u64 = 16 << 20;
 /// What LanceDB calls the query of a materialized view, and the version of its source that it was refreshed from.
 const VIEW: &str = "mv.definition";
 const VIEW_OF: &str = "mv.source_version";
-/// The version that a view is of for ever, in its definition.
+/// The version that a view is always of, in its definition.
 const SNAPSHOT: &str = "\"dataset_version\":";
 
 /// What is known of the tables under a root.
@@ -50,8 +50,8 @@ pub(super) struct Readers(Mutex<Known>);
 struct Known {
     looked: Option<Instant>,
     tables: Siblings,
-    /// Tables that cannot be read, as far as the log has them.
-    told: BTreeSet<(TableKey, u64)>,
+    /// Tables that cannot be read, and are in the log.
+    reported: BTreeSet<(TableKey, u64)>,
 }
 
 type Siblings = BTreeMap<TableKey, Sibling>;
@@ -171,7 +171,7 @@ impl Readers {
                 looked.filter_map(|(key, look)| std::future::ready(look.map(|look| (key, look))));
             known.tables = tables.collect().await;
             known.looked = Some(began);
-            known.tell(&table.storage.uri);
+            known.report(&table.storage.uri);
         }
         Ok(known.tables.clone())
     }
@@ -179,19 +179,19 @@ impl Readers {
 
 impl Known {
     /// Says in the log which tables cannot be read, once for each of their versions.
-    fn tell(&mut self, uri: &str) {
+    fn report(&mut self, uri: &str) {
         let mut now = BTreeSet::new();
         for (table, sibling) in &self.tables {
             let (Says::Torn { reason, .. } | Says::Silent { reason }) = &*sibling.says else {
                 continue;
             };
             let noted = (table.clone(), sibling.newest.map_or(0, |v| v.version));
-            if !self.told.contains(&noted) {
+            if !self.reported.contains(&noted) {
                 tracing::warn!(%table, %uri, error = %reason, "a table cannot be read; what it may be a shallow clone of is not cleaned up until it is repaired or dropped");
             }
             now.insert(noted);
         }
-        self.told = now;
+        self.reported = now;
     }
 }
 
@@ -221,7 +221,7 @@ async fn look(table: &Table, before: Option<Sibling>) -> Option<Sibling> {
             reason: e.to_string(),
         }),
     };
-    let newest = match versions::newest(table, TRIED).await {
+    let newest = match versions::newest(table, MAX_VERSIONS_TRIED).await {
         Ok(newest) => newest,
         // What is here may be behind what is newest; the places that a table reads from stay the same.
         Err(Error::ForeignCommits { .. }) => return Some(foreign(table).await),
@@ -297,7 +297,7 @@ async fn raw(table: &Table, version: u64) -> Result<Option<Bytes>> {
         let path = scheme.manifest_path(&folder, version);
         let failed = |e| Error::store("reading", path.as_ref(), e);
         match table.storage.store.get(&path).await {
-            Ok(found) if found.meta.size > MOST_BYTES => {
+            Ok(found) if found.meta.size > MAX_SEARCHED_BYTES => {
                 return Err(failed(object_store::Error::Generic {
                     store: "squire",
                     source: "it is too large to be searched".into(),

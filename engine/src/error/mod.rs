@@ -488,7 +488,10 @@ impl Error {
 
     /// Whether the error leaves open what became of the operation: no file may be deleted after it.
     pub(crate) fn leaves_open(&self) -> bool {
-        self.advice() == Advice::DoNotRetry
+        matches!(
+            self,
+            Self::OutcomeUnknown { .. } | Self::Unfinished { .. } | Self::Unapplied { .. }
+        )
     }
 
     /// The same failure of the register, for one more of the calls that it concerns.

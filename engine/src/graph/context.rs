@@ -1,61 +1,51 @@
 //! What all calls on one open graph share.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    sync::{Arc, PoisonError},
+    collections::HashSet,
+    sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use chrono::Utc;
-use lance::dataset::transaction::{Operation, Transaction};
 use tokio::sync::Mutex;
 
 use crate::{
     error::{Error, Result},
-    failpoint,
     graph::{
-        healing::{InHealing, leftovers::Swept},
-        liveness::Liveness,
-        manifest::{Manifest, Refusal, Register, Ticket, TicketState, transition::By},
+        healing::{in_progress::InProgress, sweep_schedule::SweepSchedule},
+        liveness::{FailureDetector, Heartbeat},
+        manifest::{Ending, Manifest, ManifestLog, Refusal, transition::By},
+        nearest,
         operation::waiting::Waits,
-        sidecar::Recovery,
+        sidecar::Sidecars,
     },
     ids::{HolderId, OperationId, TableKey},
     storage::Storage,
-    table::{
-        Table,
-        commit::{Landing, commit_at},
-        drift::DriftPolicy,
-        queues::TableQueues,
-        refusal::Refused,
-        staged::Staged,
-    },
+    table::{Table, drift::DriftPolicy, queues::TableQueues, refusal::Refused},
 };
-
-/// So often a fence is tried at the head.
-const MAX_FENCES: usize = 20;
 
 /// One graph, as this process has it open.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) storage: Storage,
-    pub(crate) register: Arc<Register>,
-    pub(crate) recovery: Recovery,
-    pub(crate) liveness: Arc<Liveness>,
+    pub(crate) manifests: Arc<ManifestLog>,
+    pub(crate) sidecars: Sidecars,
+    pub(crate) heartbeat: Arc<Heartbeat>,
+    pub(crate) failure_detector: FailureDetector,
     pub(crate) queues: TableQueues,
     pub(crate) holder: HolderId,
     pub(crate) actor: String,
     drift: DriftPolicy,
-    /// One poller per process: whoever waits asks through here.
+    /// Held by the one task of this process that lists the manifests for all that wait in the queue.
     pub(crate) poller: Mutex<()>,
-    /// Whom the operations of this process wait for.
+    /// Which operations the operations of this process wait for.
     pub(crate) waits: Waits,
-    swept: Swept,
+    pub(crate) sweeps: SweepSchedule,
     /// Operations that a call of this process attends to while their tickets wait.
     attended: std::sync::Mutex<HashSet<OperationId>>,
-    /// Operations that this process heals just now.
-    pub(crate) in_healing: InHealing,
-    /// Work on tables that came to nothing.
+    /// Operations that this process heals at the moment.
+    pub(crate) in_healing: InProgress,
+    /// Work on tables that failed and is not repeated for now.
     pub(crate) refused: Refused,
 }
 
@@ -68,37 +58,38 @@ impl Core {
     ) -> Self {
         let holder = HolderId::fresh();
         let (store, uri) = (storage.store.clone(), storage.uri.clone());
-        let liveness = Liveness::new(
+        let heartbeat = Arc::new(Heartbeat::new(
             store.clone(),
             storage.squire_dir("alive"),
             uri.clone(),
             holder.clone(),
             lease,
-        );
+        ));
         Self {
-            register: Arc::new(Register::new(
+            manifests: Arc::new(ManifestLog::new(
                 store.clone(),
                 storage.squire_dir("manifest"),
                 uri.clone(),
                 storage.definite,
             )),
-            recovery: Recovery::new(store, storage.squire_dir("recovery"), uri),
-            liveness: Arc::new(liveness),
+            sidecars: Sidecars::new(store, storage.squire_dir("recovery"), uri),
+            failure_detector: FailureDetector::new(heartbeat.clone()),
+            heartbeat,
             queues: TableQueues::default(),
             holder,
             actor,
             drift,
             poller: Mutex::default(),
             waits: Waits::default(),
-            swept: Swept::default(),
+            sweeps: SweepSchedule::default(),
             attended: std::sync::Mutex::default(),
-            in_healing: InHealing::default(),
+            in_healing: InProgress::default(),
             refused: Refused::default(),
             storage,
         }
     }
 
-    /// Who asks for a transition, when, and one line for people.
+    /// Who asks for a transition, when, and one line for the log.
     pub(crate) fn by(&self, summary: &str) -> By {
         By {
             actor: self.actor.clone(),
@@ -112,7 +103,7 @@ impl Core {
         self.attended().contains(&operation)
     }
 
-    /// Takes an operation into this process's care, or out of it.
+    /// Notes that a call of this process attends to an operation, or no longer does.
     pub(crate) fn attend(&self, operation: OperationId, attends: bool) {
         if attends {
             self.attended().insert(operation);
@@ -121,15 +112,11 @@ impl Core {
         }
     }
 
-    /// Whether it is time to look for what is left over from long ago.
-    pub(crate) fn sweep_is_due(&self, every: Duration) -> bool {
-        self.swept.is_due(every)
-    }
-
-    fn attended(&self) -> std::sync::MutexGuard<'_, HashSet<OperationId>> {
+    fn attended(&self) -> MutexGuard<'_, HashSet<OperationId>> {
         self.attended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A table of this graph, at a path below the root.
     pub(crate) fn table(&self, key: &TableKey, path: &str) -> Table {
         Table {
             storage: self.storage.clone(),
@@ -150,17 +137,11 @@ impl Core {
         }
     }
 
+    /// The error for a table that the manifest does not have, naming the nearest key.
     pub(crate) fn unknown_table(&self, manifest: &Manifest, asked: &str) -> Error {
-        let name = asked.split_once(':').map_or(asked, |(_, name)| name);
-        let nearest = manifest
-            .tables
-            .keys()
-            .map(|key| (strsim::jaro_winkler(name, key.name()), key))
-            .filter(|(likeness, _)| *likeness > 0.8)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
         Error::UnknownTable {
             table: asked.to_owned(),
-            nearest: nearest.map(|(_, key)| key.clone()),
+            nearest: nearest::table(manifest, asked),
             uri: self.storage.uri.clone(),
         }
     }
@@ -186,9 +167,7 @@ impl Core {
                 reason,
                 uri,
             },
-            Refusal::Ended(crate::graph::manifest::Ending::Aborted) => {
-                Error::Aborted { operation, uri }
-            }
+            Refusal::Ended(Ending::Aborted) => Error::Aborted { operation, uri },
             refusal => Error::Refused {
                 operation,
                 refusal,
@@ -196,114 +175,4 @@ impl Core {
             },
         }
     }
-
-    /// Whether the head of a table that was seen past its pin in `snapshot` is no drift: an operation that was
-    /// decided since explains it, by its ticket or by a new pin. Only for callers without a ticket of their own.
-    pub(crate) async fn explains_head(
-        &self,
-        snapshot: &Manifest,
-        table: &TableKey,
-    ) -> Result<bool> {
-        let newest = self.register.newest().await?;
-        let writes =
-            |t: &Ticket| t.state != TicketState::Waiting && t.touched.writes.contains(table);
-        Ok(newest.pin(table) != snapshot.pin(table) || newest.queue.iter().any(writes))
-    }
-
-    /// The manifest that published an operation, and the pins that it gave. The operation is known to be published:
-    /// where the details cannot be had, the newest number that was seen and no pins stand for them.
-    pub(crate) async fn publication_of(
-        &self,
-        operation: OperationId,
-    ) -> (u64, BTreeMap<TableKey, u64>) {
-        let seen = self.register.seen();
-        let outcome = seen.as_ref().and_then(|m| m.outcomes.get(&operation));
-        let number = outcome.map(|outcome| outcome.number);
-        let published = match number {
-            Some(number) => self.register.read(number).await.ok().flatten(),
-            None => None,
-        };
-        let pins = published.map(|m| {
-            let own = m.changes().find(|c| c.operation == Some(operation));
-            let tables = own.iter().flat_map(|change| &change.tables);
-            // An apply names tables that it took away, too.
-            let there = tables.filter(|t| m.tables.contains_key(*t));
-            there.map(|t| (t.clone(), m.pin(t))).collect()
-        });
-        let newest = seen.map_or(0, |m| m.number);
-        (number.unwrap_or(newest), pins.unwrap_or_default())
-    }
-
-    /// Fences a table wherever its head is: when it returns, everything up to the version that it returns is there
-    /// for good, and a commit at exactly the version after any of them cannot land any more. 0 when there is no table.
-    ///
-    /// # Errors
-    /// [`Error::Contended`] when others commit so fast that no fence lands.
-    pub(crate) async fn fence_head(&self, table: &Table) -> Result<u64> {
-        for _ in 0..MAX_FENCES {
-            let head = table.head().await?;
-            if head == 0 {
-                return Ok(0);
-            }
-            match commit_fence(table, head).await {
-                Landing::Landed(version) => {
-                    tracing::info!(table = %table.key, version, uri = %self.storage.uri, "fenced");
-                    return Ok(version);
-                }
-                Landing::Taken | Landing::Lost | Landing::Conflict(_) => {}
-                Landing::Failed(e) | Landing::Refused(e) | Landing::Unclear(e) => {
-                    return Err(table.failed("fencing", *e));
-                }
-            }
-        }
-        Err(Error::Contended {
-            table: table.key.clone(),
-            uri: self.storage.uri.clone(),
-        })
-    }
-
-    /// Fences a table: commits an empty, content-preserving version at exactly base+1, so that nobody's late
-    /// commit can still land there. Somebody else's version there is as good.
-    ///
-    /// # Errors
-    /// When it cannot be told that base+1 is taken.
-    pub(crate) async fn fence(&self, table: &Table, base: u64) -> Result<()> {
-        match commit_fence(table, base).await {
-            Landing::Landed(_) | Landing::Taken => {
-                tracing::info!(table = %table.key, version = base + 1, uri = %self.storage.uri, "fenced");
-                Ok(())
-            }
-            Landing::Lost
-            | Landing::Conflict(_)
-            | Landing::Failed(_)
-            | Landing::Refused(_)
-            | Landing::Unclear(_)
-                if table.head().await? > base =>
-            {
-                Ok(())
-            }
-            Landing::Lost => Err(Error::Contended {
-                table: table.key.clone(),
-                uri: self.storage.uri.clone(),
-            }),
-            Landing::Conflict(reason) => Err(Error::Damaged {
-                object: format!("version {} of {}", base + 1, table.key),
-                reason,
-                uri: self.storage.uri.clone(),
-            }),
-            Landing::Failed(e) | Landing::Refused(e) | Landing::Unclear(e) => {
-                Err(table.failed("fencing", *e))
-            }
-        }
-    }
-}
-
-/// Commits an empty, content-preserving version at exactly `base` + 1.
-async fn commit_fence(table: &Table, base: u64) -> Landing {
-    let nothing = Transaction::new(base, Operation::ReserveFragments { num_fragments: 0 }, None);
-    let fence = Staged::new(nothing, None, OperationId::fresh());
-    failpoint::hit!(BEFORE_FENCE);
-    let landing = commit_at(table, &fence, base).await;
-    failpoint::hit!(AFTER_FENCE);
-    landing
 }

@@ -1,4 +1,4 @@
-//! Collection of old manifests: the register forgets what lies far back, and its objects are deleted.
+//! Collection of old manifests: the log is cut off, and its objects are deleted.
 //!
 //! Outcomes live as long as the manifests that recorded them, so without collection every manifest would be larger
 //! than the one before; and the pins of a manifest keep versions of tables for as long as it is kept.
@@ -17,16 +17,17 @@ use crate::{
     table::versions::delta,
 };
 
-/// Beyond so many times the number to keep, manifests go however young they are: each carries the outcomes of all.
-const MOST: u64 = 10;
+/// Beyond this many times the number to keep, manifests go however young they are: each has the outcomes of all.
+const MAX_TIMES_KEPT: u64 = 10;
 
 /// How long manifests are kept, and with them the log and the versions that they pin. One goes when it is older than
 /// the age **and** beyond the number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestRetention {
-    /// A manifest stays for so long after it was superseded, as long as there are not ten times as many as to keep.
+    /// Minimum age of a manifest that goes, since it was superseded, unless there are more than ten times as many as to
+    /// keep.
     pub keep_for: Duration,
-    /// So many of the newest stay, however old.
+    /// Number of the newest manifests that stay, however old.
     pub keep_manifests: u64,
 }
 
@@ -40,7 +41,7 @@ impl Default for ManifestRetention {
 }
 
 impl ManifestRetention {
-    /// Keeps so many, however young the others are.
+    /// Keeps this many, however young the others are.
     pub fn newest(keep_manifests: u64) -> Self {
         Self {
             keep_for: Duration::ZERO,
@@ -66,7 +67,11 @@ impl Marks {
         let keep = retention.keep_manifests;
         let kept_from = newest.collected_below.max(1);
         let marks = Self {
-            certain: kept_from.max(newest.number.saturating_sub(keep.saturating_mul(MOST))),
+            certain: kept_from.max(
+                newest
+                    .number
+                    .saturating_sub(keep.saturating_mul(MAX_TIMES_KEPT)),
+            ),
             least: kept_from + (keep / 4).max(1),
             most: newest.number.saturating_sub(keep),
         };
@@ -80,7 +85,7 @@ impl Marks {
 /// # Errors
 /// [`crate::Error::Store`]; after [`crate::Error::OutcomeUnknown`] nothing was deleted.
 pub(crate) async fn collect(core: &Core, retention: &ManifestRetention) -> Result<usize> {
-    let newest = core.register.newest().await?;
+    let newest = core.manifests.newest().await?;
     let Some(marks) = Marks::of(&newest, retention) else {
         return Ok(0);
     };
@@ -90,7 +95,7 @@ pub(crate) async fn collect(core: &Core, retention: &ManifestRetention) -> Resul
     }
     let by = core.by("");
     let collected = core
-        .register
+        .manifests
         .change(OperationId::fresh(), move |m| {
             transition::collect(m, below.max(m.collected_below), &by)
         })
@@ -98,7 +103,10 @@ pub(crate) async fn collect(core: &Core, retention: &ManifestRetention) -> Resul
     match collected {
         // Only now does the mark count.
         Call::Holds(manifest) => {
-            let deleted = core.register.delete_below(manifest.collected_below).await?;
+            let deleted = core
+                .manifests
+                .delete_below(manifest.collected_below)
+                .await?;
             tracing::info!(below = manifest.collected_below, deleted, uri = %core.storage.uri, "old manifests collected");
             Ok(deleted)
         }
@@ -106,14 +114,14 @@ pub(crate) async fn collect(core: &Core, retention: &ManifestRetention) -> Resul
     }
 }
 
-/// The highest mark below which every manifest was superseded so long ago. The manifest at the mark superseded the last
-/// of those below it, so its own time tells.
+/// The highest mark below which every manifest was superseded at least `keep_for` ago. The manifest at the mark superseded the last
+/// of those below it, so its own time decides.
 async fn mark(core: &Core, marks: Marks, keep_for: Duration) -> Result<u64> {
     if keep_for.is_zero() {
         return Ok(marks.most);
     }
     let old = async |number: u64, now: DateTime<Utc>| {
-        let written = core.register.written(number).await?;
+        let written = core.manifests.written(number).await?;
         // One that is gone was collected by another process.
         Ok::<_, crate::Error>(written.is_none_or(|written| now - written >= delta(keep_for)))
     };
@@ -121,7 +129,7 @@ async fn mark(core: &Core, marks: Marks, keep_for: Duration) -> Result<u64> {
     if marks.certain < marks.least && !old(marks.least, Utc::now()).await? {
         return Ok(marks.certain);
     }
-    let now = core.liveness.store_clock().await?;
+    let now = core.heartbeat.store_clock().await?;
     // Manifests are written one after another: their times rise with their numbers.
     let (mut below, mut above) = (marks.certain, marks.most + 1);
     while above - below > 1 {

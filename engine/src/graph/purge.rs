@@ -1,8 +1,10 @@
 //! Purges: what a hard drop took away is made unreachable.
 //!
-//! The publish of a hard drop leaves a note for each path in the manifest. Whoever comes next carries it out: the
-//! owner right after its publish, and every round of healing. Only then the note goes. Doing it twice, at once or
-//! after a crash in between, does no harm.
+//! The publish of a hard drop leaves a note for each path in the manifest. The owner carries it out right after its publish,
+//! and so does every round of healing. The note is removed afterwards. Doing it twice, at once or after a crash in
+//! between, does no harm.
+
+use std::time::Duration;
 
 use crate::{
     error::{Error, Result},
@@ -10,8 +12,9 @@ use crate::{
     graph::{
         context::Core,
         manifest::{Call, Manifest, Purge, TicketState, transition},
+        operation::removal_notice::announce,
     },
-    ids::{OperationId, TableKey},
+    ids::OperationId,
     table::{
         Table,
         protection::{Protection, References},
@@ -63,10 +66,12 @@ async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) 
             let table = core.table(&purge.table, path);
             let entry = manifest.tables.iter().find(|(_, e)| e.path == *path);
             let cleaner = Cleaner::at(&table, entry.map_or(below, |(_, e)| e.pin)).await?;
-            if let Some((key, _)) = entry
-                && !begin(core, key, path, below).await?
-            {
-                return Ok(false);
+            // A path that was dropped needs no notice: no operation touches it any more.
+            if let Some((key, _)) = entry {
+                let summary = format!("{key}: versions below {below}, for a hard drop");
+                if !announce(core, key, path, below, &summary, Duration::ZERO).await? {
+                    return Ok(false);
+                }
             }
             remove_below(&table, &cleaner, below).await?;
         }
@@ -75,7 +80,7 @@ async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) 
     let (noted, done) = (path.to_owned(), purge.clone());
     let by = core.by("what a hard drop took away");
     let call = core
-        .register
+        .manifests
         .change(OperationId::fresh(), move |m| {
             transition::purged(m, &noted, &done, &by)
         })
@@ -84,24 +89,6 @@ async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) 
         tracing::info!(table = %purge.table, path, below = purge.below, uri = %core.storage.uri, "purged");
     }
     Ok(true)
-}
-
-/// Says in the manifest that versions before `below` go, as a cleanup does; `false` when an operation was decided on the
-/// table since the note was read. From then on, whoever comes in comes in after this manifest, and so at its pin or
-/// later. A path that was dropped needs none of this: no operation touches it any more.
-///
-/// # Errors
-/// [`Error::Store`]; after [`Error::OutcomeUnknown`], nothing may be deleted.
-async fn begin(core: &Core, key: &TableKey, path: &str, below: u64) -> Result<bool> {
-    let by = core.by(&format!("{key}: versions below {below}, for a hard drop"));
-    let (key, path) = (key.clone(), path.to_owned());
-    let call = core
-        .register
-        .change(OperationId::fresh(), move |m| {
-            transition::clean(m, &key, &path, below, &by)
-        })
-        .await?;
-    Ok(matches!(call, Call::Holds(_)))
 }
 
 /// Removes the versions before `below`, and says which tags keep some of them.

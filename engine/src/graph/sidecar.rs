@@ -6,13 +6,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path,
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
@@ -24,6 +23,7 @@ use crate::{
     ids::{HolderId, OperationId, TableKey, is_folder},
     schema::Step,
     storage::deletion::{self, DeletionRule},
+    table::effect::Effect,
 };
 
 /// The format that this program writes, and the newest that it reads.
@@ -34,12 +34,12 @@ const SUFFIX: &str = ".json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is")]
 pub(crate) enum LogicalPlan {
-    /// Rows come in. The data files are in the transactions; only an append can be staged again from them.
+    /// Rows are added. The data files are in the transactions; only an append can be staged again from them.
     Load {
         /// How, per table.
         modes: BTreeMap<TableKey, LoadMode>,
     },
-    /// Rows go out.
+    /// Rows are removed.
     Delete {
         /// Which, per table, as SQL predicates.
         predicates: BTreeMap<TableKey, String>,
@@ -56,40 +56,6 @@ pub(crate) enum LogicalPlan {
     Index,
 }
 
-/// One table's share of an operation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Effect {
-    pub(crate) table: TableKey,
-    pub(crate) path: String,
-    /// The version it was staged at; 0 for a new table.
-    pub(crate) base: u64,
-    /// The Lance transaction, as protobuf.
-    pub(crate) transaction: Blob,
-    /// The rows that it deletes or updates, as Lance serialises them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) affected_rows: Option<Blob>,
-}
-
-/// Bytes that stand as base64 in JSON.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Blob(pub(crate) Vec<u8>);
-
-impl Serialize for Blob {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&BASE64.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        BASE64
-            .decode(text.as_bytes())
-            .map(Self)
-            .map_err(serde::de::Error::custom)
-    }
-}
-
 /// The redo log of one operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sidecar {
@@ -104,15 +70,15 @@ pub(crate) struct Sidecar {
     pub(crate) effects: Vec<Effect>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) structure: Option<Structure>,
-    /// One line for people.
+    /// One line for the log.
     pub(crate) summary: String,
 }
 
 impl Sidecar {
     pub(crate) const FORMAT: u32 = FORMAT;
 
-    /// Takes the bases that the ticket was decided with. A physical operation is staged before it is known where it
-    /// comes in.
+    /// Takes the bases that the ticket was decided with. A physical operation is staged before it is known after which version it
+    /// is committed.
     pub(crate) fn take_bases(&mut self, bases: &BTreeMap<TableKey, u64>) {
         for effect in &mut self.effects {
             if let Some(&base) = bases.get(&effect.table) {
@@ -177,15 +143,15 @@ pub(crate) struct Listed {
     pub(crate) written: DateTime<Utc>,
 }
 
-/// The folder of sidecars.
+/// The sidecars of a graph: the objects of one folder.
 #[derive(Clone, Debug)]
-pub(crate) struct Recovery {
+pub(crate) struct Sidecars {
     store: Arc<dyn ObjectStore>,
     dir: Path,
     uri: String,
 }
 
-impl Recovery {
+impl Sidecars {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, dir: Path, uri: String) -> Self {
         Self { store, dir, uri }
     }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::{skip_class::SkipClass, statistics::VersionInfo};
 
-/// What could have gone for so long makes a table due, however few versions that are.
+/// Versions that could have gone for this long make a table due, however few they are.
 pub const OVERDUE: Duration = Duration::from_secs(24 * 3600);
 
 /// What a manifest is thought to take, besides its fragments.
@@ -25,19 +25,19 @@ pub struct CleanupPolicy {
     pub enabled: bool,
     /// Never again on one table before this has passed, forced or not.
     pub interval_floor: Duration,
-    /// A version stays for so long after it was superseded.
+    /// How long a version stays after it was superseded.
     pub keep_for: Duration,
-    /// So many of the newest versions stay, however old.
+    /// The number of newest versions that stay, however old.
     pub keep_versions: usize,
     /// Fewer removable versions than this are no reason, unless one could have gone a day ago, see [`OVERDUE`].
     pub min_versions: usize,
-    /// From so many removable versions on, and when they are more than those that stay, windows and paces do not hold
+    /// From this many removable versions on, and when they are more than those that stay, windows and paces do not hold
     /// the table back; a pause does.
     pub emergency_versions: usize,
 }
 
 impl CleanupPolicy {
-    /// So many of a table's versions must be removable to be worth a cleanup, which reads the manifests of all of them:
+    /// The number of versions that must be removable to be worth a cleanup, which reads the manifests of all versions:
     /// as many as `min_versions`, and a tenth of those that stay.
     pub fn worth(&self, versions: usize) -> usize {
         let tenth_of_the_rest = versions.div_ceil(11);
@@ -77,7 +77,7 @@ impl Protected {
 
 /// What the planner says of a table's versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// Remove versions, and files that no version names.
     Remove {
         /// Exactly these, in order. There are none when it is for the files alone.
@@ -176,7 +176,7 @@ pub fn plan(
     policy: &CleanupPolicy,
     now: DateTime<Utc>,
     forced: bool,
-) -> Verdict {
+) -> Decision {
     let mut versions = versions.to_vec();
     versions.sort_unstable_by_key(|v| v.version);
     versions.dedup_by_key(|v| v.version);
@@ -187,14 +187,14 @@ pub fn plan(
     });
     let expired = expired.count();
     if expired == 0 {
-        return Verdict::Skip(Skip::Retained);
+        return Decision::Skip(Skip::Retained);
     }
     let places = (0..expired).filter(|place| protected.lets_go(versions[*place].version));
     let oldest = places.clone().next();
     let going: Vec<_> = places.map(|place| versions[place].version).collect();
     let stay = versions.len() - going.len();
     let reason = if going.is_empty() {
-        return Verdict::Skip(Skip::Protected);
+        return Decision::Skip(Skip::Protected);
     } else if going.len() >= policy.emergency_versions && going.len() > stay {
         Reason::Emergency
     } else if forced {
@@ -204,9 +204,9 @@ pub fn plan(
     } else if is_overdue(&versions, oldest, policy, now) {
         Reason::Overdue
     } else {
-        return Verdict::Skip(Skip::BelowThreshold);
+        return Decision::Skip(Skip::BelowThreshold);
     };
-    Verdict::Remove {
+    Decision::Remove {
         versions: going,
         reason,
     }
@@ -232,7 +232,7 @@ pub fn overdue(
     late.count()
 }
 
-impl Verdict {
+impl Decision {
     /// The same for a table that has files which no version names, and which are so old that none will: they are a reason
     /// of their own.
     #[must_use]
@@ -247,7 +247,7 @@ impl Verdict {
     }
 }
 
-/// Bytes that a cleanup is expected to read of a table of so many versions and fragments: the manifests of all of them.
+/// Bytes that a cleanup is expected to read of a table with this number of versions and fragments: all manifests.
 pub fn reads(versions: usize, fragments: usize) -> u64 {
     let manifest = MANIFEST_BYTES.saturating_add(FRAGMENT_BYTES.saturating_mul(fragments as u64));
     manifest.saturating_mul(versions as u64)

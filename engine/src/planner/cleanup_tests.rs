@@ -28,10 +28,10 @@ fn policy(keep_hours: u64, keep_versions: usize) -> CleanupPolicy {
     }
 }
 
-fn going(verdict: Verdict) -> Vec<u64> {
-    match verdict {
-        Verdict::Remove { versions, .. } => versions,
-        Verdict::Skip(skip) => panic!("nothing goes: {skip}"),
+fn going(decision: Decision) -> Vec<u64> {
+    match decision {
+        Decision::Remove { versions, .. } => versions,
+        Decision::Skip(skip) => panic!("nothing goes: {skip}"),
     }
 }
 
@@ -69,7 +69,7 @@ fn a_version_goes_only_when_it_is_beyond_the_count_as_well() {
         )
     };
     assert_eq!(going(plan(10)), up_to(20));
-    assert_eq!(plan(30), Verdict::Skip(Skip::Retained));
+    assert_eq!(plan(30), Decision::Skip(Skip::Retained));
     assert_eq!(going(plan(0)), up_to(29), "the newest always stays");
 }
 
@@ -80,15 +80,15 @@ fn tagged_versions_stay_and_do_not_count() {
         from: None,
         versions: BTreeSet::from([2, 3, 29]),
     };
-    let verdict = plan(&versions, &tagged, &policy(0, 10), at(1_000), false);
+    let decision = plan(&versions, &tagged, &policy(0, 10), at(1_000), false);
     let others: Vec<_> = (1..=20).filter(|v| ![2, 3].contains(v)).collect();
-    assert_eq!(going(verdict), others);
+    assert_eq!(going(decision), others);
     let all = Protected {
         from: None,
         versions: (1..=20).collect(),
     };
-    let verdict = plan(&versions, &all, &policy(0, 10), at(1_000), true);
-    assert_eq!(verdict, Verdict::Skip(Skip::Protected));
+    let decision = plan(&versions, &all, &policy(0, 10), at(1_000), true);
+    assert_eq!(decision, Decision::Skip(Skip::Protected));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn nothing_goes_from_the_oldest_pin_or_base_on() {
     let plan = |from| plan(&versions, &pinned(from), &policy(0, 10), at(1_000), false);
     assert_eq!(going(plan(5)), up_to(4));
     assert_eq!(going(plan(25)), up_to(20));
-    assert_eq!(plan(1), Verdict::Skip(Skip::Protected));
+    assert_eq!(plan(1), Decision::Skip(Skip::Protected));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_few_are_not_worth_the_look_unless_somebody_says_so() {
         ..policy(0, 10)
     };
     let plan = |forced| plan(&versions, &Protected::default(), &patient, at(30), forced);
-    assert_eq!(plan(false), Verdict::Skip(Skip::BelowThreshold));
+    assert_eq!(plan(false), Decision::Skip(Skip::BelowThreshold));
     assert_eq!(going(plan(true)), up_to(20));
 }
 
@@ -127,11 +127,11 @@ fn a_few_go_as_well_once_the_oldest_could_have_gone_a_day_ago() {
         plan(&versions, protected, policy, at(now), false)
     };
     let nothing = Protected::default();
-    let below_threshold = Verdict::Skip(Skip::BelowThreshold);
+    let below_threshold = Decision::Skip(Skip::BelowThreshold);
     // Past the age five hours after hour 1, and beyond the count in hour 10.
     let policy = patient(5, 10);
     assert_eq!(judged(&policy, &nothing, 33), below_threshold);
-    let overdue = |versions: std::ops::RangeInclusive<u64>| Verdict::Remove {
+    let overdue = |versions: std::ops::RangeInclusive<u64>| Decision::Remove {
         versions: versions.collect(),
         reason: Reason::Overdue,
     };
@@ -183,11 +183,11 @@ proptest! {
             .collect();
         let protected = Protected { from, versions: tagged };
         let policy = policy(keep_hours, keep_versions);
-        let verdict = plan(&listed, &protected, &policy, at(now), forced);
+        let decision = plan(&listed, &protected, &policy, at(now), forced);
         let mut shuffled = listed.clone();
         shuffled.reverse();
-        prop_assert_eq!(&verdict, &plan(&shuffled, &protected, &policy, at(now), forced));
-        if let Verdict::Remove { versions, .. } = verdict {
+        prop_assert_eq!(&decision, &plan(&shuffled, &protected, &policy, at(now), forced));
+        if let Decision::Remove { versions, .. } = decision {
             prop_assert!(!versions.is_empty());
             prop_assert!(versions.is_sorted());
             let goes = |v: &VersionInfo| versions.contains(&v.version);
@@ -219,10 +219,10 @@ fn a_cleanup_is_due_in_proportion_to_what_it_reads() {
         plan(&versions, &nothing, &policy, at(5_000 + 2), false)
     };
     // Those of two hours are past the age, and some of the third: 299.
-    assert_eq!(judged(4_000), Verdict::Skip(Skip::BelowThreshold));
+    assert_eq!(judged(4_000), Decision::Skip(Skip::BelowThreshold));
     assert!(matches!(
         judged(3_000),
-        Verdict::Remove {
+        Decision::Remove {
             reason: Reason::Retention,
             ..
         }
@@ -238,8 +238,8 @@ fn no_number_of_versions_is_an_emergency_as_long_as_more_of_them_stay() {
     let judged = |n| {
         let nothing = Protected::default();
         match plan(&versions(0..n), &nothing, &policy, at(n), false) {
-            Verdict::Remove { reason, .. } => reason,
-            Verdict::Skip(skip) => panic!("nothing goes: {skip}"),
+            Decision::Remove { reason, .. } => reason,
+            Decision::Skip(skip) => panic!("nothing goes: {skip}"),
         }
     };
     assert_eq!(judged(5_000), Reason::Retention);
@@ -248,8 +248,8 @@ fn no_number_of_versions_is_an_emergency_as_long_as_more_of_them_stay() {
 
 #[test]
 fn left_over_files_are_a_reason_of_their_own_and_no_version_goes_for_them() {
-    let skipped = Verdict::Skip(Skip::Retained).with_left_over_files();
-    let for_files = Verdict::Remove {
+    let skipped = Decision::Skip(Skip::Retained).with_left_over_files();
+    let for_files = Decision::Remove {
         versions: Vec::new(),
         reason: Reason::LeftOver,
     };
@@ -319,8 +319,8 @@ proptest! {
         let policy = policy(keep_hours, keep);
         let late = overdue(&versions, &protected, &policy, at(now));
         let goes = match plan(&versions, &protected, &policy, at(now), true) {
-            Verdict::Remove { versions, .. } => versions.len(),
-            Verdict::Skip(_) => 0,
+            Decision::Remove { versions, .. } => versions.len(),
+            Decision::Skip(_) => 0,
         };
         prop_assert!(late <= goes, "{late} of {goes}");
     }

@@ -18,11 +18,14 @@ fn contended(second: u64) -> TableStats {
 
 #[test]
 fn the_large_fragment_that_every_delete_touches_is_hot_and_small_ones_are_not() {
-    let mut heat = Heat::default();
+    let mut contention = Contention::default();
     for second in 0..60 {
-        heat.observe(&contended(second), seconds(second));
+        contention.observe(&contended(second), seconds(second));
     }
-    assert_eq!(heat.hot(Late::Lost, seconds(60)), BTreeSet::from([0]));
+    assert_eq!(
+        contention.contended(LateDeletes::Discard, seconds(60)),
+        BTreeSet::from([0])
+    );
 }
 
 #[test]
@@ -36,30 +39,45 @@ fn where_deletions_are_carried_over_small_fragments_are_never_hot_and_the_large_
             ..stats([large].into_iter().chain(small).collect())
         }
     };
-    let mut heat = Heat::default();
+    let mut contention = Contention::default();
     for second in 0..60 {
-        heat.observe(&busy(second), seconds(second));
+        contention.observe(&busy(second), seconds(second));
     }
-    let hot = |late| heat.hot(late, seconds(60));
-    assert_eq!(hot(Late::CarriedOver), BTreeSet::from([0]));
-    assert_eq!(hot(Late::Lost).len(), 41);
+    let hot = |late| contention.contended(late, seconds(60));
+    assert_eq!(hot(LateDeletes::Rebase), BTreeSet::from([0]));
+    assert_eq!(hot(LateDeletes::Discard).len(), 41);
 }
 
 #[test]
 fn it_is_hot_from_the_first_deletes_on_and_cools_down_by_itself() {
-    let mut heat = Heat::default();
-    heat.observe(&contended(0), seconds(0));
-    assert!(heat.hot(Late::Lost, seconds(0)).is_empty());
-    heat.observe(&contended(1), seconds(1));
-    assert_eq!(heat.hot(Late::Lost, seconds(1)), BTreeSet::from([0]));
-    assert!(heat.hot(Late::Lost, seconds(1_200)).is_empty());
+    let mut contention = Contention::default();
+    contention.observe(&contended(0), seconds(0));
+    assert!(
+        contention
+            .contended(LateDeletes::Discard, seconds(0))
+            .is_empty()
+    );
+    contention.observe(&contended(1), seconds(1));
+    assert_eq!(
+        contention.contended(LateDeletes::Discard, seconds(1)),
+        BTreeSet::from([0])
+    );
+    assert!(
+        contention
+            .contended(LateDeletes::Discard, seconds(1_200))
+            .is_empty()
+    );
 }
 
 #[test]
 fn deletions_that_were_there_before_the_first_look_say_nothing() {
-    let mut heat = Heat::default();
-    heat.observe(&contended(1_000), seconds(0));
-    assert!(heat.hot(Late::Lost, seconds(0)).is_empty());
+    let mut contention = Contention::default();
+    contention.observe(&contended(1_000), seconds(0));
+    assert!(
+        contention
+            .contended(LateDeletes::Discard, seconds(0))
+            .is_empty()
+    );
 }
 
 #[test]
@@ -68,14 +86,21 @@ fn one_delete_of_many_rows_is_one_touch() {
         version,
         ..stats(vec![fragment(0, 100_000, deleted, MIB)])
     };
-    let mut heat = Heat::default();
-    heat.observe(&deleted(1, 0), seconds(0));
-    heat.observe(&deleted(2, 10_000), seconds(600));
-    assert!(heat.hot(Late::Lost, seconds(600)).is_empty());
-    let mut heat = Heat::default();
-    heat.observe(&deleted(1, 0), seconds(0));
-    heat.observe(&deleted(10_001, 10_000), seconds(600));
-    assert_eq!(heat.hot(Late::Lost, seconds(600)), BTreeSet::from([0]));
+    let mut contention = Contention::default();
+    contention.observe(&deleted(1, 0), seconds(0));
+    contention.observe(&deleted(2, 10_000), seconds(600));
+    assert!(
+        contention
+            .contended(LateDeletes::Discard, seconds(600))
+            .is_empty()
+    );
+    let mut contention = Contention::default();
+    contention.observe(&deleted(1, 0), seconds(0));
+    contention.observe(&deleted(10_001, 10_000), seconds(600));
+    assert_eq!(
+        contention.contended(LateDeletes::Discard, seconds(600)),
+        BTreeSet::from([0])
+    );
 }
 
 #[test]
@@ -84,35 +109,50 @@ fn a_slow_store_makes_a_warm_fragment_hot() {
         version: 1 + second,
         ..stats(vec![fragment(0, 10_000, second / 100, MIB)])
     };
-    let mut heat = Heat::default();
+    let mut contention = Contention::default();
     for second in 0..300 {
-        heat.observe(&warm(second), seconds(second));
+        contention.observe(&warm(second), seconds(second));
     }
-    assert!(heat.hot(Late::Lost, seconds(300)).is_empty());
+    assert!(
+        contention
+            .contended(LateDeletes::Discard, seconds(300))
+            .is_empty()
+    );
     for _ in 0..8 {
-        heat.measured(8 * MIB, seconds(60));
+        contention.measured(8 * MIB, seconds(60));
     }
-    assert_eq!(heat.hot(Late::Lost, seconds(300)), BTreeSet::from([0]));
+    assert_eq!(
+        contention.contended(LateDeletes::Discard, seconds(300)),
+        BTreeSet::from([0])
+    );
 }
 
 #[test]
 fn a_look_at_the_same_version_changes_nothing() {
-    let mut heat = Heat::default();
+    let mut contention = Contention::default();
     for second in 0..10 {
-        heat.observe(&contended(second), seconds(second));
+        contention.observe(&contended(second), seconds(second));
     }
-    let before = heat.clone();
-    heat.observe(&contended(9), seconds(20));
-    assert_eq!(heat, before);
+    let before = contention.clone();
+    contention.observe(&contended(9), seconds(20));
+    assert_eq!(contention, before);
 }
 
 #[test]
 fn a_table_that_is_made_anew_is_not_judged_by_what_was_before() {
-    let mut heat = Heat::default();
+    let mut contention = Contention::default();
     for second in 0..10 {
-        heat.observe(&contended(second), seconds(second));
+        contention.observe(&contended(second), seconds(second));
     }
-    assert!(!heat.hot(Late::Lost, seconds(10)).is_empty());
-    heat.observe(&contended(5), seconds(11));
-    assert!(heat.hot(Late::Lost, seconds(11)).is_empty());
+    assert!(
+        !contention
+            .contended(LateDeletes::Discard, seconds(10))
+            .is_empty()
+    );
+    contention.observe(&contended(5), seconds(11));
+    assert!(
+        contention
+            .contended(LateDeletes::Discard, seconds(11))
+            .is_empty()
+    );
 }

@@ -51,7 +51,7 @@ pub struct DutyHistory {
     pub losses: u32,
     /// The version of the table at which the last job failed, where the reason will not pass by itself.
     pub lasting: Option<u64>,
-    /// So often in a row, another duty of the table went first although this one was due.
+    /// The number of times in a row that another duty of the table went first although this one was due.
     pub passed_over: u32,
 }
 

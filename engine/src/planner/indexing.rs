@@ -25,7 +25,7 @@ use super::{
 const MERGE_PAYS: f64 = 0.1;
 /// What an index notes of a row beside its value.
 const ROW_ID_BYTES: u64 = 8;
-/// With so many times the segments of the policy, an index is merged, whether it pays or not.
+/// With this many times the segments of the policy, an index is merged, whether it pays or not.
 const TOO_MANY: usize = 4;
 /// An index that has to have one segment is merged for no smaller share of the table's rows than this.
 const LEAST_SHARE: f64 = 0.02;
@@ -37,9 +37,9 @@ pub struct IndexPolicy {
     pub enabled: bool,
     /// Never again on one table before this has passed, forced or not.
     pub interval_floor: Duration,
-    /// So many rows outside an index make it due.
+    /// The number of rows outside an index that makes it due.
     pub max_unindexed_rows: u64,
-    /// So many bytes outside an index make it due, when they are `min_unindexed_rows` at least.
+    /// The bytes of rows outside an index that make it due, when the rows are at least `min_unindexed_rows`.
     pub max_unindexed_bytes: u64,
     /// A larger share of rows outside an index, 0 to 1, makes it due, when they are `min_unindexed_rows` at least.
     pub max_unindexed_fraction: f64,
@@ -89,7 +89,7 @@ impl Task {
 
 /// What the planner says of a table's indexes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// Do this, because of the most pressing reason.
     Index(Vec<Task>, Reason),
     /// Leave them alone, because of this.
@@ -198,9 +198,14 @@ impl fmt::Display for Skip {
 /// Once one index is due, rows outside the others are taken in as well: fragments that all indexes cover alike can be
 /// merged later. One that is refused makes nothing due. One that could not be merged is extended all the same, unless it has
 /// to have one segment.
-pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced: bool) -> Verdict {
+pub fn plan(
+    stats: &TableStats,
+    policy: &IndexPolicy,
+    now: DateTime<Utc>,
+    forced: bool,
+) -> Decision {
     if stats.unwritable.is_some() {
-        return Verdict::Skip(Skip::Unwritable);
+        return Decision::Skip(Skip::Unwritable);
     }
     let table = Size::of(stats);
     let clients = Clients::of(stats, policy);
@@ -234,7 +239,7 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
         let any_due = |indexes: &[&IndexStats]| indexes.iter().any(|i| is_due(i, true).is_some());
         // Of those that may be extended, what is due is a merge that is refused.
         let refused = !unbuildable.is_empty() || any_due(&unextendable) || any_due(&indexes);
-        return Verdict::Skip(if refused {
+        return Decision::Skip(if refused {
             Skip::Refused
         } else {
             let left = left.iter().filter(|i| is_due(i, true).is_some());
@@ -259,7 +264,7 @@ pub fn plan(stats: &TableStats, policy: &IndexPolicy, now: DateTime<Utc>, forced
             tasks.push(Task::Append(index.name.clone()));
         }
     }
-    Verdict::Index(tasks, reason)
+    Decision::Index(tasks, reason)
 }
 
 /// The indexes that have to have one segment, for the table's oldest client. Where no merge is possible, they stay as they
@@ -444,7 +449,7 @@ impl Size {
         }
     }
 
-    /// Bytes of so many rows as an index holds them: values and row ids, where the values are of one size. Of others, as
+    /// Bytes of a number of rows as an index holds them: values and row ids, where the values are of one size. Of others, as
     /// texts, the manifest does not tell how large they are: they are taken for the whole rows.
     fn under_an_index(self, rows: u64, value_bytes: Option<u64>) -> u64 {
         let whole = scaled(self.bytes, share(rows, self.rows).min(1.0));

@@ -34,21 +34,21 @@ fn missing(column: &str, blocked: Option<&str>) -> MissingIndex {
     }
 }
 
-fn judged(table: &TableStats) -> Verdict {
+fn judged(table: &TableStats) -> Decision {
     plan(table, &IndexPolicy::default(), at(0).wall, false)
 }
 
-fn append(reason: Reason) -> Verdict {
-    Verdict::Index(vec![Task::Append("a".to_owned())], reason)
+fn append(reason: Reason) -> Decision {
+    Decision::Index(vec![Task::Append("a".to_owned())], reason)
 }
 
-fn merge(reason: Reason) -> Verdict {
-    Verdict::Index(vec![Task::Merge("a".to_owned())], reason)
+fn merge(reason: Reason) -> Decision {
+    Decision::Index(vec![Task::Merge("a".to_owned())], reason)
 }
 
 #[test]
 fn rows_outside_are_taken_in_by_number_and_by_share() {
-    let below = Verdict::Skip(Skip::BelowThreshold);
+    let below = Decision::Skip(Skip::BelowThreshold);
     assert_eq!(judged(&table(10_000_000, 99_999, 1)), below);
     assert_eq!(
         judged(&table(10_000_000, 100_000, 1)),
@@ -71,7 +71,7 @@ fn rows_outside_are_taken_in_by_bytes_as_well() {
         }],
         ..stats(vec![fragment(0, 10_000_000, 0, 70_000_000_000)])
     };
-    let below = Verdict::Skip(Skip::BelowThreshold);
+    let below = Decision::Skip(Skip::BelowThreshold);
     let due = append(Reason::UnindexedBytes);
     let least = (256_u64 << 20).div_ceil(6_144 + 8);
     assert_eq!(judged(&wide(least - 1, Some(6_144))), below);
@@ -91,7 +91,7 @@ fn rows_outside_are_taken_in_by_bytes_as_well() {
 
 #[test]
 fn a_tiny_table_is_not_indexed_after_every_row() {
-    let below = Verdict::Skip(Skip::BelowThreshold);
+    let below = Decision::Skip(Skip::BelowThreshold);
     assert_eq!(judged(&table(999, 999, 1)), below);
     assert_eq!(
         judged(&table(1_000, 1_000, 1)),
@@ -101,7 +101,7 @@ fn a_tiny_table_is_not_indexed_after_every_row() {
 
 #[test]
 fn segments_are_merged_when_there_are_too_many() {
-    assert_eq!(judged(&table(100_000, 0, 8)), Verdict::Skip(Skip::Covered));
+    assert_eq!(judged(&table(100_000, 0, 8)), Decision::Skip(Skip::Covered));
     assert_eq!(judged(&table(100_000, 0, 9)), merge(Reason::Segments));
     assert_eq!(
         judged(&table(100_000, 50_000, 9)),
@@ -113,12 +113,12 @@ fn segments_are_merged_when_there_are_too_many() {
 fn a_large_index_is_not_merged_for_the_sake_of_few_rows() {
     // Nine deltas of 100,000 rows are no tenth of this table.
     let rows = 100_000_000;
-    assert_eq!(judged(&table(rows, 0, 9)), Verdict::Skip(Skip::Covered));
+    assert_eq!(judged(&table(rows, 0, 9)), Decision::Skip(Skip::Covered));
     assert_eq!(
         judged(&table(rows, 100_000, 9)),
         append(Reason::UnindexedRows)
     );
-    assert_eq!(judged(&table(rows, 0, 32)), Verdict::Skip(Skip::Covered));
+    assert_eq!(judged(&table(rows, 0, 32)), Decision::Skip(Skip::Covered));
     assert_eq!(judged(&table(rows, 0, 33)), merge(Reason::Segments));
 }
 
@@ -135,7 +135,7 @@ fn forced_takes_every_row_in_and_leaves_one_segment() {
     );
     assert_eq!(
         plan(&table(1_000, 0, 1), &policy, at(0).wall, true),
-        Verdict::Skip(Skip::Covered)
+        Decision::Skip(Skip::Covered)
     );
 }
 
@@ -147,11 +147,11 @@ fn declared_indexes_are_created_when_they_can_be_and_come_first() {
         missing("c", Some("256 vectors are needed")),
     ];
     let tasks = vec![Task::Create("b".to_owned()), Task::Append("a".to_owned())];
-    assert_eq!(judged(&table), Verdict::Index(tasks, Reason::Missing));
+    assert_eq!(judged(&table), Decision::Index(tasks, Reason::Missing));
     table.missing.remove(0);
     table.indexes[0].unindexed_rows = 0;
-    assert_eq!(judged(&table), Verdict::Skip(Skip::Blocked));
-    assert_eq!(judged(&stats(Vec::new())), Verdict::Skip(Skip::NoIndex));
+    assert_eq!(judged(&table), Decision::Skip(Skip::Blocked));
+    assert_eq!(judged(&stats(Vec::new())), Decision::Skip(Skip::NoIndex));
 }
 
 #[test]
@@ -167,12 +167,12 @@ fn an_index_that_is_refused_makes_nothing_due_and_says_so_until_it_may_be_tried_
     let mut table = table(20_000, 5_000, 1);
     table.indexes.push(index("b", 10, 1));
     table.indexes[0].refused = refused(Some(600));
-    let said = Verdict::Skip(Skip::Refused);
+    let said = Decision::Skip(Skip::Refused);
     assert_eq!(judged(&table, 599), said, "b has few rows outside");
     let both = ["a", "b"].map(|name| Task::Append(name.to_owned()));
-    let due = Verdict::Index(both.to_vec(), Reason::UnindexedFraction);
+    let due = Decision::Index(both.to_vec(), Reason::UnindexedFraction);
     assert_eq!(judged(&table, 600), due);
-    let forced = Verdict::Index(both.to_vec(), Reason::Forced);
+    let forced = Decision::Index(both.to_vec(), Reason::Forced);
     assert_eq!(plan(&table, &policy, at(0).wall, true), forced);
     // b by itself, and not a because of b.
     table.indexes[0].refused = refused(None);
@@ -180,12 +180,12 @@ fn an_index_that_is_refused_makes_nothing_due_and_says_so_until_it_may_be_tried_
     let b = vec![Task::Append("b".to_owned())];
     assert_eq!(
         judged(&table, 1_000_000),
-        Verdict::Index(b, Reason::UnindexedFraction)
+        Decision::Index(b, Reason::UnindexedFraction)
     );
     // Below its threshold there is nothing to complain of.
     table.indexes[0].unindexed_rows = 10;
     table.indexes[1].unindexed_rows = 0;
-    let below = Verdict::Skip(Skip::BelowThreshold);
+    let below = Decision::Skip(Skip::BelowThreshold);
     assert_eq!(judged(&table, 0), below);
     table.missing = vec![missing("c", None)];
     table.missing[0].refused = refused(None);
@@ -224,7 +224,7 @@ fn once_one_index_is_due_the_others_take_their_rows_in_as_well() {
     let tasks = ["a", "b"].map(|name| Task::Append(name.to_owned()));
     assert_eq!(
         judged(&table),
-        Verdict::Index(tasks.to_vec(), Reason::UnindexedFraction)
+        Decision::Index(tasks.to_vec(), Reason::UnindexedFraction)
     );
 }
 
@@ -236,7 +236,7 @@ fn a_growing_table_has_few_rows_outside_and_its_indexes_cost_little_more_than_it
     for _ in 0..appended / 10_000 {
         rows += 10_000;
         outside += 10_000;
-        if let Verdict::Index(tasks, _) =
+        if let Decision::Index(tasks, _) =
             plan(&table(rows, outside, segments), &policy, at(0).wall, false)
         {
             let merges = matches!(tasks[0], Task::Merge(_));
@@ -260,7 +260,7 @@ fn an_index_of_row_ids_is_left_alone_where_a_client_is_known_that_would_find_cha
         ..table(100_000, 0, 1)
     };
     let (old, new) = (LanceVersion::new(12, 0), FOLLOWS_ROW_IDS);
-    let too_old = Verdict::Skip(Skip::ClientTooOld);
+    let too_old = Decision::Skip(Skip::ClientTooOld);
     let due = append(Reason::UnindexedFraction);
     assert_eq!(judged(&of_ids(Some(old))), too_old);
     assert_eq!(judged(&of_ids(Some(new))), due);
@@ -295,9 +295,9 @@ fn an_index_that_cannot_be_merged_is_extended_all_the_same() {
     assert_eq!(judged(&table), append(Reason::UnindexedRows));
     // With nothing outside, what is due is the merge.
     table.indexes[0].unindexed_rows = 0;
-    assert_eq!(judged(&table), Verdict::Skip(Skip::Refused));
+    assert_eq!(judged(&table), Decision::Skip(Skip::Refused));
     table.indexes[0].segments = 1;
-    assert_eq!(judged(&table), Verdict::Skip(Skip::Covered));
+    assert_eq!(judged(&table), Decision::Skip(Skip::Covered));
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn an_index_that_has_to_have_one_segment_gets_no_second_one_where_it_cannot_be_m
     assert_eq!(judged(&table), merge(Reason::UnindexedRows));
     assert_eq!(in_one_segment(&table, &policy), ["a".to_owned()].into());
     table.indexes[0].merge_refused = for_good();
-    assert_eq!(judged(&table), Verdict::Skip(Skip::Refused));
+    assert_eq!(judged(&table), Decision::Skip(Skip::Refused));
     let today = IndexPolicy {
         oldest_client: Some(READS_SEGMENTS),
         ..policy.clone()
@@ -325,7 +325,7 @@ fn a_table_that_takes_nothing_of_this_build_is_left_alone_whatever_is_asked() {
     let mut table = table(20_000, 5_000, 1);
     table.unwritable = Some(Unwritable::Features("flags: 131072".to_owned()));
     for forced in [true, false] {
-        let verdict = plan(&table, &IndexPolicy::default(), at(0).wall, forced);
-        assert_eq!(verdict, Verdict::Skip(Skip::Unwritable));
+        let decision = plan(&table, &IndexPolicy::default(), at(0).wall, forced);
+        assert_eq!(decision, Decision::Skip(Skip::Unwritable));
     }
 }

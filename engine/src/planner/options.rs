@@ -8,8 +8,8 @@ pub struct Ask {
     /// Thresholds are left aside; sizes and retention are not.
     pub forced: bool,
     /// Fragments to leave alone, because writers contend for them.
-    pub hot: BTreeSet<u64>,
-    /// A compaction reads at most so many bytes: what a budget has room for.
+    pub contended: BTreeSet<u64>,
+    /// The most bytes that a compaction reads: what a budget has room for.
     pub max_bytes: Option<u64>,
 }
 

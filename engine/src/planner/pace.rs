@@ -7,9 +7,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Charges that are remembered one by one. Beyond, those nearest in time are remembered as one, at the later time:
 /// so a budget is kept also then.
 const MAX_CHARGES: usize = 1024;
-/// So many rests at most are remembered at once.
+/// The most rests that are remembered at once.
 const MAX_RESTS: usize = 16;
-/// No rest is longer than so many times the run before it.
+/// The least intensity that counts: it bounds a rest to 1,000 times the run before it.
 const MIN_INTENSITY: f64 = 0.001;
 
 /// How fast something may be maintained.
@@ -109,7 +109,7 @@ impl Ledger {
         Some(budget.saturating_sub(used))
     }
 
-    /// Whether a job of so many bytes is within the budget, beside jobs of `reserved` bytes that are at work.
+    /// Whether a job of `bytes` is within the budget, beside jobs of `reserved` bytes that are at work.
     ///
     /// In no hour more is rewritten than the budget, but for jobs that are larger. Such a one may begin, beside no other, once
     /// a half of the budget is paid off. Then it is owed, and each hour pays off a budget: so over a long time no more is
@@ -212,7 +212,7 @@ fn paid(time: Duration, budget: u64) -> u64 {
     u64::try_from(paid).unwrap_or(u64::MAX)
 }
 
-/// The time that pays off so many bytes.
+/// The time that pays off a number of bytes.
 fn time_for(bytes: u64, budget: u64) -> Duration {
     let millis = (u128::from(bytes) * HOUR.as_millis()).div_ceil(u128::from(budget.max(1)));
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))

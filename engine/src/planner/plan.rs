@@ -22,17 +22,17 @@ use super::{
 };
 use crate::ids::TableKey;
 
-/// By so many seconds of waiting a job that is twice as good per byte goes first.
+/// The seconds of waiting that a doubling of the benefit per byte is worth.
 const SECONDS_PER_DOUBLING: u64 = 600;
-/// Benefits per byte are told apart up to so many doublings, so that no job waits for ever behind better ones.
+/// The most doublings of the benefit per byte that count, so that no job waits for ever behind better ones.
 const MAX_DOUBLINGS: u32 = 16;
-/// What is forced, or an emergency, goes before what has waited so many seconds less.
+/// The seconds of waiting that a forced job, and an emergency, are worth.
 const FORCED_SECONDS: u64 = 3600;
 const EMERGENCY_SECONDS: u64 = 24 * 3600;
 /// What is due because a few versions wait is done once in a day at most: others come with every version that others
 /// stop protecting.
 const OVERDUE: Reason = Reason::Cleanup(cleanup::Reason::Overdue);
-/// So far apart the clocks of a store and of this machine may be; S3 refuses requests that are further off.
+/// The most that the clocks of a store and of this machine may differ; S3 refuses requests beyond that.
 const MAX_SKEW: TimeDelta = TimeDelta::minutes(15);
 /// What one version fewer is worth.
 const VERSION_BYTES: u64 = 64 << 10;
@@ -161,8 +161,8 @@ fn due(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<Du
     let forced = view.forced.contains(&duty);
     match duty {
         Duty::Compaction => match compaction::plan(stats, &policy.compaction, &ask(view, duty)) {
-            compaction::Verdict::Skip(skip) => Err(Skip::Compaction(skip)),
-            compaction::Verdict::Compact(mut groups, reason) => {
+            compaction::Decision::Skip(skip) => Err(Skip::Compaction(skip)),
+            compaction::Decision::Compact(mut groups, reason) => {
                 let emergency = reason == compaction::Reason::Emergency;
                 // What an hour has no room for follows in the next one.
                 if let Some(budget) = budget(view, target).filter(|_| !emergency) {
@@ -178,8 +178,8 @@ fn due(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<Du
             }
         },
         Duty::Index => match indexing::plan(stats, &policy.index, now.wall, forced) {
-            indexing::Verdict::Skip(skip) => Err(Skip::Index(skip)),
-            indexing::Verdict::Index(tasks, reason) => {
+            indexing::Decision::Skip(skip) => Err(Skip::Index(skip)),
+            indexing::Decision::Index(tasks, reason) => {
                 let works = tasks.iter().map(|task| indexing::work(task, stats));
                 let (bytes, saved) = works.fold((0_u64, 0_u64), |sum, work| {
                     (
@@ -209,16 +209,16 @@ fn due(view: &TableView<'_>, duty: Duty, target: &Spent, now: &Now) -> Result<Du
             let few: &[VersionInfo] = &[];
             let listed = view.versions.or(view.left_over.then_some(few));
             let versions = listed.ok_or(unlisted)?;
-            let verdict =
+            let decision =
                 cleanup::plan(versions, view.protected, &policy.cleanup, now.wall, forced);
-            let verdict = if view.left_over {
-                verdict.with_left_over_files()
+            let decision = if view.left_over {
+                decision.with_left_over_files()
             } else {
-                verdict
+                decision
             };
-            match verdict {
-                cleanup::Verdict::Skip(skip) => Err(Skip::Cleanup(skip)),
-                cleanup::Verdict::Remove {
+            match decision {
+                cleanup::Decision::Skip(skip) => Err(Skip::Cleanup(skip)),
+                cleanup::Decision::Remove {
                     versions: going,
                     reason,
                 } => Ok(Due {
@@ -359,7 +359,7 @@ fn admit(
 fn ask(view: &TableView<'_>, duty: Duty) -> Ask {
     Ask {
         forced: view.forced.contains(&duty),
-        hot: view.hot.clone(),
+        contended: view.contended.clone(),
         max_bytes: None,
     }
 }

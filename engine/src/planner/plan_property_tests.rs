@@ -106,14 +106,16 @@ fn table(name: usize) -> impl Strategy<Value = Table> {
             since: Duration::ZERO,
             emergency: false,
         });
-        let (forced, paused, hot) = asked;
+        let (forced, paused, contended) = asked;
         let forced = Duty::ALL.into_iter().zip(forced);
         table.forced = forced
             .filter(|(_, forced)| *forced)
             .map(|(d, _)| d)
             .collect();
         table.paused = paused;
-        table.hot = (0..40).filter(|id| hot & hot >> 1 & 1 << id != 0).collect();
+        table.contended = (0..40)
+            .filter(|id| contended & contended >> 1 & 1 << id != 0)
+            .collect();
         table
     })
 }

@@ -471,9 +471,9 @@ fn a_table_that_grew_since_the_plan_is_not_rewritten_beyond_what_was_admitted() 
     for _ in 0..8 {
         table.append(100, 10 * MIB, &at(60));
     }
-    let verdict = compaction::plan(&table.stats, &table.policy.compaction, &job.ask);
-    let outgrown = compaction::Verdict::Skip(compaction::Skip::Outgrown);
-    assert_eq!(verdict, outgrown);
+    let decision = compaction::plan(&table.stats, &table.policy.compaction, &job.ask);
+    let outgrown = compaction::Decision::Skip(compaction::Skip::Outgrown);
+    assert_eq!(decision, outgrown);
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub(super) struct Table {
     pub(super) protected: Protected,
     pub(super) policy: Policy,
     pub(super) history: History,
-    pub(super) hot: BTreeSet<u64>,
+    pub(super) contended: BTreeSet<u64>,
     pub(super) forced: BTreeSet<Duty>,
     pub(super) paused: bool,
     pub(super) clock_jumped: bool,
@@ -93,7 +93,7 @@ impl Table {
             protected: Protected::default(),
             policy: Policy::default(),
             history: History::default(),
-            hot: BTreeSet::new(),
+            contended: BTreeSet::new(),
             forced: BTreeSet::new(),
             paused: false,
             clock_jumped: false,
@@ -123,7 +123,7 @@ impl Table {
             left_over: false,
             policy: &self.policy,
             history: &self.history,
-            hot: &self.hot,
+            contended: &self.contended,
             forced: &self.forced,
             paused: self.paused,
             clock_jumped: self.clock_jumped,
@@ -149,8 +149,8 @@ impl Table {
     }
 
     fn compact(&mut self, ask: &Ask, now: &Now) -> u64 {
-        let verdict = compaction::plan(&self.stats, &self.policy.compaction, ask);
-        let compaction::Verdict::Compact(groups, _) = verdict else {
+        let decision = compaction::plan(&self.stats, &self.policy.compaction, ask);
+        let compaction::Decision::Compact(groups, _) = decision else {
             return 0;
         };
         for group in &groups {
@@ -173,8 +173,8 @@ impl Table {
     }
 
     fn index(&mut self, ask: &Ask, now: &Now) -> u64 {
-        let verdict = indexing::plan(&self.stats, &self.policy.index, now.wall, ask.forced);
-        let indexing::Verdict::Index(tasks, _) = verdict else {
+        let decision = indexing::plan(&self.stats, &self.policy.index, now.wall, ask.forced);
+        let indexing::Decision::Index(tasks, _) = decision else {
             return 0;
         };
         let bytes = tasks.iter().map(|t| indexing::work(t, &self.stats).bytes);
@@ -209,8 +209,8 @@ impl Table {
 
     fn cleanup(&mut self, ask: &Ask, now: &Now) -> u64 {
         let (policy, protected) = (&self.policy.cleanup, &self.protected);
-        let verdict = cleanup::plan(&self.versions, protected, policy, now.wall, ask.forced);
-        if let cleanup::Verdict::Remove { versions, .. } = verdict {
+        let decision = cleanup::plan(&self.versions, protected, policy, now.wall, ask.forced);
+        if let cleanup::Decision::Remove { versions, .. } = decision {
             self.versions.retain(|v| !versions.contains(&v.version));
         }
         0

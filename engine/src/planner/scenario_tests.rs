@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Decision, Duty, Job, Now, Plan, Reason, Skip,
-    compaction::HOT_DELETED_FRACTION,
-    contention::{Heat, Late},
+    compaction::CONTENDED_DELETED_FRACTION,
+    contention::{Contention, LateDeletes},
     pace::Spent,
     plan,
     sample::{GIB, KIB, MIB, Table, at},
@@ -95,19 +95,19 @@ fn lancedb_2894_wide_rows_are_not_merged_again_and_again() {
 
 #[test]
 fn lance_7207_rewrites_that_writers_would_preempt_are_not_begun() {
-    for late in [Late::Lost, Late::CarriedOver] {
+    for late in [LateDeletes::Discard, LateDeletes::Rebase] {
         // Writers delete at random in one fragment of 200 MiB, and append small ones.
         let mut table = Table::new("contended");
         table.append(1_000_000, 200 * MIB, &at(0));
         table.policy.compaction.interval_floor = Duration::ZERO;
-        let mut heat = Heat::default();
+        let mut contention = Contention::default();
         let mut touched = 0;
         for second in 0..3_600 {
             let now = at(second);
             table.append(100, 10 * KIB, &now);
             table.stats.fragments[0].deleted += 50;
-            heat.observe(&table.stats, now.monotonic);
-            table.hot = heat.hot(late, now.monotonic);
+            contention.observe(&table.stats, now.monotonic);
+            table.contended = contention.contended(late, now.monotonic);
             for job in plan_of(&table, &now).jobs {
                 let large = table.stats.fragments[0];
                 table.execute(&job, &now);
@@ -116,7 +116,7 @@ fn lance_7207_rewrites_that_writers_would_preempt_are_not_begun() {
         }
         let large = table.stats.fragments[0];
         assert!(large.deleted_fraction() > table.policy.compaction.max_deleted_fraction);
-        assert!(large.deleted_fraction() < HOT_DELETED_FRACTION);
+        assert!(large.deleted_fraction() < CONTENDED_DELETED_FRACTION);
         assert_eq!(touched, 0, "the large one was left to its writers");
         assert!(
             table.stats.fragments.len() < 40,

@@ -7,7 +7,7 @@
 use super::statistics::TableStats;
 use super::{
     Ask,
-    compaction::{self, CompactionPolicy, Group, Verdict},
+    compaction::{self, CompactionPolicy, Decision, Group},
     sample::{Dice, KIB, fragment, stats},
 };
 
@@ -66,8 +66,8 @@ fn grow(
 
 fn by_the_plan(table: &TableStats) -> Vec<Group> {
     match compaction::plan(table, &CompactionPolicy::default(), &Ask::default()) {
-        Verdict::Compact(groups, _) => groups,
-        Verdict::Skip(_) => Vec::new(),
+        Decision::Compact(groups, _) => groups,
+        Decision::Skip(_) => Vec::new(),
     }
 }
 

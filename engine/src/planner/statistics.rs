@@ -111,7 +111,7 @@ pub struct IndexStats {
     pub unindexed_rows: u64,
     /// Fragments that no segment covers.
     pub unindexed_fragments: usize,
-    /// Bytes of a value of its column, when all have as many.
+    /// Bytes of a value of its column, when all values have the same size.
     #[serde(default)]
     pub value_bytes: Option<u64>,
     /// Whether it finds nearest neighbours. Such an index may have several segments for every client.
@@ -141,7 +141,7 @@ pub struct MissingIndex {
     pub column: String,
     /// Its declared kind, in the schema's word.
     pub kind: String,
-    /// Bytes of a value of the column, when all have as many.
+    /// Bytes of a value of the column, when all values have the same size.
     #[serde(default)]
     pub value_bytes: Option<u64>,
     /// Why it cannot be built yet; nothing when it can.

@@ -41,8 +41,8 @@ pub struct TableView<'a> {
     pub policy: &'a Policy,
     /// What happened to it so far.
     pub history: &'a History,
-    /// Fragments that writers touch just now, see [`Heat::hot`](super::contention::Heat::hot).
-    pub hot: &'a BTreeSet<u64>,
+    /// Fragments that writers touch just now, see [`Contention::contended`](super::contention::Contention::contended).
+    pub contended: &'a BTreeSet<u64>,
     /// Duties whose thresholds do not count, because a user or the cron asked for them.
     pub forced: &'a BTreeSet<Duty>,
     /// Whether a user has paused it, see [`Pauses::until`](super::pause::Pauses::until).

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
+    draft::{Draft, DraftEndpoint, DraftProperty, DraftType},
     folded,
-    parse::{Draft, DraftEndpoint, DraftProperty, DraftType},
     problem::nearest,
     reader::{At, Reader},
     rename::in_circle,

@@ -7,6 +7,7 @@
 mod alter;
 mod apply;
 mod check;
+mod draft;
 #[cfg(test)]
 mod generate;
 mod parse;

@@ -127,7 +127,7 @@ impl Permit {
     /// When it may not.
     pub(super) async fn ask(&self, store: &Arc<dyn ObjectStore>, path: &Path) -> Result<()> {
         let judged = self.judged.get();
-        let judged = judged.ok_or_else(|| super::handle::failure("nothing was judged yet"))?;
+        let judged = judged.ok_or_else(|| failure("nothing was judged yet"))?;
         if self.withdrawn.get().is_none() {
             let found = self.find(store, judged, path).await?;
             if let Some(reason) = found {
@@ -136,11 +136,9 @@ impl Permit {
         }
         match self.withdrawn.get() {
             None => Ok(()),
-            Some(Withdrawn::Late) => Err(super::handle::failure("the cleanup took too long")),
-            Some(Withdrawn::Replaced) => Err(super::handle::failure("the table is another one")),
-            Some(Withdrawn::Referenced) => {
-                Err(super::handle::failure("a tag or a branch came in between"))
-            }
+            Some(Withdrawn::Late) => Err(failure("the cleanup took too long")),
+            Some(Withdrawn::Replaced) => Err(failure("the table is another one")),
+            Some(Withdrawn::Referenced) => Err(failure("a tag or a branch came in between")),
         }
     }
 
@@ -223,6 +221,13 @@ pub(crate) async fn references(store: &Arc<dyn ObjectStore>, folder: &Path) -> R
     let found = store.list(Some(&folder.clone().join(REFERENCES)));
     let found = found.map_ok(|object| (object.location.clone(), Identity::from(object)));
     found.try_collect().await
+}
+
+pub(super) fn failure(reason: &'static str) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "squire",
+        source: reason.into(),
+    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     deletion::{self, DeletionRule},
-    deletion_permit::Permit,
+    deletion_permit::{self, Permit},
 };
 use crate::{
     failpoint,
@@ -388,14 +388,7 @@ fn ended<T>(answer: std::result::Result<Result<T>, tokio::task::JoinError>) -> R
 }
 
 fn interrupted() -> object_store::Error {
-    failure("the write was interrupted")
-}
-
-pub(super) fn failure(reason: &'static str) -> object_store::Error {
-    object_store::Error::Generic {
-        store: "squire",
-        source: reason.into(),
-    }
+    deletion_permit::failure("the write was interrupted")
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use lance_table::format::Fragment;
 
 use super::{
     Table,
-    stats::{RewriteRefusal, TableStats, Unmovable, covers},
+    fragments::covers,
+    stats::{RewriteRefusal, TableStats, Unmovable},
 };
 
 /// Tells in a table's statistics which of its fragments and indexes have files beyond the target.

@@ -27,9 +27,10 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::{
-    indexing::kinds,
+    fragments::{covers, live_rows},
+    indexing::details,
     refusal::segments,
-    stats::{SegmentStats, Unmovable, covers, live_rows},
+    stats::{SegmentStats, Unmovable},
 };
 use crate::{
     error::{cause::Cause, plain},
@@ -238,7 +239,7 @@ impl Coverage {
 
 fn is_scalar(segment: &IndexMetadata) -> bool {
     let scalar = [IndexKind::Btree, IndexKind::Bitmap, IndexKind::LabelList];
-    scalar.into_iter().any(|kind| kinds::is_of(kind, segment))
+    scalar.into_iter().any(|kind| details::is_of(kind, segment))
 }
 
 /// Bytes of a segment's files. Where the manifest does not have them, about as many as its rows take in it.
@@ -292,11 +293,11 @@ type Format = (Option<Unmovable>, Option<LanceVersion>);
 static FORMATS: LazyLock<Mutex<HashMap<Uuid, Format>>> = LazyLock::new(Mutex::default);
 
 async fn look_at(dataset: &Dataset, segment: &IndexMetadata) -> lance::Result<Format> {
-    if kinds::is_of(IndexKind::Inverted, segment) {
+    if details::is_of(IndexKind::Inverted, segment) {
         let partitioned = is_partitioned(dataset, segment).await?;
         return Ok((None, (!partitioned).then_some(READS_TEXT_PARTITIONS)));
     }
-    let is_vector = kinds::is_of(IndexKind::Vector, segment) || segment.index_details.is_none();
+    let is_vector = details::is_of(IndexKind::Vector, segment) || segment.index_details.is_none();
     let is_of_today = segment.index_version == IndexType::Vector.version();
     if !is_vector || is_of_today && !is_rabit(segment) {
         return Ok((None, None));
@@ -398,7 +399,7 @@ pub(crate) async fn extended_needs(
 
 /// The oldest Lance that can do with a segment's index, once this build has extended it, what it can do now.
 fn newer_version(segment: &IndexMetadata, stable_row_ids: bool) -> LanceVersion {
-    let is = |kind| segment.index_version == 0 && kinds::is_of(kind, segment);
+    let is = |kind| segment.index_version == 0 && details::is_of(kind, segment);
     if is(IndexKind::Btree) && stable_row_ids {
         READS_BTREE_ADDRESSES
     } else if is(IndexKind::LabelList) {

@@ -1,46 +1,12 @@
 //! Drift: versions past the pin that no ticket explains, told apart by their Lance transactions.
 
-use std::{fmt, str::FromStr};
-
 use arrow::datatypes::Schema as ArrowSchema;
 use lance::{Dataset, dataset::transaction::Operation};
 use lance_table::format::Fragment;
 
 use super::Table;
+pub use super::drift_policy::DriftPolicy;
 use crate::error::{Error, Result};
-
-/// What to do about a table whose meaning another program changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DriftPolicy {
-    /// Logical operations on it fail with [`Error::Drift`], until an operator has looked.
-    #[default]
-    Error,
-    /// The change is taken along, as long as the table still has the columns that the schema declares.
-    Adopt,
-}
-
-impl fmt::Display for DriftPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Error => "error",
-            Self::Adopt => "adopt",
-        })
-    }
-}
-
-impl FromStr for DriftPolicy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "error" => Ok(Self::Error),
-            "adopt" => Ok(Self::Adopt),
-            other => Err(format!(
-                "`{other}` is no way to treat drift: use error or adopt"
-            )),
-        }
-    }
-}
 
 /// A version of a table past its pin.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lance_io::object_store::ObjectStoreParams;
 
 use super::Table;
-use crate::{storage::Workshop, table::expiry::is_in_time};
+use crate::{storage::Workshop, table::expiry::is_expired};
 
 /// What was written through a workshop: deleted with this, whatever way it ends, unless it is kept.
 pub(crate) struct Files {
@@ -33,9 +33,9 @@ impl Files {
         workshop.map(Workshop::params).unwrap_or_default()
     }
 
-    /// Whether they may still be committed: later on, a cleanup may take them for left over.
-    pub(crate) fn are_in_time(&self) -> bool {
-        is_in_time(self.began)
+    /// Whether they are too old to be committed: a cleanup may have removed them as untracked.
+    pub(crate) fn are_expired(&self) -> bool {
+        is_expired(self.began)
     }
 
     /// Deletes them, unless a version of the table holds them or may.

@@ -24,14 +24,8 @@ use lance::{
 };
 use lance_table::format::Fragment;
 
-use super::row_sizes::{RowSizes, holds_blobs};
+use super::row_sizes::RowSizes;
 use crate::memory;
-
-/// Whether a table can be rewritten like this: its rows have no ids that follow them, and no values that lie beside them.
-pub(super) fn can(dataset: &Dataset) -> bool {
-    let mut fields = dataset.schema().fields.iter();
-    !dataset.manifest().uses_stable_row_ids() && !fields.any(holds_blobs)
-}
 
 /// Numbers of so many rows, a few at a time.
 pub(super) fn ranges(rows: u64, piece: u64) -> impl Iterator<Item = Range<u64>> {

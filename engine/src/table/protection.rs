@@ -14,7 +14,7 @@ use crate::{
     ids::TableKey,
     planner::cleanup::Protected,
     storage::deletion_permit::{self, References as Objects},
-    table::guard::guarded,
+    table::handle::guarded,
 };
 
 /// What LanceDB calls a field's version of the last refresh. It reads on from there, version by version.

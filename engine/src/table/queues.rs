@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use crate::{graph::manifest::Touched, ids::TableKey};
+use crate::ids::{TableKey, Touched};
 
 /// The queues of a graph's tables, in this process.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ use lance_table::format::Fragment;
 use super::{
     Table,
     discard::{Loss, OrLost},
-    rewrite::{fragments_by_id, same_files},
+    fragments::{fragments_by_id, same_files},
 };
 use crate::{error::Result, planner::compaction::Group};
 

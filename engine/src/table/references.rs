@@ -19,7 +19,7 @@ use object_store::{ObjectMeta, path::Path};
 use super::{Table, listing::bounded};
 use crate::{
     error::{Error, Result},
-    table::guard::guarded,
+    table::handle::guarded,
 };
 
 /// Manifests that are read at once.

@@ -13,10 +13,10 @@ use super::{Table, retention::Kept, stats::VersionInfo};
 use crate::{
     error::{Error, Result},
     failpoint,
-    planner::cleanup::{self, Reason, Skip, Verdict},
+    planner::cleanup::{self, Decision, Reason, Skip},
     progress::{self, Phase},
     storage::deletion_permit::{Identity, Judged, Permit, References, Withdrawn},
-    table::guard::guarded,
+    table::handle::guarded,
 };
 
 /// Deletions that are on their way at once.
@@ -50,10 +50,10 @@ pub struct CleanupReceipt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CleanupPreview {
     /// What the planner says.
-    pub verdict: Verdict,
+    pub decision: Decision,
     /// Versions there are.
     pub versions: u64,
-    /// What would go: nothing when the verdict is to leave the table alone.
+    /// What would go: nothing when the decision is to leave the table alone.
     pub goes: Removed,
     /// What stays, and because of what.
     pub kept: Vec<Kept>,

@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{stats::VersionInfo, versions::delta};
 use crate::{
-    graph::manifest::OperationKind,
-    ids::{OperationId, TableKey},
+    ids::{OperationId, OperationKind, TableKey},
     planner::cleanup::CleanupPolicy,
 };
 

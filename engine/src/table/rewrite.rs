@@ -1,7 +1,7 @@
 //! The rewriting itself, for graphs and directories alike: fragments are read and written anew, with nothing held and
 //! nothing committed.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use futures::FutureExt;
 use lance::{
@@ -11,10 +11,17 @@ use lance::{
         transaction::{Operation, RewriteGroup, Transaction},
     },
 };
-use lance_table::format::{DataFile, Fragment};
+use lance_table::format::Fragment;
 
 use super::{
-    Table, discard::Loss, pieces, refusal::RefusedFragments, remap::Remap, row_sizes::RowSizes,
+    Table,
+    discard::Loss,
+    fragments::{fragments_by_id, same_files},
+    guard::caught_by_lance,
+    pieces,
+    refusal::RefusedFragments,
+    remap::Remap,
+    row_sizes::RowSizes,
     verify,
 };
 use crate::{
@@ -207,7 +214,7 @@ pub(crate) async fn rewrite(
         } else {
             task.execute(dataset).boxed()
         };
-        let result = verify::caught(rewriting).await;
+        let result = caught_by_lance(rewriting).await;
         let result = result.map_err(|e| table.failed("rewriting", e))?;
         let written = std::slice::from_ref(&result);
         let verified = verify::rewritten(table, dataset, written, policy.verify, &sizes).boxed();
@@ -265,27 +272,6 @@ pub(crate) fn is_part(results: &[RewriteResult], path: &str) -> bool {
     // Large values lie beside a data file, in a folder of its name.
     let mut stems = names.map(|name| name.trim_end_matches(".lance"));
     !path.contains("/data/") || stems.any(|stem| path.contains(stem))
-}
-
-/// The fragments of a version, by id.
-pub(crate) fn fragments_by_id(dataset: &Dataset) -> HashMap<u64, &Fragment> {
-    let fragments = dataset.manifest().fragments.iter();
-    fragments.map(|f| (f.id, f)).collect()
-}
-
-/// Whether a source fragment is there with the same data files. What is known of a file's size may differ: Lance
-/// looks it up when an old manifest does not tell it.
-pub(crate) fn same_files(source: &Fragment, now: &Fragment) -> bool {
-    let same = |(a, b): (&DataFile, &DataFile)| {
-        a.path == b.path
-            && a.base_id == b.base_id
-            && a.fields == b.fields
-            && a.column_indices == b.column_indices
-    };
-    now.overlays.is_empty()
-        && source.physical_rows == now.physical_rows
-        && source.files.len() == now.files.len()
-        && source.files.iter().zip(&now.files).all(same)
 }
 
 /// Whether every source fragment is there as it was read: the same files and the same deletions.

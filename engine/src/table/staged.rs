@@ -11,11 +11,13 @@ use lance_table::{
 };
 use prost::Message;
 
-use super::Table;
+use super::{
+    Table,
+    effect::{Blob, Effect},
+};
 use crate::{
     error::{Error, Result},
     failpoint,
-    graph::sidecar::{Blob, Effect},
     ids::OperationId,
     storage::deletion::{self, DeletionRule},
 };

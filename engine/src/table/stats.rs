@@ -7,7 +7,8 @@ use lance_table::format::{Fragment, IndexMetadata};
 
 use super::{
     coverage::{Coverage, Indexes, extended_needs},
-    indexing::{self, kinds},
+    fragments::{covers, deleted_rows, live_rows},
+    indexing::{self, details},
 };
 use crate::{
     memory::width,
@@ -104,7 +105,9 @@ async fn indexes(dataset: &Dataset, all: &Indexes) -> Vec<IndexStats> {
             unindexed_rows: unindexed.clone().sum(),
             unindexed_fragments: unindexed.count(),
             value_bytes: of_one.and_then(|field| width(&field.data_type())),
-            vector: segments.iter().any(|s| kinds::is_of(IndexKind::Vector, s)),
+            vector: segments
+                .iter()
+                .any(|s| details::is_of(IndexKind::Vector, s)),
             row_ids: stable && segments.iter().any(|s| !s.results_are_row_addrs()),
             unmovable,
             needs,
@@ -113,23 +116,6 @@ async fn indexes(dataset: &Dataset, all: &Indexes) -> Vec<IndexStats> {
         });
     }
     stats
-}
-
-/// Whether a segment answers for a fragment.
-pub(super) fn covers(segment: &IndexMetadata, fragment: &Fragment) -> bool {
-    let bitmap = segment.fragment_bitmap.as_ref();
-    u32::try_from(fragment.id).is_ok_and(|id| bitmap.is_some_and(|b| b.contains(id)))
-}
-
-fn deleted_rows(fragment: &Fragment) -> u64 {
-    let deletions = fragment.deletion_file.as_ref();
-    deletions.and_then(|d| d.num_deleted_rows).unwrap_or(0) as u64
-}
-
-/// Rows of a fragment that are not deleted.
-pub(super) fn live_rows(fragment: &Fragment) -> u64 {
-    let rows = fragment.physical_rows.unwrap_or(0) as u64;
-    rows.saturating_sub(deleted_rows(fragment))
 }
 
 #[cfg(test)]

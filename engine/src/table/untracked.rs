@@ -12,7 +12,7 @@ use object_store::ObjectMeta;
 use super::{Table, references::Files, removal::Cleaner};
 use crate::{
     error::{Error, Result},
-    table::guard::guarded,
+    table::handle::guarded,
 };
 
 /// As long as this, a file may be part of a write that is under way; Lance's rule.

@@ -14,7 +14,7 @@ use squire_engine::{
     Graph, Options, TableKey,
     planner::{
         Ask,
-        compaction::{self, CompactionPolicy, Verdict},
+        compaction::{self, CompactionPolicy, Decision},
     },
 };
 use squire_tests::{
@@ -449,6 +449,6 @@ pub(crate) async fn is_at_rest(
     };
     matches!(
         compaction::plan(&stats, &policy, &Ask::default()),
-        Verdict::Skip(_)
+        Decision::Skip(_)
     )
 }

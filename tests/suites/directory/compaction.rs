@@ -135,7 +135,7 @@ async fn fragments_that_are_hot_are_left_alone() {
     let (directory, _) = site.open().await;
     let ask = Ask {
         forced: true,
-        hot: [0, 9].into(),
+        contended: [0, 9].into(),
         ..Ask::default()
     };
     let (table, policy) = (key("t"), CompactionPolicy::default());

@@ -19,7 +19,7 @@ use squire_engine::{
     Cleaned, Compacted, Directory, DirectoryOptions, Error, Indexed, Unwritable,
     planner::{
         Ask,
-        cleanup::{self, CleanupPolicy, Verdict},
+        cleanup::{self, CleanupPolicy, Decision},
         compaction::{self, CompactionPolicy},
         indexing::{self, IndexPolicy, Task},
     },
@@ -86,8 +86,8 @@ async fn a_table_that_a_newer_lance_wrote_is_left_alone_with_the_reason_before_a
     );
     let preview = directory.explain_cleanup(&table, &policy, &ask).await;
     assert_eq!(
-        preview.unwrap().verdict,
-        Verdict::Skip(cleanup::Skip::Unwritable)
+        preview.unwrap().decision,
+        Decision::Skip(cleanup::Skip::Unwritable)
     );
     let stats = directory.stats(&table).await.unwrap();
     let why = stats.unwritable.expect("it says why").to_string();
@@ -99,7 +99,7 @@ async fn a_table_that_a_newer_lance_wrote_is_left_alone_with_the_reason_before_a
     );
     assert_eq!(
         compaction,
-        compaction::Verdict::Skip(compaction::Skip::Unwritable)
+        compaction::Decision::Skip(compaction::Skip::Unwritable)
     );
     let asked = watch.take();
     assert!(!asked.iter().any(|r| r.verb.is_write()), "{asked:?}");

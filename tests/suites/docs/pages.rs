@@ -54,6 +54,8 @@ impl Block {
 pub(crate) fn all() -> Vec<Page> {
     let mut paths = vec![
         PathBuf::from("README.md"),
+        PathBuf::from("CHANGELOG.md"),
+        PathBuf::from("CONTRIBUTING.md"),
         PathBuf::from("systemd/README.md"),
         PathBuf::from(".github/SECURITY.md"),
     ];

@@ -5,6 +5,7 @@ mod bad_input;
 mod cleanup;
 mod concurrency;
 mod drift;
+mod earlier_build;
 mod gates;
 mod healing;
 mod indexes;

@@ -6,7 +6,7 @@ use squire_engine::{
     Cleaned, Compacted, Indexed,
     planner::{
         Ask,
-        cleanup::{self, CleanupPolicy, Verdict},
+        cleanup::{self, CleanupPolicy, Decision},
         compaction::{self, CompactionPolicy},
         indexing::{self, IndexPolicy},
     },
@@ -49,8 +49,8 @@ async fn no_physical_operation_on_a_table_that_a_newer_lance_wrote_is_begun() {
     let left_alone = Cleaned::Skipped(cleanup::Skip::Unwritable);
     assert_eq!(cleaned.unwrap(), left_alone);
     let preview = graph.explain_cleanup(&flight, &policy, &ask).await;
-    let left_alone = Verdict::Skip(cleanup::Skip::Unwritable);
-    assert_eq!(preview.unwrap().verdict, left_alone);
+    let left_alone = Decision::Skip(cleanup::Skip::Unwritable);
+    assert_eq!(preview.unwrap().decision, left_alone);
 
     let snapshot = graph.snapshot().await.unwrap();
     let stats = snapshot.stats(&flight).await.unwrap();

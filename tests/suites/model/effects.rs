@@ -1,5 +1,5 @@
 //! Taking effect, publishing and clearing, and calling off: the same for owners and healers, as
-//! `engine/src/graph/operation/effects.rs` has it.
+//! `engine/src/graph/operation/apply.rs` has it.
 
 use super::{
     actor::{Ask, At, Reply},

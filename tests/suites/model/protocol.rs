@@ -200,7 +200,7 @@ impl Protocol {
         world.helpers.sort_unstable();
     }
 
-    /// Below which version cleanup may delete (design, section 3).
+    /// Below which version cleanup may delete (`docs/protocol.md`, Cleanup).
     fn cleanup_limit(&self, world: &World, table: usize) -> u8 {
         let facts = self.manifests.facts(world.newest);
         let without = &self.configuration.without;

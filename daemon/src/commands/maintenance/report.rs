@@ -4,9 +4,9 @@ use squire_engine::{
     Cleaned, CleanupPreview, Compacted, Indexed, TableKey, TableStats,
     planner::{
         Duty, Policy,
-        cleanup::{self, Verdict as CleanupVerdict},
-        compaction::{self, Verdict},
-        indexing::{self, Task, Verdict as IndexVerdict},
+        cleanup::{self, Decision as CleanupDecision},
+        compaction::{self, Decision},
+        indexing::{self, Decision as IndexDecision, Task},
     },
 };
 
@@ -170,9 +170,9 @@ pub(super) fn did(outcome: &Outcome) -> String {
     }
 }
 
-pub(super) fn would_compact(verdict: &Verdict, stats: &TableStats) -> Vec<String> {
-    match verdict {
-        Verdict::Compact(groups, reason) => {
+pub(super) fn would_compact(decision: &Decision, stats: &TableStats) -> Vec<String> {
+    match decision {
+        Decision::Compact(groups, reason) => {
             let fragments: usize = groups.iter().map(|g| g.fragments.len()).sum();
             let bytes = groups.iter().map(|g| g.bytes).sum();
             vec![
@@ -183,7 +183,7 @@ pub(super) fn would_compact(verdict: &Verdict, stats: &TableStats) -> Vec<String
                 reason.to_string(),
             ]
         }
-        Verdict::Skip(skip) => skipped(3, &with_unwritable(skip.as_str(), stats)),
+        Decision::Skip(skip) => skipped(3, &with_unwritable(skip.as_str(), stats)),
     }
 }
 
@@ -195,9 +195,9 @@ fn with_unwritable(because: &str, stats: &TableStats) -> String {
     }
 }
 
-pub(super) fn would_index(verdict: &IndexVerdict, stats: &TableStats) -> Vec<String> {
-    match verdict {
-        IndexVerdict::Index(due, reason) => {
+pub(super) fn would_index(decision: &IndexDecision, stats: &TableStats) -> Vec<String> {
+    match decision {
+        IndexDecision::Index(due, reason) => {
             let rows = stats.indexes.iter().map(|i| i.unindexed_rows).max();
             vec![
                 tasks(due),
@@ -205,10 +205,10 @@ pub(super) fn would_index(verdict: &IndexVerdict, stats: &TableStats) -> Vec<Str
                 with_blocked(reason.as_str(), stats),
             ]
         }
-        IndexVerdict::Skip(skip @ indexing::Skip::Unwritable) => {
+        IndexDecision::Skip(skip @ indexing::Skip::Unwritable) => {
             skipped(1, &with_unwritable(skip.as_str(), stats))
         }
-        IndexVerdict::Skip(skip) => skipped(1, &with_blocked(skip.as_str(), stats)),
+        IndexDecision::Skip(skip) => skipped(1, &with_blocked(skip.as_str(), stats)),
     }
 }
 
@@ -227,15 +227,15 @@ fn with_blocked(because: &str, stats: &TableStats) -> String {
 }
 
 pub(super) fn would_remove(preview: &CleanupPreview) -> Vec<String> {
-    match &preview.verdict {
-        CleanupVerdict::Remove { reason, .. } => vec![
+    match &preview.decision {
+        CleanupDecision::Remove { reason, .. } => vec![
             "remove".to_owned(),
             format!("{} of {}", preview.goes.versions, preview.versions),
             output::count(preview.goes.files),
             output::bytes(preview.goes.bytes),
             reason.to_string(),
         ],
-        CleanupVerdict::Skip(skip) => skipped(3, skip.as_str()),
+        CleanupDecision::Skip(skip) => skipped(3, skip.as_str()),
     }
 }
 

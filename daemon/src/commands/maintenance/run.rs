@@ -249,8 +249,8 @@ async fn would(
         }
         Duty::Index => {
             let stats = opened.stats(key).await?;
-            let verdict = indexing::plan(&stats, &policy.index, Utc::now(), true);
-            would_index(&verdict, &stats)
+            let decision = indexing::plan(&stats, &policy.index, Utc::now(), true);
+            would_index(&decision, &stats)
         }
         Duty::Cleanup => {
             let preview = opened.explain_cleanup(key, &policy.cleanup, &ask).await?;

@@ -8,8 +8,8 @@ use squire_engine::{
     manifest::TicketState,
     planner::{
         Ask, Policy,
-        compaction::{self, Verdict},
-        indexing::{self, Verdict as IndexVerdict},
+        compaction::{self, Decision},
+        indexing::{self, Decision as IndexDecision},
     },
 };
 
@@ -93,12 +93,12 @@ async fn all_stats(
 /// What is due by a policy, as reasons.
 fn due(stats: &TableStats, policy: &Policy) -> Vec<&'static str> {
     let mut due = Vec::new();
-    let verdict = compaction::plan(stats, &policy.compaction, &Ask::default());
-    if let Verdict::Compact(_, reason) = verdict {
+    let decision = compaction::plan(stats, &policy.compaction, &Ask::default());
+    if let Decision::Compact(_, reason) = decision {
         due.push(reason.as_str());
     }
-    let verdict = indexing::plan(stats, &policy.index, Utc::now(), false);
-    if let IndexVerdict::Index(_, reason) = verdict {
+    let decision = indexing::plan(stats, &policy.index, Utc::now(), false);
+    if let IndexDecision::Index(_, reason) = decision {
         due.push(reason.as_str());
     }
     due

@@ -9,8 +9,8 @@ use chrono::{DateTime, Local, Utc};
 use squire_engine::{
     Kind, TableKey,
     planner::{
-        Decision, Duty, Now, Plan, Skip, TableView, cleanup::Protected, contention::Late, indexing,
-        plan,
+        Decision, Duty, Now, Plan, Skip, TableView, cleanup::Protected, contention::LateDeletes,
+        indexing, plan,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -86,15 +86,15 @@ impl Keeper {
         // What protects versions of a graph is asked by the executor, of the manifests that are kept then.
         let protected = Protected::default();
         let late = match kind {
-            Kind::Graph => Late::Lost,
-            Kind::Directory => Late::CarriedOver,
+            Kind::Graph => LateDeletes::Discard,
+            Kind::Directory => LateDeletes::Rebase,
         };
         let inputs: BTreeMap<_, _> = self
             .tables
             .iter()
             .map(|(table, kept)| {
-                let hot = kept.heat.hot(late, now.monotonic);
-                (table, (hot, kept.policy_at(now.monotonic)))
+                let contended = kept.contention.contended(late, now.monotonic);
+                (table, (contended, kept.policy_at(now.monotonic)))
             })
             .collect();
         let unpaused = clock::not_ahead();
@@ -114,7 +114,7 @@ impl Keeper {
                 left_over: kept.left_over.found,
                 policy: &inputs[key].1,
                 history: &kept.history,
-                hot: &inputs[key].0,
+                contended: &inputs[key].0,
                 forced: &kept.forced,
                 paused: paused(key),
                 clock_jumped,

@@ -78,7 +78,8 @@ impl Keeper {
             kept.unneeded.insert(*duty, Unneeded { skip, until });
         }
         if let How::Ended(Ok(Outcome::Compacted(Compacted::Done(receipt)))) = how {
-            kept.heat.measured(receipt.bytes_read, receipt.rewrite);
+            kept.contention
+                .measured(receipt.bytes_read, receipt.rewrite);
         }
         let expected = kept.history.running.map_or(0, |running| running.bytes);
         let bytes = meaning.bytes.unwrap_or(expected);

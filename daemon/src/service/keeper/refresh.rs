@@ -14,7 +14,7 @@ use std::{
 };
 
 use squire_config::Target;
-use squire_engine::{Directory, Kind, Snapshot, TableKey, detect, planner::poll_schedule::News};
+use squire_engine::{Directory, Kind, Snapshot, TableKey, detect, planner::poll_schedule::Change};
 
 use super::{
     faults::{Report, Trouble},
@@ -58,14 +58,14 @@ impl Keeper {
         }
     }
 
-    /// Looks at tables of a directory that are written so fast that they must not wait for the next tick.
+    /// PollSchedule at tables of a directory that are written so fast that they must not wait for the next tick.
     pub(super) fn poll_between_ticks(&mut self, opened: &Opened) {
         if let Opened::Directory(_) = opened {
             self.schedule_tables();
         }
     }
 
-    /// Looks at what a job of ours left: at a whole graph, as its one request tells of all, and at one table of a
+    /// PollSchedule at what a job of ours left: at a whole graph, as its one request tells of all, and at one table of a
     /// directory. Nothing is decided about the table before.
     pub(super) fn poll_own_work(&mut self, opened: &Opened, table: &TableKey) {
         let now = self.now();
@@ -222,7 +222,7 @@ impl Keeper {
                 if let Some(kept) = self.tables.get_mut(table) {
                     (kept.being_read, kept.stale, kept.read_at) = (false, None, now);
                     // The longer it goes on, the less it takes the place of others.
-                    kept.schedule_poll(News::Nothing, &looks, &retries, now);
+                    kept.schedule_poll(Change::Nothing, &looks, &retries, now);
                 }
             }
             Read::Versions(table) => self.cannot_list(table, trouble.to_string()),

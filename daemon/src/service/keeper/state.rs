@@ -9,7 +9,7 @@ use std::{
 use squire_config::{Daemon, Target};
 use squire_engine::{
     TableKey,
-    planner::{Job, pace::Spent, poll_schedule::LookPolicy},
+    planner::{Job, pace::Spent, poll_schedule::PollPolicy},
 };
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -38,7 +38,7 @@ pub(in crate::service) struct Keeper {
     pub(super) config: watch::Receiver<KeeperConfig>,
     pub(super) shared: Shared,
     pub(super) triggers: Arc<Triggers>,
-    pub(super) poll_policy: LookPolicy,
+    pub(super) poll_policy: PollPolicy,
     /// What was spent on the target as a whole.
     pub(super) spent: Spent,
     /// What an earlier keeper knew of tables that are not found yet.
@@ -166,8 +166,8 @@ impl Keeper {
     }
 }
 
-fn poll_policy(daemon: &Daemon) -> LookPolicy {
-    LookPolicy {
+fn poll_policy(daemon: &Daemon) -> PollPolicy {
+    PollPolicy {
         tick: daemon.tick,
         hot_tick: daemon.hot_tick,
         cold_tick: daemon.cold_tick,

@@ -13,9 +13,9 @@ use squire_engine::{
     manifest::TableEntry,
     planner::{
         Decision, Duty, History, Policy, Skip, cleanup, compaction,
-        contention::Heat,
+        contention::Contention,
         indexing,
-        poll_schedule::{LookPolicy, Looks, News},
+        poll_schedule::{Change, PollPolicy, PollSchedule},
     },
     schema::{Index, TypeDef},
 };
@@ -29,13 +29,13 @@ pub(super) struct TableState {
     pub(super) crons: BTreeMap<Duty, String>,
     pub(super) stats: TableStats,
     pub(super) history: History,
-    pub(super) heat: Heat,
+    pub(super) contention: Contention,
     /// Its versions, when they were listed.
     pub(super) listing: Option<Listing>,
     /// Files that no version names.
     pub(super) left_over: LeftOver,
     /// When a table of a directory is looked at; a graph tells of all of its tables at once.
-    pub(super) poll_schedule: Looks,
+    pub(super) poll_schedule: PollSchedule,
     /// The last decisions, so that only changes are logged.
     pub(super) decisions: BTreeMap<Duty, Decision>,
     /// What was told of indexes that cannot be built.
@@ -142,7 +142,7 @@ impl TableState {
     pub(super) fn new(
         table: &TableKey,
         policies: &Policies,
-        looks: &LookPolicy,
+        looks: &PollPolicy,
         now: Duration,
     ) -> Self {
         let mut seed = DefaultHasher::new();
@@ -156,10 +156,10 @@ impl TableState {
                 found: now,
                 ..History::default()
             },
-            heat: Heat::default(),
+            contention: Contention::default(),
             listing: None,
             left_over: LeftOver::after(now, seed),
-            poll_schedule: Looks::at_once(looks, now, seed),
+            poll_schedule: PollSchedule::at_once(looks, now, seed),
             decisions: BTreeMap::new(),
             refusals_reported: Vec::new(),
             forced: BTreeSet::new(),
@@ -194,21 +194,21 @@ impl TableState {
     }
 
     /// Takes in a look; says what it brought.
-    pub(super) fn take_in(&mut self, stats: TableStats, now: Duration) -> News {
-        let news = News::between(&self.stats, &stats, &self.policy.compaction);
+    pub(super) fn take_in(&mut self, stats: TableStats, now: Duration) -> Change {
+        let news = Change::between(&self.stats, &stats, &self.policy.compaction);
         self.polled_well = true;
         if std::mem::take(&mut self.gone) {
             self.successes.found = Utc::now();
         }
         // A table that was dropped and made again is another one.
         if stats.version < self.stats.version {
-            self.heat = Heat::default();
+            self.contention = Contention::default();
             self.listing = None;
         }
-        if news != News::Nothing {
+        if news != Change::Nothing {
             self.unneeded.clear();
         }
-        self.heat.observe(&stats, now);
+        self.contention.observe(&stats, now);
         self.stats = stats;
         news
     }
@@ -217,7 +217,7 @@ impl TableState {
     pub(super) fn mark_missing(&mut self) {
         self.gone = true;
         self.stats = TableStats::default();
-        self.heat = Heat::default();
+        self.contention = Contention::default();
         self.listing = None;
         self.left_over.found = false;
         self.decisions.clear();
@@ -289,17 +289,17 @@ impl TableState {
     /// does meanwhile is no news.
     pub(super) fn schedule_poll(
         &mut self,
-        news: News,
-        looks: &LookPolicy,
-        retries: &LookPolicy,
+        news: Change,
+        looks: &PollPolicy,
+        retries: &PollPolicy,
         now: Duration,
     ) {
         if self.trouble.text().is_some() {
-            self.poll_schedule.looked(news, retries, now);
+            self.poll_schedule.polled(news, retries, now);
         } else if self.history.running.is_some() {
-            self.poll_schedule.worked(looks, now, Duration::ZERO);
+            self.poll_schedule.job_ended(looks, now, Duration::ZERO);
         } else {
-            self.poll_schedule.looked(news, looks, now);
+            self.poll_schedule.polled(news, looks, now);
         }
     }
 
@@ -341,7 +341,7 @@ pub(super) mod tests {
     use super::*;
     use crate::service::keeper::faults::Trouble;
 
-    const LOOKS: LookPolicy = LookPolicy {
+    const LOOKS: PollPolicy = PollPolicy {
         tick: Duration::from_secs(10),
         hot_tick: Duration::from_secs(1),
         cold_tick: Duration::from_secs(600),
@@ -378,19 +378,19 @@ pub(super) mod tests {
     #[test]
     fn what_cannot_be_read_is_tried_again_soon_however_cold_the_table_was() {
         let mut kept = kept();
-        let retries = LookPolicy {
+        let retries = PollPolicy {
             cold_tick: LOOKS.tick * 6,
             ..LOOKS
         };
         for n in 0..8 {
-            kept.schedule_poll(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
+            kept.schedule_poll(Change::Nothing, &LOOKS, &retries, Duration::from_secs(n));
         }
         assert_eq!(kept.poll_schedule.interval(), LOOKS.cold_tick);
         kept.trouble.met(&Trouble::Panicked, Duration::ZERO);
-        kept.schedule_poll(News::Some, &LOOKS, &retries, Duration::from_secs(9));
+        kept.schedule_poll(Change::Some, &LOOKS, &retries, Duration::from_secs(9));
         assert_eq!(kept.poll_schedule.interval(), LOOKS.tick);
         for n in 10..20 {
-            kept.schedule_poll(News::Nothing, &LOOKS, &retries, Duration::from_secs(n));
+            kept.schedule_poll(Change::Nothing, &LOOKS, &retries, Duration::from_secs(n));
         }
         assert_eq!(kept.poll_schedule.interval(), retries.cold_tick);
     }

@@ -1,11 +1,11 @@
-//! Looks at tables: which are due for one, and what is made of it.
+//! PollSchedule at tables: which are due for one, and what is made of it.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use chrono::Utc;
 use squire_engine::{
     Error, Kind, TableKey, TableStats,
-    planner::poll_schedule::{LookPolicy, News},
+    planner::poll_schedule::{Change, PollPolicy},
 };
 
 use super::{
@@ -118,13 +118,13 @@ impl Keeper {
             Opened::Graph(_) => kept.schedule_poll(news, &looks, &retries, now),
             Opened::Directory(_) if own && well => {
                 let rested = kept.rested();
-                kept.poll_schedule.worked(&looks, now, rested);
+                kept.poll_schedule.job_ended(&looks, now, rested);
             }
             Opened::Directory(_) => {
                 kept.schedule_poll(news, &looks, &retries, read.began);
                 let tick = chrono::TimeDelta::from_std(looks.tick).unwrap_or_default();
                 if !known && read.written.is_some_and(|at| Utc::now() - at < tick) {
-                    kept.poll_schedule.soon(&looks, read.began);
+                    kept.poll_schedule.poll_soon(&looks, read.began);
                 }
                 if kept.stale.is_some() && !missed {
                     self.due.push_front(Due::of_table(table));
@@ -139,15 +139,15 @@ impl Keeper {
         table: &TableKey,
         stats: Result<TableStats, Error>,
         kind: Kind,
-    ) -> News {
+    ) -> Change {
         let now = self.now();
         let (name, shared) = (&self.target.name, &self.shared);
         let Some(kept) = self.tables.get_mut(table) else {
-            return News::Nothing;
+            return Change::Nothing;
         };
         let was_well = kept.is_well();
         let text = table.to_string();
-        let mut brought = News::Nothing;
+        let mut brought = Change::Nothing;
         let found = match stats {
             Ok(stats) => {
                 if kept.trouble.over() {
@@ -155,14 +155,14 @@ impl Keeper {
                 }
                 let news = kept.take_in(stats, now);
                 shared.status.table(name, &text, &kept.stats, &kept.policy);
-                if news != News::Nothing {
+                if news != Change::Nothing {
                     shared
                         .metrics
                         .tables
                         .table(name, &text, &kept.stats, &kept.policy);
                 }
                 brought = news;
-                if news == News::Nothing {
+                if news == Change::Nothing {
                     "unchanged"
                 } else {
                     "changed"
@@ -181,8 +181,8 @@ impl Keeper {
         tracing::debug!(target_name = %name, %table, found, "looked at a table");
         shared.metrics.targets.table_polled(name, kind, found);
         let is_well = self.tables.get(table).is_some_and(TableState::is_well);
-        if brought == News::Nothing && was_well != is_well {
-            return News::Some;
+        if brought == Change::Nothing && was_well != is_well {
+            return Change::Some;
         }
         brought
     }
@@ -220,9 +220,9 @@ impl Keeper {
     }
 
     /// How often a table is looked at that cannot be read.
-    pub(super) fn retries(&self) -> LookPolicy {
+    pub(super) fn retries(&self) -> PollPolicy {
         let longest: Duration = self.poll_policy.tick * RETRY_TICKS;
-        LookPolicy {
+        PollPolicy {
             cold_tick: longest.min(self.poll_policy.cold_tick),
             ..self.poll_policy
         }

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use arrow::{datatypes::DataType, error::ArrowError};
 
-use super::Format;
+use super::format::Format;
 
 /// Where in an input a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

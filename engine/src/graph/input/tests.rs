@@ -5,7 +5,7 @@ use std::{fs, sync::Arc};
 use arrow::{
     array::*,
     compute::concat_batches,
-    datatypes::{DataType, Field, Float32Type, Int32Type, Schema, TimeUnit},
+    datatypes::{DataType, Field, Float32Type, Int32Type, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
     ipc::writer::{FileWriter, StreamWriter},
 };

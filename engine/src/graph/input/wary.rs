@@ -170,7 +170,7 @@ pub(super) fn has_room_as_stream(file: &mut BufReader<File>) -> io::Result<()> {
 
 /// Looks whether what is compressed in a message unpacks to a size that can be. Each part says its own in front.
 fn unpacks(file: &mut BufReader<File>, head: &[u8], at: u64, body: u64) -> io::Result<()> {
-    /// Neither lz4 nor zstd makes more of so many bytes than this: zstd has blocks of 128 KiB in 4 bytes.
+    /// Maximum ratio of compression: neither lz4 nor zstd makes more of the same bytes than this; zstd has blocks of 128 KiB in 4 bytes.
     const LARGEST_RATIO: i64 = 40_000;
     let message = root_as_message(head).map_err(unfit)?;
     let batch = match message.header_type() {
@@ -209,7 +209,7 @@ fn length(file: &mut impl Read) -> io::Result<u32> {
     Ok(u32::from_le_bytes(bytes))
 }
 
-/// So many bytes, of which it is known that they are there.
+/// Reads this many bytes, which are known to be there.
 fn taken(file: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(length).read_to_end(&mut bytes)?;

@@ -1,19 +1,19 @@
 //! Several transitions in one manifest: what the calls of one process become that wait at the same time.
 //!
-//! A transition sees what those before it did, just as if each had made a manifest of its own; only that nobody
-//! ever sees the manifests in between. So every state that readers, healers and waiters meet is one that the
+//! A transition sees what those before it did, just as if each had made a manifest of its own; only that no
+//! reader ever sees the manifests in between. So every state that readers, healers and waiters meet is one that the
 //! transitions reach one by one.
 
 use super::{Manifest, Refusal, Step};
 
-/// What one call asks of the register: a transition with all its arguments.
+/// What one call asks of the manifest log: a transition with all its arguments.
 pub(crate) type Transition = dyn Fn(&Manifest) -> Result<Step, Refusal> + Send + Sync;
 
 /// What becomes of one call when a manifest is composed.
 #[derive(Debug, PartialEq)]
 pub(super) enum Place {
     /// The next manifest holds its effect.
-    Aboard,
+    Included,
     /// The manifest that it starts from holds its effect.
     Holds,
     /// The manifest that it starts from refuses it.
@@ -42,7 +42,7 @@ impl<'a> Batch<'a> {
             return match transition(self.on) {
                 Ok(Step::Next(next)) => {
                     self.next = Some(next);
-                    Place::Aboard
+                    Place::Included
                 }
                 Ok(Step::Already) => Place::Holds,
                 Err(refusal) => Place::Refused(refusal),
@@ -57,19 +57,19 @@ impl<'a> Batch<'a> {
             next.also = before.also;
             next.also.push(own);
             self.next = Some(next);
-            return Place::Aboard;
+            return Place::Included;
         }
         self.next = Some(before);
         // Of what only the batch says, nothing is certain before the batch counts.
         match (step, transition(self.on)) {
             (_, Ok(Step::Already)) => Place::Holds,
-            (Ok(_), _) => Place::Aboard,
+            (Ok(_), _) => Place::Included,
             (Err(_), Ok(Step::Next(_))) => Place::Later,
             (Err(_), Err(refusal)) => Place::Refused(refusal),
         }
     }
 
-    /// The manifest that holds everything aboard; none when nothing is.
+    /// The manifest that includes everything taken; none when there is nothing.
     pub(super) fn into_next(self) -> Option<Box<Manifest>> {
         self.next
     }

@@ -6,14 +6,11 @@ use std::io::Read;
 
 use serde::Deserialize;
 
-use super::Manifest;
+use super::{FORMAT, Manifest};
 use crate::{
     error::{Error, Result},
     ids::is_folder,
 };
-
-/// The format that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
 
 /// From this many bytes of JSON on, a manifest is compressed. Below it, the object store's own cost of a
 /// request outweighs the bytes.
@@ -92,4 +89,15 @@ fn unpack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
         ));
     }
     Ok(json)
+}
+
+/// Reads the bytes of a manifest, and writes it again.
+#[cfg(feature = "failpoints")]
+pub(crate) fn again(bytes: &[u8], number: u64, object: &str, uri: &str) -> Result<Vec<u8>> {
+    let manifest = decode(bytes, number, object, uri)?;
+    encode(&manifest).map_err(|e| Error::Damaged {
+        object: object.to_owned(),
+        reason: e.to_string(),
+        uri: uri.to_owned(),
+    })
 }

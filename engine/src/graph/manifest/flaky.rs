@@ -21,9 +21,9 @@ pub(super) enum Fault {
     LandedUnheard,
     /// The answer is an error; the object is written when the next put comes.
     LandsLate,
-    /// The object was written by the client's first try, and its second is told that it exists.
+    /// The object was written by the client's first try, and its second hears that it exists.
     Echo,
-    /// Somebody else's object took the place; the answer is an error.
+    /// Another writer's object took the place; the answer is an error.
     LostToRival(Vec<u8>),
     /// The store says no.
     Denied,

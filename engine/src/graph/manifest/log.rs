@@ -1,4 +1,4 @@
-//! The register: numbered, immutable objects; the newest is the state.
+//! The manifest log: numbered, immutable objects; the newest is the state.
 //!
 //! Safety rests on two primitives of the store, *create if absent* and a strongly consistent *list*. The
 //! outcome of a create at number *k* is **open** until it is closed:
@@ -7,10 +7,10 @@
 //! - it is closed by any manifest *M*, listed afterwards, that is at or past *k* and has not collected *k*: slot
 //!   *k* is then taken for good, and if the object in it is this call's, *M* shows the operation, because an
 //!   outcome recorded at or past *k* is not trimmed while `collected_below` is at most *k*. So the transition,
-//!   computed on *M*, either finds its own effect or starts afresh; nobody needs to read slot *k* back.
+//!   computed on *M*, either finds its own effect or starts afresh; slot *k* is never read back.
 //!
 //! While it is open, the transition is computed again on the newest manifest, and a refusal is
-//! [`Error::OutcomeUnknown`]. `voice` has that loop.
+//! [`Error::OutcomeUnknown`]. `group_commit` has that loop.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -24,7 +24,7 @@ use object_store::{
 };
 use tokio::sync::watch;
 
-use super::{Manifest, codec, group_commit::Voice};
+use super::{Manifest, codec, pending::GroupCommit};
 use crate::{
     error::{Error, Result},
     failpoint,
@@ -32,33 +32,38 @@ use crate::{
 };
 
 const SUFFIX: &str = ".json";
-/// A manifest that was seen is worth a try for so long.
+/// Maximum age of the newest manifest seen for which a transition is first tried on it.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// A graph's register on its store.
+/// A graph's manifests on its store.
 #[derive(Debug)]
-pub(crate) struct Register {
+pub(crate) struct ManifestLog {
     store: Arc<dyn ObjectStore>,
     dir: Path,
     pub(super) uri: String,
-    /// Whether a failed put that left no object can no longer land: so on local disk and in memory, not where
-    /// a request may still be on its way.
-    pub(super) definite: bool,
+    /// Whether a failed put that left no object can no longer write one: true on local disk and in memory, false where
+    /// a request may still be under way.
+    pub(super) failed_put_is_final: bool,
     newest: watch::Sender<Option<Arc<Manifest>>>,
     listed_at: std::sync::Mutex<Option<Instant>>,
-    pub(super) voice: Voice,
+    pub(super) group_commit: GroupCommit,
 }
 
-impl Register {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, dir: Path, uri: String, definite: bool) -> Self {
+impl ManifestLog {
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        dir: Path,
+        uri: String,
+        failed_put_is_final: bool,
+    ) -> Self {
         Self {
             store,
             dir,
             uri,
-            definite,
+            failed_put_is_final,
             newest: watch::channel(None).0,
             listed_at: std::sync::Mutex::default(),
-            voice: Voice::default(),
+            group_commit: GroupCommit::default(),
         }
     }
 
@@ -97,8 +102,8 @@ impl Register {
 
     /// The newest manifest: one list past the newest that was seen, and one read when there is a newer one.
     ///
-    /// Between the two it may be collected, deleted, and created anew by a writer that slept: an object that never
-    /// counted. So what is read must be what was listed; where entity tags do not show that, a second list does.
+    /// Between the two it may be collected, deleted, and created anew by a writer that was suspended: an object that
+    /// never counted. So what is read must be what was listed; where entity tags do not show that, a second list does.
     ///
     /// # Errors
     /// [`Error::NotAGraph`] when there is no manifest at all; [`Error::Damaged`]; [`Error::Store`].
@@ -295,13 +300,13 @@ impl Register {
         self.newest().await
     }
 
-    /// Whether the store has said no, so that the object cannot have been written. A remote store's word about
-    /// permissions may follow an attempt of the client's own that did land.
+    /// Whether the store refused, so that the object cannot have been written. A remote store's refusal for lack of
+    /// permission may follow an earlier attempt of the client that was carried out.
     pub(super) fn refuses(&self, e: &StoreError) -> bool {
         match e {
             StoreError::NotSupported { .. } | StoreError::InvalidPath { .. } => true,
             StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
-                self.definite
+                self.failed_put_is_final
             }
             _ => false,
         }

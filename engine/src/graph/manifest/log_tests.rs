@@ -1,4 +1,4 @@
-//! The register over a store that fails in every way a store can: each call is told the truth, and takes effect
+//! The manifest log over a store that fails in every way a store can: each call gets the right answer, and takes effect
 //! at most once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +17,15 @@ use crate::graph::manifest::{
     transition::{By, abort, bar, collect, discard, enqueue, enqueue_decided},
 };
 
-fn register(store: &Arc<Flaky>, definite: bool) -> Arc<Register> {
+fn log(store: &Arc<Flaky>, failed_put_is_final: bool) -> Arc<ManifestLog> {
     let uri = "memory://graph".to_owned();
     let dir = Path::from("_squire/manifest");
-    Arc::new(Register::new(store.clone(), dir, uri, definite))
+    Arc::new(ManifestLog::new(
+        store.clone(),
+        dir,
+        uri,
+        failed_put_is_final,
+    ))
 }
 
 fn by() -> By {
@@ -63,19 +68,19 @@ fn allowed_once(ticket: &Ticket) -> impl Fn(&Manifest) -> Result<Step, Refusal> 
 
 /// A graph whose next puts fail by this script.
 async fn graph(
-    definite: bool,
+    failed_put_is_final: bool,
     script: impl IntoIterator<Item = Fault>,
-) -> (Arc<Flaky>, Arc<Register>) {
+) -> (Arc<Flaky>, Arc<ManifestLog>) {
     let store = Arc::new(Flaky::default());
-    let register = register(&store, definite);
-    register.create(first()).await.unwrap();
+    let log = log(&store, failed_put_is_final);
+    log.create(first()).await.unwrap();
     store.script.lock().unwrap().extend(script);
     store.asked();
-    (store, register)
+    (store, log)
 }
 
-async fn enter(register: &Arc<Register>, n: u128) -> Arc<Manifest> {
-    let call = register
+async fn enter(log: &Arc<ManifestLog>, n: u128) -> Arc<Manifest> {
+    let call = log
         .change(ticket(n).operation, enqueueing(&ticket(n)))
         .await;
     held(call)
@@ -91,23 +96,23 @@ fn held(call: Result<Call>) -> Arc<Manifest> {
 
 /// What a process that was not there finds: the newest number, and how many tickets.
 async fn found(store: &Arc<Flaky>) -> (u64, usize) {
-    let newest = register(store, true).newest().await.unwrap();
+    let newest = log(store, true).newest().await.unwrap();
     (newest.number, newest.queue.len())
 }
 
 #[tokio::test]
 async fn an_uncontended_change_costs_one_put_and_one_list() {
-    let (store, register) = graph(true, []).await;
-    let manifest = enter(&register, 7).await;
+    let (store, log) = graph(true, []).await;
+    let manifest = enter(&log, 7).await;
     assert_eq!((manifest.number, store.asked()), (2, (1, 1, 0)));
-    enter(&register, 8).await;
+    enter(&log, 8).await;
     assert_eq!(store.asked(), (1, 1, 0));
 }
 
 #[tokio::test]
 async fn calls_that_wait_together_share_one_write() {
-    let (store, register) = graph(true, []).await;
-    let calls = (1..=8).map(|n| enter(&register, n));
+    let (store, log) = graph(true, []).await;
+    let calls = (1..=8).map(|n| enter(&log, n));
     for manifest in futures::future::join_all(calls).await {
         assert_eq!((manifest.number, manifest.queue.len()), (2, 8));
         assert_eq!(manifest.changes().count(), 8);
@@ -118,22 +123,17 @@ async fn calls_that_wait_together_share_one_write() {
 #[tokio::test]
 async fn calls_that_share_a_write_are_each_told_what_became_of_it() {
     let lost = || [Fault::Lost, Fault::Lost, Fault::Lost, Fault::Lost];
-    for definite in [true, false] {
-        let (store, register) = graph(definite, lost()).await;
+    for failed_put_is_final in [true, false] {
+        let (store, log) = graph(failed_put_is_final, lost()).await;
         let calls = (1..=3).map(|n| {
-            let (ticket, register) = (ticket(n), &register);
-            async move {
-                (
-                    n,
-                    register.change(ticket.operation, enqueueing(&ticket)).await,
-                )
-            }
+            let (ticket, log) = (ticket(n), &log);
+            async move { (n, log.change(ticket.operation, enqueueing(&ticket)).await) }
         });
         for (n, call) in futures::future::join_all(calls).await {
             match call {
-                Err(Error::Store { .. }) => assert!(definite),
+                Err(Error::Store { .. }) => assert!(failed_put_is_final),
                 Err(Error::OutcomeUnknown { operation, .. }) => {
-                    assert!(!definite);
+                    assert!(!failed_put_is_final);
                     assert_eq!(operation, ticket(n).operation);
                 }
                 _ => panic!("nothing was written"),
@@ -145,12 +145,12 @@ async fn calls_that_share_a_write_are_each_told_what_became_of_it() {
 
 #[tokio::test]
 async fn a_refused_call_keeps_no_other_from_being_written() {
-    let (store, register) = graph(true, []).await;
+    let (store, log) = graph(true, []).await;
     let unknown = ticket(9).operation;
     let (one, refused, two) = tokio::join!(
-        enter(&register, 1),
-        register.change(unknown, move |m| discard(m, unknown, &by())),
-        enter(&register, 2),
+        enter(&log, 1),
+        log.change(unknown, move |m| discard(m, unknown, &by())),
+        enter(&log, 2),
     );
     assert!(matches!(refused, Ok(Call::Refused(Refusal::NoTicket))));
     assert_eq!((one.number, two.queue.len()), (2, 2));
@@ -159,31 +159,31 @@ async fn a_refused_call_keeps_no_other_from_being_written() {
 
 #[tokio::test]
 async fn a_write_goes_on_when_its_caller_goes_away() {
-    let (store, register) = graph(true, []).await;
+    let (store, log) = graph(true, []).await;
     {
         let ticket = ticket(1);
-        let call = register.change(ticket.operation, enqueueing(&ticket));
+        let call = log.change(ticket.operation, enqueueing(&ticket));
         assert!(futures::FutureExt::now_or_never(call).is_none());
     }
-    assert_eq!(enter(&register, 2).await.queue.len(), 2);
+    assert_eq!(enter(&log, 2).await.queue.len(), 2);
     assert_eq!(found(&store).await.1, 2);
 }
 
 #[tokio::test]
 async fn a_call_that_panics_keeps_no_later_one_from_being_written() {
-    let (store, register) = graph(true, []).await;
+    let (store, log) = graph(true, []).await;
     let operation = ticket(9).operation;
-    let panics = register.change(operation, |_| panic!("a fault of ours"));
+    let panics = log.change(operation, |_| panic!("a fault of ours"));
     assert!(matches!(panics.await, Err(Error::OutcomeUnknown { .. })));
-    enter(&register, 1).await;
+    enter(&log, 1).await;
     assert_eq!(found(&store).await, (2, 1));
 }
 
 #[tokio::test]
-async fn an_unchanged_register_costs_one_list_to_look_at() {
-    let (store, register) = graph(true, []).await;
+async fn an_unchanged_manifest_costs_one_list_to_look_at() {
+    let (store, log) = graph(true, []).await;
     for _ in 0..3 {
-        assert_eq!(register.newest().await.unwrap().number, 1);
+        assert_eq!(log.newest().await.unwrap().number, 1);
     }
     assert_eq!(store.asked(), (0, 3, 0));
 }
@@ -191,7 +191,7 @@ async fn an_unchanged_register_costs_one_list_to_look_at() {
 #[tokio::test]
 async fn a_lost_race_is_run_again_on_the_winners_manifest() {
     let (store, slow) = graph(true, []).await;
-    let fast = register(&store, true);
+    let fast = log(&store, true);
     enter(&fast, 7).await;
     enter(&fast, 8).await;
     let manifest = enter(&slow, 9).await;
@@ -206,12 +206,12 @@ async fn a_lost_race_is_run_again_on_the_winners_manifest() {
 #[tokio::test]
 async fn writers_at_once_all_get_in_exactly_once() {
     let store = Arc::new(Flaky::default());
-    register(&store, true).create(first()).await.unwrap();
+    log(&store, true).create(first()).await.unwrap();
     let writers = (0..8_u128).map(|writer| {
-        let register = register(&store, true);
+        let log = log(&store, true);
         async move {
             for n in 0..10 {
-                enter(&register, writer * 100 + n).await;
+                enter(&log, writer * 100 + n).await;
                 tokio::task::yield_now().await;
             }
         }
@@ -221,11 +221,11 @@ async fn writers_at_once_all_get_in_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_put_that_landed_unheard_counts_exactly_once() {
-    for definite in [true, false] {
+async fn a_put_that_was_carried_out_unheard_counts_exactly_once() {
+    for failed_put_is_final in [true, false] {
         for fault in [Fault::LandedUnheard, Fault::Echo] {
-            let (store, register) = graph(definite, [fault]).await;
-            let manifest = enter(&register, 7).await;
+            let (store, log) = graph(failed_put_is_final, [fault]).await;
+            let manifest = enter(&log, 7).await;
             assert_eq!((manifest.number, manifest.queue.len()), (2, 1));
             assert_eq!((store.asked().0, found(&store).await), (1, (2, 1)));
         }
@@ -233,68 +233,64 @@ async fn a_put_that_landed_unheard_counts_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_last_attempt_that_landed_unheard_counts() {
-    for definite in [true, false] {
+async fn a_last_attempt_that_was_carried_out_unheard_counts() {
+    for failed_put_is_final in [true, false] {
         let script = [Fault::Lost, Fault::Lost, Fault::Lost, Fault::LandedUnheard];
-        let (store, register) = graph(definite, script).await;
-        assert_eq!(enter(&register, 7).await.queue.len(), 1);
+        let (store, log) = graph(failed_put_is_final, script).await;
+        assert_eq!(enter(&log, 7).await.queue.len(), 1);
         assert_eq!(found(&store).await, (2, 1));
     }
 }
 
 #[tokio::test]
-async fn a_put_that_lands_late_counts_exactly_once() {
-    let (store, register) = graph(false, [Fault::LandsLate]).await;
-    enter(&register, 7).await;
+async fn a_put_that_is_carried_out_late_counts_exactly_once() {
+    let (store, log) = graph(false, [Fault::LandsLate]).await;
+    enter(&log, 7).await;
     assert_eq!(found(&store).await, (2, 1));
 }
 
 #[tokio::test]
 async fn a_put_that_was_lost_is_tried_again() {
-    for definite in [true, false] {
-        let (store, register) = graph(definite, [Fault::Lost, Fault::Lost]).await;
-        enter(&register, 7).await;
+    for failed_put_is_final in [true, false] {
+        let (store, log) = graph(failed_put_is_final, [Fault::Lost, Fault::Lost]).await;
+        enter(&log, 7).await;
         assert_eq!((store.asked().0, found(&store).await), (3, (2, 1)));
     }
 }
 
 #[tokio::test]
-async fn a_store_that_keeps_failing_is_a_failure_only_where_nothing_can_land_any_more() {
+async fn a_store_that_keeps_failing_is_a_failure_only_where_no_put_is_under_way() {
     let lost = || [Fault::Lost, Fault::Lost, Fault::Lost, Fault::Lost];
-    let (store, register) = graph(true, lost()).await;
-    let call = register
+    let (store, log) = graph(true, lost()).await;
+    let call = log
         .change(ticket(7).operation, enqueueing(&ticket(7)))
         .await;
     assert!(matches!(call, Err(Error::Store { .. })));
     assert_eq!(found(&store).await, (1, 0));
 
-    let (_, register) = graph(false, lost()).await;
-    let call = register
+    let (_, log) = graph(false, lost()).await;
+    let call = log
         .change(ticket(7).operation, enqueueing(&ticket(7)))
         .await;
     let Err(Error::OutcomeUnknown {
         operation, source, ..
     }) = call
     else {
-        panic!("it may land yet")
+        panic!("it may be carried out yet")
     };
     assert_eq!(operation, ticket(7).operation);
     assert!(source.is_some(), "the store's own error is kept");
 }
 
 #[tokio::test]
-async fn a_refusal_after_a_lost_put_is_a_refusal_only_where_nothing_can_land_any_more() {
+async fn a_refusal_after_a_lost_put_is_a_refusal_only_where_no_put_is_under_way() {
     let ticket = ticket(7);
-    let (_, register) = graph(true, [Fault::Lost]).await;
-    let call = register
-        .change(ticket.operation, allowed_once(&ticket))
-        .await;
+    let (_, log) = graph(true, [Fault::Lost]).await;
+    let call = log.change(ticket.operation, allowed_once(&ticket)).await;
     assert!(matches!(call, Ok(Call::Refused(Refusal::NoTicket))));
 
-    let (_, register) = graph(false, [Fault::Lost]).await;
-    let call = register
-        .change(ticket.operation, allowed_once(&ticket))
-        .await;
+    let (_, log) = graph(false, [Fault::Lost]).await;
+    let call = log.change(ticket.operation, allowed_once(&ticket)).await;
     assert!(matches!(call, Err(Error::OutcomeUnknown { .. })));
 }
 
@@ -305,35 +301,31 @@ async fn a_slot_that_somebody_else_took_closes_the_outcome() {
         Ok(Step::Next(rival)) => codec::encode(&rival).unwrap(),
         other => panic!("{other:?}"),
     };
-    let (store, register) = graph(false, [Fault::LostToRival(rival)]).await;
-    let call = register
-        .change(ticket.operation, allowed_once(&ticket))
-        .await;
+    let (store, log) = graph(false, [Fault::LostToRival(rival)]).await;
+    let call = log.change(ticket.operation, allowed_once(&ticket)).await;
     assert!(matches!(call, Ok(Call::Refused(Refusal::NoTicket))));
     assert_eq!(found(&store).await, (2, 1));
 }
 
 #[tokio::test]
-async fn a_no_of_the_store_is_final_only_where_no_earlier_try_can_have_landed() {
-    let (store, register) = graph(true, [Fault::Denied]).await;
-    let call = register
+async fn a_refusal_of_the_store_is_final_only_where_no_earlier_try_can_have_been_carried_out() {
+    let (store, log) = graph(true, [Fault::Denied]).await;
+    let call = log
         .change(ticket(7).operation, enqueueing(&ticket(7)))
         .await;
     assert!(matches!(call, Err(Error::Store { .. })));
     assert_eq!((store.asked().0, found(&store).await), (1, (1, 0)));
 
-    let (_, register) = graph(false, [Fault::Denied]).await;
+    let (_, log) = graph(false, [Fault::Denied]).await;
     let ticket = ticket(7);
-    let call = register
-        .change(ticket.operation, allowed_once(&ticket))
-        .await;
+    let call = log.change(ticket.operation, allowed_once(&ticket)).await;
     assert!(matches!(call, Err(Error::OutcomeUnknown { .. })));
 }
 
-/// A register that sleeps at manifest 1 while others go on to 5, collect below 4 and delete.
-async fn asleep() -> (Arc<Flaky>, Arc<Register>) {
-    let (store, sleeper) = graph(true, []).await;
-    let awake = register(&store, true);
+/// A log that is suspended at manifest 1 while others go on to 5, collect below 4 and delete.
+async fn suspended() -> (Arc<Flaky>, Arc<ManifestLog>) {
+    let (store, suspended) = graph(true, []).await;
+    let awake = log(&store, true);
     for n in 1..4 {
         enter(&awake, n).await;
     }
@@ -342,13 +334,13 @@ async fn asleep() -> (Arc<Flaky>, Arc<Register>) {
     for number in 1..4 {
         store.inner.delete(&awake.path(number)).await.unwrap();
     }
-    (store, sleeper)
+    (store, suspended)
 }
 
 #[tokio::test]
 async fn a_create_at_a_collected_number_does_not_count() {
-    let (store, sleeper) = asleep().await;
-    let manifest = enter(&sleeper, 7).await;
+    let (store, log) = suspended().await;
+    let manifest = enter(&log, 7).await;
     assert_eq!((manifest.number, manifest.queue.len()), (6, 4));
     assert_eq!(found(&store).await, (6, 4));
 }
@@ -357,26 +349,26 @@ async fn a_create_at_a_collected_number_does_not_count() {
 async fn an_object_that_was_created_anew_between_list_and_read_is_not_taken() {
     let (store, writer) = graph(true, []).await;
     let second = enter(&writer, 7).await;
-    let sleepers = enqueue(&first(), &ticket(8), &by()).unwrap();
+    let late = enqueue(&first(), &ticket(8), &by()).unwrap();
     let third = collect(&second, 3, &by()).unwrap();
-    let (Step::Next(sleepers), Step::Next(third)) = (sleepers, third) else {
+    let (Step::Next(late), Step::Next(third)) = (late, third) else {
         panic!("both make a manifest");
     };
-    for manifest in [sleepers, third] {
+    for manifest in [late, third] {
         let object = codec::encode(&manifest).unwrap();
         let changed = (writer.path(manifest.number), object.into());
         store.before_read.lock().unwrap().push(changed);
     }
-    let newest = register(&store, true).newest().await.unwrap();
+    let newest = log(&store, true).newest().await.unwrap();
     assert_eq!(newest.number, 3);
     assert!(newest.ticket(ticket(7).operation).is_some());
 }
 
 #[tokio::test]
 async fn what_was_staged_on_a_collected_manifest_is_not_known_to_have_failed() {
-    let (store, sleeper) = asleep().await;
+    let (store, log) = suspended().await;
     let (ticket, none) = (ticket(7), Default::default());
-    let call = sleeper
+    let call = log
         .change(ticket.operation, move |m| {
             enqueue_decided(m, &ticket, &none, &none, 1, &by())
         })
@@ -390,13 +382,13 @@ async fn a_refusal_counts_only_on_a_manifest_that_was_listed_after_the_call_bega
     let (store, stale) = graph(true, []).await;
     let operation = ticket(7).operation;
     enter(&stale, 7).await;
-    let awake = register(&store, true);
+    let awake = log(&store, true);
     held(
         awake
             .change(operation, move |m| abort(m, operation, &by()))
             .await,
     );
-    // The stale register still sees the ticket, which would refuse the bar.
+    // The stale log still sees the ticket, which would refuse the bar.
     held(
         stale
             .change(operation, move |m| bar(m, operation, &by()))
@@ -405,17 +397,13 @@ async fn a_refusal_counts_only_on_a_manifest_that_was_listed_after_the_call_bega
 }
 
 async fn opened_after(write: impl FnOnce(Manifest) -> Vec<u8>) -> Error {
-    let (store, register) = graph(true, []).await;
+    let (store, log) = graph(true, []).await;
     let Ok(Step::Next(second)) = enqueue(&first(), &ticket(7), &by()) else {
         panic!("nothing is in its way")
     };
     let bytes = write(*second);
-    store
-        .inner
-        .put(&register.path(2), bytes.into())
-        .await
-        .unwrap();
-    register.newest().await.expect_err("it cannot be read")
+    store.inner.put(&log.path(2), bytes.into()).await.unwrap();
+    log.newest().await.expect_err("it cannot be read")
 }
 
 #[tokio::test]
@@ -499,7 +487,7 @@ async fn a_manifest_that_leads_out_of_its_root_is_damaged() {
 
 #[tokio::test]
 async fn a_root_without_manifests_is_no_graph() {
-    let error = register(&Arc::new(Flaky::default()), true).newest().await;
+    let error = log(&Arc::new(Flaky::default()), true).newest().await;
     assert!(matches!(error, Err(Error::NotAGraph { .. })));
 }
 
@@ -510,14 +498,14 @@ async fn a_graph_is_created_once() {
         again.create(first()).await,
         Err(Error::AlreadyAGraph { .. })
     ));
-    let other = register(&store, true);
+    let other = log(&store, true);
     assert!(matches!(
         other.create(first()).await,
         Err(Error::AlreadyAGraph { .. })
     ));
 
     let store = Arc::new(Flaky::default());
-    let (one, two) = (register(&store, true), register(&store, true));
+    let (one, two) = (log(&store, true), log(&store, true));
     let both = tokio::join!(one.create(first()), two.create(first()));
     assert_eq!(usize::from(both.0.is_ok()) + usize::from(both.1.is_ok()), 1);
 }
@@ -528,28 +516,22 @@ async fn a_store_that_overwrites_carries_no_graph_and_holds_none_afterwards() {
         overwrites: true,
         ..Flaky::default()
     });
-    let register = register(&store, true);
+    let log = log(&store, true);
     assert!(matches!(
-        register.create(first()).await,
+        log.create(first()).await,
         Err(Error::UnfitStore { .. })
     ));
-    assert!(matches!(
-        register.newest().await,
-        Err(Error::NotAGraph { .. })
-    ));
+    assert!(matches!(log.newest().await, Err(Error::NotAGraph { .. })));
 }
 
 #[tokio::test]
 async fn a_graph_that_could_not_be_written_is_not_there() {
     let store = Arc::new(Flaky::failing([Fault::Lost]));
-    let register = register(&store, true);
+    let log = log(&store, true);
     assert!(matches!(
-        register.create(first()).await,
+        log.create(first()).await,
         Err(Error::Store { .. })
     ));
-    assert!(matches!(
-        register.newest().await,
-        Err(Error::NotAGraph { .. })
-    ));
-    assert!(register.create(first()).await.is_ok());
+    assert!(matches!(log.newest().await, Err(Error::NotAGraph { .. })));
+    assert!(log.create(first()).await.is_ok());
 }

@@ -56,7 +56,7 @@ pub enum Refusal {
         /// As published.
         pin: u64,
     },
-    /// The operation was staged so long ago that cleanup may have taken its files for left over.
+    /// The operation was staged so long ago that cleanup may have removed its files as untracked.
     #[error("the operation was staged too long ago to take place")]
     Outdated,
     /// Cleanup may not pass the pin.
@@ -72,7 +72,7 @@ pub enum Refusal {
     /// The operation has ended.
     #[error("the operation has ended: {0:?}")]
     Ended(Ending),
-    /// The manifest knows no such operation: it never came in, or its outcome is trimmed.
+    /// The manifest knows no such operation: it never entered the queue, or its outcome is trimmed.
     #[error("the manifest knows no such operation")]
     NoTicket,
     /// The ticket is in a state that does not allow the transition.

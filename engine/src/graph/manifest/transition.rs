@@ -24,14 +24,14 @@ pub enum Step {
     Already,
 }
 
-/// Who asks for a transition, when, and one line for people: what [`Change`] keeps.
+/// Who asks for a transition, when, and one line for the log: what [`Change`] keeps.
 #[derive(Clone, Debug)]
 pub struct By {
     /// On whose behalf.
     pub actor: String,
     /// The writer's clock.
     pub at: DateTime<Utc>,
-    /// One line for people.
+    /// One line for the log.
     pub summary: String,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn next(
     by: &By,
 ) -> Box<Manifest> {
     let mut next = Box::new(m.clone());
-    next.format = super::FORMAT;
+    next.format = super::state::FORMAT;
     next.number = m.number + 1;
     next.change = Change {
         transition: transition.to_owned(),
@@ -213,11 +213,10 @@ pub fn decide(
     Ok(Step::Next(next))
 }
 
-/// `enqueue` and `decide` in one: allowed when both are and nobody is ahead. The way in for physical
-/// operations, and for logical ones that are staged in an instant.
+/// `enqueue` and `decide` in one: allowed when both are and no operation is ahead. So physical operations enter, and for logical ones that are staged in an instant.
 ///
 /// The operation was staged on manifest `staged_on`, without a ticket. It may have been barred since (see
-/// [`bar`]), and a barred operation never comes in: so it is refused once `staged_on` is collected, because from
+/// [`bar`]), and a barred operation never enters: so it is refused once `staged_on` is collected, because from
 /// then on the bar may be trimmed.
 ///
 /// # Errors
@@ -281,7 +280,7 @@ pub fn abort(m: &Manifest, operation: OperationId, by: &By) -> Result<Step, Refu
 }
 
 /// `bar`: an operation that has no ticket shall never get one. Its outcome is recorded as aborted, so that its
-/// sidecar can be deleted although its author may only be asleep.
+/// sidecar can be deleted although the process that wrote it may only be suspended.
 ///
 /// # Errors
 /// [`Refusal::WrongState`] when it has a ticket after all.
@@ -443,7 +442,7 @@ pub fn resolve(
             end(&mut next, operation, ending);
         }
         Resolution::Discard => {
-            // A late commit may still bring a new table into being; nobody will ever look at its path.
+            // A late commit may still create a new table; its path is never looked at again.
             let unborn = bases.iter().filter(|(_, base)| **base == 0);
             let paths: Vec<_> = unborn
                 .map(|(table, _)| m.fresh_path(table, operation))

@@ -505,7 +505,7 @@ proptest! {
                 let step = call(&alone);
                 let place = batch.take(&**call);
                 match (&step, &place) {
-                    (Ok(Step::Next(_)), Place::Aboard) | (Ok(Step::Already), Place::Aboard | Place::Holds) => {}
+                    (Ok(Step::Next(_)), Place::Included) | (Ok(Step::Already), Place::Included | Place::Holds) => {}
                     (Err(refusal), Place::Refused(on_start)) => {
                         let same = refusal == on_start;
                         prop_assert!(same || call(&manifest).as_ref() == Err(on_start));

@@ -1,28 +1,24 @@
-//! `Cleanup`: versions of a table that no reader may want any more are removed.
+//! `Cleanup`: versions of a table that no reader needs any more are removed.
 //!
 //! It commits nothing and has no ticket. It looks at what is kept, says in the manifest what it is about to remove
 //! (transition `clean`), and removes it. `docs/protocol.md`, Cleanup, has the reasons.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::removal_notice::announce;
 use crate::{
     error::{Error, Result},
     graph::{
         context::Core,
-        manifest::{Call, Manifest, Refusal, TicketState, transition},
+        manifest::{Manifest, TicketState},
     },
-    ids::{OperationId, TableKey},
+    ids::TableKey,
     planner::{
         Ask,
-        cleanup::{self, CleanupPolicy, Protected, Skip, Verdict},
+        cleanup::{self, CleanupPolicy, Decision, Protected, Skip},
     },
     table::{
         Table,
@@ -35,10 +31,8 @@ use crate::{
     },
 };
 
-/// So long it waits for a moment in which no operation is decided on the table.
-const PATIENCE: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Timeout of the wait for a moment in which no operation is decided on the table.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Removes old versions of one table. See [`crate::Graph::cleanup`].
 pub(crate) async fn cleanup(
@@ -58,16 +52,17 @@ pub(crate) async fn cleanup(
 async fn clean(core: &Core, key: &TableKey, policy: &CleanupPolicy, ask: &Ask) -> Result<Cleaned> {
     let look = Look::at(core, key, policy).await?;
     // Only where there is something to remove, the store is asked what time it is.
-    if let Verdict::Skip(skip) = look.verdict(policy, Utc::now(), ask) {
+    if let Decision::Skip(skip) = look.decision(policy, Utc::now(), ask) {
         return Ok(Cleaned::Skipped(skip));
     }
-    let now = core.liveness.store_clock().await?;
-    let (going, reason) = match look.verdict(policy, now, ask) {
-        Verdict::Remove { versions, reason } => (versions, reason),
-        Verdict::Skip(skip) => return Ok(Cleaned::Skipped(skip)),
+    let now = core.heartbeat.store_clock().await?;
+    let (going, reason) = match look.decision(policy, now, ask) {
+        Decision::Remove { versions, reason } => (versions, reason),
+        Decision::Skip(skip) => return Ok(Cleaned::Skipped(skip)),
     };
     let below = going.last().map_or(0, |last| last.saturating_add(1));
-    if !begin(core, &look.table, below).await? {
+    let (table, summary) = (&look.table, format!("{key}: versions below {below}"));
+    if !announce(core, key, &table.path, below, &summary, WAIT_TIMEOUT).await? {
         return Ok(Cleaned::Skipped(Skip::Protected));
     }
     let going = Going {
@@ -75,7 +70,7 @@ async fn clean(core: &Core, key: &TableKey, policy: &CleanupPolicy, ask: &Ask) -
         listed: &look.versions,
         references: &look.protection.references,
     };
-    look.cleaner.clean(&look.table, going, reason).await
+    look.cleaner.clean(table, going, reason).await
 }
 
 /// What [`cleanup`] would do now. See [`crate::Graph::explain_cleanup`].
@@ -87,50 +82,19 @@ pub(crate) async fn explain(
 ) -> Result<CleanupPreview> {
     let look = Look::at(core, key, policy).await?;
     let now = Utc::now();
-    let verdict = look.verdict(policy, now, ask);
-    let goes = match &verdict {
-        Verdict::Remove { versions, .. } => look.cleaner.explain(&look.table, versions).await?,
-        Verdict::Skip(_) => Removed::default(),
+    let decision = look.decision(policy, now, ask);
+    let goes = match &decision {
+        Decision::Remove { versions, .. } => look.cleaner.explain(&look.table, versions).await?,
+        Decision::Skip(_) => Removed::default(),
     };
     let mut kept = look.protection.kept;
     kept.extend(kept_by_policy(&look.versions, policy, now));
     Ok(CleanupPreview {
-        verdict,
+        decision,
         versions: look.versions.len() as u64,
         goes,
         kept,
     })
-}
-
-/// Says in the manifest that versions before `below` go; `false` when an operation that is decided or quarantined stands
-/// in the way for too long. From then on, whoever comes in comes in after this manifest, and so at its pin or later.
-///
-/// # Errors
-/// [`Error::Store`]; after [`Error::OutcomeUnknown`], nothing may be deleted.
-async fn begin(core: &Core, table: &Table, below: u64) -> Result<bool> {
-    let until = Instant::now() + PATIENCE;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let (key, path) = (table.key.clone(), table.path.clone());
-        let by = core.by(&format!("{key}: versions below {below}"));
-        let call = core
-            .register
-            .change(OperationId::fresh(), move |m| {
-                transition::clean(m, &key, &path, below, &by)
-            })
-            .await?;
-        match call {
-            Call::Holds(_) => return Ok(true),
-            Call::Refused(Refusal::NotInFront { .. }) if Instant::now() < until => {
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            Call::Refused(refusal) => {
-                tracing::info!(table = %table.key, below, %refusal, uri = %core.storage.uri, "versions stay for now");
-                return Ok(false);
-            }
-        }
-    }
 }
 
 /// A table's versions, and what keeps them, as of one manifest.
@@ -159,8 +123,8 @@ impl Look {
         let forced = true;
         let going = cleanup::plan(&versions, &by_graph.protected, policy, Utc::now(), forced);
         let going = match going {
-            Verdict::Remove { versions, .. } => versions.into_iter().collect(),
-            Verdict::Skip(_) => BTreeSet::new(),
+            Decision::Remove { versions, .. } => versions.into_iter().collect(),
+            Decision::Skip(_) => BTreeSet::new(),
         };
         let listed = versions.iter().map(|v| v.version).collect();
         let mut own = Protection::of(&table, &cleaner.dataset, &listed, &going).await?;
@@ -175,9 +139,9 @@ impl Look {
         })
     }
 
-    fn verdict(&self, policy: &CleanupPolicy, now: DateTime<Utc>, ask: &Ask) -> Verdict {
+    fn decision(&self, policy: &CleanupPolicy, now: DateTime<Utc>, ask: &Ask) -> Decision {
         if Unwritable::by_features(self.cleaner.dataset.manifest()).is_some() {
-            return Verdict::Skip(Skip::Unwritable);
+            return Decision::Skip(Skip::Unwritable);
         }
         let protected = &self.protection.protected;
         cleanup::plan(&self.versions, protected, policy, now, ask.forced)
@@ -187,13 +151,13 @@ impl Look {
 /// The newest manifest, and the oldest that is kept.
 async fn kept_manifests(core: &Core) -> Result<(Arc<Manifest>, Arc<Manifest>)> {
     loop {
-        let newest = core.register.newest().await?;
+        let newest = core.manifests.newest().await?;
         let oldest = newest.collected_below.max(1);
         if oldest == newest.number {
             return Ok((newest.clone(), newest));
         }
         // Gone: it was collected since, and there is a newer one.
-        if let Some(oldest) = core.register.read(oldest).await? {
+        if let Some(oldest) = core.manifests.read(oldest).await? {
             return Ok((newest, Arc::new(oldest)));
         }
     }

@@ -1,6 +1,6 @@
 //! `Compact`: fragments are rewritten, the rows stay.
 //!
-//! The rewrite comes before the queue, with nothing held; how it comes in then is said in `physical`.
+//! The rewrite comes before the queue, with nothing held; `physical` has how it enters the queue then.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use lance::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::physical::{Came, Source, Work};
+use super::physical::{Entry, PhysicalWork, Source};
 use crate::{
     error::{Error, Result},
     graph::{
@@ -22,11 +22,11 @@ use crate::{
     ids::TableKey,
     planner::{
         Ask,
-        compaction::{self, CompactionPolicy, Skip, Verdict},
+        compaction::{self, CompactionPolicy, Decision, Skip},
     },
     progress::{self, Phase},
     table::{
-        Table, bases,
+        Table, bases, batches,
         rebase::Sources,
         remap::{Fits, Moved, Remap, fits},
         rewrite::{
@@ -37,7 +37,8 @@ use crate::{
     },
 };
 
-/// So many ids are left to the loads that come in until this does: it is remapped once, at the version that was read.
+/// Number of fragment ids that are left to the loads that enter before this operation: it is remapped once, at the version
+/// that was read.
 const GAP: u64 = 1024;
 
 /// Compacts one table once. See [`crate::Graph::compact`].
@@ -60,10 +61,10 @@ pub(crate) async fn compact(
     marked.map_err(|e| table.failed("reading the indexes of", e))?;
     core.refused.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
-        Verdict::Compact(groups, reason) => (groups, reason),
-        Verdict::Skip(skip) => return Ok(Compacted::Skipped(skip)),
+        Decision::Compact(groups, reason) => (groups, reason),
+        Decision::Skip(skip) => return Ok(Compacted::Skipped(skip)),
     };
-    let dataset = table.in_batches(dataset, way.params()).await?;
+    let dataset = batches::in_batches(&table, dataset, way.params()).await?;
     let work = async {
         let fragments = groups.iter().map(|group| group.fragments.len()).sum();
         progress::begin(Phase::Rewriting, fragments);
@@ -106,9 +107,9 @@ pub(crate) async fn compact(
         entered => entered?,
     };
     let entered = match entered {
-        Came::In(entered) => entered,
-        Came::Lost(loss) => return Ok(Compacted::Lost(loss)),
-        Came::Empty => return Ok(Compacted::Skipped(Skip::Tidy)),
+        Entry::Entered(entered) => entered,
+        Entry::Lost(loss) => return Ok(Compacted::Lost(loss)),
+        Entry::Empty => return Ok(Compacted::Skipped(Skip::Tidy)),
     };
     let receipt = CompactReceipt::of(
         &entered.work.results,
@@ -135,7 +136,7 @@ struct Rewrite {
     failed: Vec<GroupFailure>,
 }
 
-impl Work for Rewrite {
+impl PhysicalWork for Rewrite {
     const KIND: OperationKind = OperationKind::Compact;
     const PLAN: LogicalPlan = LogicalPlan::Compact;
 

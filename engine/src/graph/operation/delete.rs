@@ -1,13 +1,13 @@
-//! `Delete`: rows go out, from several tables in one atomic operation.
+//! `Delete`: rows are removed, from several tables in one atomic operation.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use lance::dataset::DeleteBuilder;
 
 use super::{
-    Receipt,
-    lifecycle::{self, Stage, Work},
-    load::open_to_stage,
+    Receipt, lifecycle,
+    staging::open_to_stage,
+    work::{LogicalWork, Stage},
 };
 use crate::{
     error::{Error, Result, plain},
@@ -60,7 +60,7 @@ pub(crate) async fn delete(core: &Arc<Core>, request: DeleteRequest) -> Result<R
 }
 
 #[async_trait::async_trait]
-impl Work for DeleteRequest {
+impl LogicalWork for DeleteRequest {
     fn kind(&self) -> OperationKind {
         OperationKind::Delete
     }
@@ -112,7 +112,7 @@ async fn stage_table(
 ) -> Result<()> {
     let table = core.table_in(snapshot, key)?;
     let (dataset, base, workshop) = open_to_stage(&table, snapshot.pin(key)).await?;
-    // A predicate that does not fit the table is the caller's to mend.
+    // A predicate that does not fit the table is for the caller to fix.
     let mut scan = dataset.scan();
     let checked = match scan.filter(predicate) {
         Ok(scan) => scan.create_plan().await.map(|_| ()),

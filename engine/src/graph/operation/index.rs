@@ -1,14 +1,14 @@
 //! `Index`: segments of indexes are written, the rows stay.
 //!
-//! Building and merging come before the queue, with nothing held; how they come in then is said in `physical`.
+//! Building and merging come before the queue, with nothing held; `physical` has how they enter the queue then.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::Utc;
 use lance::{Dataset, dataset::transaction::Transaction};
 use tokio_util::sync::CancellationToken;
 
-use super::physical::{Came, Source, Work};
+use super::physical::{Entry, PhysicalWork, Source};
 use crate::{
     error::{Error, Result},
     graph::{
@@ -16,48 +16,20 @@ use crate::{
         manifest::{Manifest, OperationKind},
         sidecar::LogicalPlan,
     },
-    ids::{OperationId, TableKey},
+    ids::TableKey,
     planner::{
         Ask,
-        indexing::{self, IndexPolicy, Reason, Skip, Task, Verdict},
+        indexing::{self, Decision, IndexPolicy, Skip, Task},
     },
     table::{
         Table, bases,
-        discard::Loss,
-        indexing::{self as table_indexing, Built, LeftBehind, Segments},
+        indexing::{
+            self as table_indexing, Built, Segments,
+            receipt::{IndexReceipt, Indexed},
+        },
         stats::TableStats,
     },
 };
-
-/// What keeping up a table's indexes came to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Indexed {
-    /// They were left alone, because of this.
-    Skipped(Skip),
-    /// They were brought up to date.
-    Done(IndexReceipt),
-    /// They were worked on for nothing, because of this; it is planned anew.
-    Lost(Loss),
-}
-
-/// What acknowledged work on indexes did.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IndexReceipt {
-    /// The operation's id.
-    pub operation: OperationId,
-    /// Why the indexes were due.
-    pub reason: Reason,
-    /// What was done. An append that would have given wrong answers was done as a merge.
-    pub tasks: Vec<Task>,
-    /// Live rows that came under an index, over all of these indexes.
-    pub rows: u64,
-    /// Indexes that could not be brought up to date, and why.
-    pub left: Vec<LeftBehind>,
-    /// How long the work took, with nothing held.
-    pub work: Duration,
-    /// How long the table was held for the commit.
-    pub hold: Duration,
-}
 
 /// Brings the indexes of one table up to date once. See [`crate::Graph::index`].
 pub(crate) async fn index(
@@ -82,8 +54,8 @@ pub(crate) async fn index(
     marked.map_err(|e| table.failed("reading the indexes of", e))?;
     core.refused.mark(&table.path, &mut stats);
     let (tasks, reason) = match indexing::plan(&stats, policy, Utc::now(), ask.forced) {
-        Verdict::Index(tasks, reason) => (tasks, reason),
-        Verdict::Skip(skip) => return Ok(Indexed::Skipped(skip)),
+        Decision::Index(tasks, reason) => (tasks, reason),
+        Decision::Skip(skip) => return Ok(Indexed::Skipped(skip)),
     };
     let in_one = indexing::in_one_segment(&stats, policy);
     let mut nothing = Skip::Covered;
@@ -106,7 +78,7 @@ pub(crate) async fn index(
         entered => entered?,
     };
     Ok(match entered {
-        Came::In(entered) => {
+        Entry::Entered(entered) => {
             let done = &entered.work.tasks;
             core.refused.indexes.forget(&table.path, done);
             Indexed::Done(IndexReceipt {
@@ -119,12 +91,12 @@ pub(crate) async fn index(
                 hold: entered.hold,
             })
         }
-        Came::Lost(loss) => Indexed::Lost(loss),
-        Came::Empty => Indexed::Skipped(nothing),
+        Entry::Lost(loss) => Indexed::Lost(loss),
+        Entry::Empty => Indexed::Skipped(nothing),
     })
 }
 
-impl Work for Segments {
+impl PhysicalWork for Segments {
     const KIND: OperationKind = OperationKind::Index;
     const PLAN: LogicalPlan = LogicalPlan::Index;
 
@@ -142,7 +114,7 @@ impl Work for Segments {
     }
 
     fn summary(&self) -> String {
-        let tasks: Vec<_> = self.tasks.iter().map(told).collect();
+        let tasks: Vec<_> = self.tasks.iter().map(summary_of).collect();
         tasks.join(", ")
     }
 
@@ -151,7 +123,7 @@ impl Work for Segments {
     }
 }
 
-fn told(task: &Task) -> String {
+fn summary_of(task: &Task) -> String {
     match task {
         Task::Append(index) => format!("append to {index}"),
         Task::Merge(index) => format!("merge {index}"),

@@ -1,9 +1,7 @@
-//! `Load`: rows come in, into several tables in one atomic operation.
+//! `Load`: rows are added to several tables in one atomic operation.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt,
-    str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,16 +13,13 @@ use arrow::{
 };
 use lance::{
     Dataset,
-    dataset::{
-        InsertBuilder, MergeInsertBuilder, MergeInsertJob, WhenMatched, WhenNotMatched, WriteMode,
-        WriteParams, transaction::Operation,
-    },
+    dataset::{InsertBuilder, WriteMode, WriteParams, transaction::Operation},
 };
-use serde::{Deserialize, Serialize};
 
 use super::{
-    Receipt,
-    lifecycle::{self, Stage, Work},
+    LoadMode, Receipt, lifecycle,
+    staging::{merge_by_key, open_to_stage},
+    work::{LogicalWork, Stage},
 };
 use crate::{
     error::{Error, Result},
@@ -36,49 +31,11 @@ use crate::{
     },
     ids::{OperationId, TableKey},
     schema::TypeDef,
-    storage::Workshop,
-    table::{Table, drift, staged::Staged},
+    table::{Table, staged::Staged},
 };
 
-/// Input of at most so many bytes is staged in an instant, and may go the short way.
+/// Maximum size of an input that is staged in an instant, and so takes the short form, in bytes.
 const SMALL_BYTES: u64 = 8 << 20;
-
-/// What happens to the rows that a table has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LoadMode {
-    /// They stay; every new row is added.
-    Append,
-    /// Those with the key of a new row are replaced by it; other new rows are added.
-    Upsert,
-    /// They go; the table holds the new rows alone.
-    Overwrite,
-}
-
-impl fmt::Display for LoadMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Append => "append",
-            Self::Upsert => "upsert",
-            Self::Overwrite => "overwrite",
-        })
-    }
-}
-
-impl FromStr for LoadMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "append" => Ok(Self::Append),
-            "upsert" => Ok(Self::Upsert),
-            "overwrite" => Ok(Self::Overwrite),
-            other => Err(format!(
-                "`{other}` is not a mode: use append, upsert or overwrite"
-            )),
-        }
-    }
-}
 
 /// Rows to load.
 #[derive(Clone, Debug)]
@@ -147,7 +104,7 @@ pub(crate) async fn load(core: &Arc<Core>, request: LoadRequest) -> Result<Recei
 }
 
 #[async_trait::async_trait]
-impl Work for LoadRequest {
+impl LogicalWork for LoadRequest {
     fn kind(&self) -> OperationKind {
         OperationKind::Load
     }
@@ -233,37 +190,6 @@ async fn stage_table(
     }
     stage.staged.push((key.clone(), staged));
     Ok(())
-}
-
-/// Opens a table at the version to stage at, through a handle that remembers what is written.
-pub(super) async fn open_to_stage(
-    table: &Table,
-    pin: u64,
-) -> Result<(Arc<Dataset>, u64, Workshop)> {
-    let workshop = table.storage.workshop().await?;
-    let open = |version| {
-        let params = workshop.params();
-        async move {
-            let opened = table.open(version, params, None).await;
-            opened.map_err(|e| table.failed("opening", e))
-        }
-    };
-    let mut dataset = open(pin).await?;
-    let head = table.head_of(&dataset).await?;
-    let base = drift::stage_at(table, pin, head).await?;
-    if base != pin {
-        dataset = open(base).await?;
-    }
-    Ok((Arc::new(dataset), base, workshop))
-}
-
-/// How rows are merged into a table by its key: those that are there are replaced, others are added.
-pub(super) fn merge_by_key(dataset: Arc<Dataset>, key: &[String]) -> lance::Result<MergeInsertJob> {
-    MergeInsertBuilder::try_new(dataset, key.to_vec())?
-        .when_matched(WhenMatched::UpdateAll)
-        .when_not_matched(WhenNotMatched::InsertAll)
-        .conflict_retries(0)
-        .try_build()
 }
 
 type Written = (
@@ -376,10 +302,10 @@ impl Iterator for Chain {
                 Some(Ok(batch)) => return Some(Ok(batch)),
                 Some(Err(e)) => {
                     let error = InputError::from_arrow(e);
-                    let told = ArrowError::ExternalError(error.to_string().into());
+                    let reported = ArrowError::ExternalError(error.to_string().into());
                     *self.caught.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     self.parts.clear();
-                    return Some(Err(told));
+                    return Some(Err(reported));
                 }
                 None => {
                     self.parts.pop_front();

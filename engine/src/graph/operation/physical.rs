@@ -1,12 +1,13 @@
-//! How a physical operation comes into a graph: with its long work done before, and nothing held for it.
+//! How a physical operation enters a graph: with its long work done before, and nothing held for it.
 //!
-//! Its sidecar is written, then it waits its turn without a place in the queue, comes in decided, checks that its
+//! Its sidecar is written, then it waits for its turn without a place in the queue, enters decided, checks that its
 //! sources are still there, and holds the table for one metadata commit, whatever its size. What the work is, and what
-//! it needs to find unchanged, is said by [`Work`].
+//! it needs to find unchanged, is said by [`PhysicalWork`].
 
 use std::{
     collections::BTreeMap,
     future::Future,
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,12 +18,17 @@ use lance_io::object_store::ObjectStoreParams;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::effects::{self, Carried};
-use crate::table::expiry::in_time;
+use super::{
+    conclude::call_off,
+    effects,
+    expiry::unless_expired,
+    outcome::{Conclusion, Execution},
+};
 use crate::{
     error::{Error, Result},
     graph::{
         context::Core,
+        liveness::Alive,
         manifest::{
             Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched,
             transition,
@@ -42,13 +48,13 @@ use crate::{
     },
 };
 
-/// So often finished work asks for its turn before it is thrown away.
+/// Maximum number of turns of finished work before it is thrown away.
 const MAX_TURNS: usize = 100;
-/// So long it waits for each.
-const TURN_PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout of the wait for each turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Long work that was done on one table with nothing held.
-pub(super) trait Work: Send + Sync + Sized + 'static {
+pub(super) trait PhysicalWork: Send + Sync + Sized + 'static {
     /// What kind of operation commits it.
     const KIND: OperationKind;
     /// What its sidecar says that it means.
@@ -65,10 +71,10 @@ pub(super) trait Work: Send + Sync + Sized + 'static {
         now: &Dataset,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// One line for people.
+    /// One line for the log.
     fn summary(&self) -> String;
 
-    /// Whether a file that was written is part of the work. What is not, is deleted before the work comes in.
+    /// Whether a file that was written is part of the work. What is not, is deleted before the work enters.
     fn keeps(&self, path: &str) -> bool;
 }
 
@@ -91,9 +97,9 @@ pub(super) struct Way {
 
 impl Source {
     pub(super) async fn open(core: &Core, key: &TableKey) -> Result<Self> {
-        let snapshot = core.register.newest().await?;
+        let snapshot = core.manifests.newest().await?;
         let table = Table {
-            // A physical operation never publishes what somebody else's change means.
+            // A physical operation never publishes the meaning of another program's change.
             drift: DriftPolicy::Error,
             ..core.table_in(&snapshot, key)?
         };
@@ -134,18 +140,18 @@ impl Way {
         self.workshop.params()
     }
 
-    /// Does the work, and comes in with it, if there was anything to do. When `stop` is cancelled, or the work fails,
+    /// Does the work, and enters the queue with it, if there was anything to do. When `stop` is cancelled, or the work fails,
     /// what it wrote is deleted; a commit that has begun is finished.
     ///
     /// # Errors
     /// [`Error::Quarantined`] before the work begins, [`Error::Cancelled`], [`Error::CommitRefused`], and those of the work and
     /// of the store.
-    pub(super) async fn enter<W: Work>(
+    pub(super) async fn enter<W: PhysicalWork>(
         self,
         core: &Arc<Core>,
         work: impl Future<Output = Result<Option<W>>>,
         stop: &CancellationToken,
-    ) -> Result<Came<W>> {
+    ) -> Result<Entry<W>> {
         let probe = ticket(core, &self.table.key, W::KIND);
         let ahead: Vec<_> = self.snapshot.ahead(&probe).cloned().collect();
         core.check_quarantine(&ahead, &probe)?;
@@ -160,7 +166,7 @@ impl Way {
             Ok(Some(work)) => work,
             Ok(None) => {
                 files.delete().await;
-                return Ok(Came::Empty);
+                return Ok(Entry::Empty);
             }
             Err(e) => {
                 files.delete().await;
@@ -182,23 +188,23 @@ impl Way {
         let stop = stop.child_token();
         let _gone = stop.clone().drop_guard();
         match tokio::spawn(take_turn(core.clone(), self.table, finished, stop)).await {
-            Ok(came) => came,
+            Ok(entry) => entry,
             Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
             Err(_) => Err(Error::Cancelled),
         }
     }
 }
 
-/// How work came in.
-pub(super) enum Came<W> {
-    In(Entered<W>),
+/// What came of entering.
+pub(super) enum Entry<W> {
+    Entered(Entered<W>),
     /// It was thrown away.
     Lost(Loss),
     /// There was nothing to do.
     Empty,
 }
 
-/// Work that came in.
+/// Work that is published.
 pub(super) struct Entered<W> {
     pub(super) work: W,
     pub(super) operation: OperationId,
@@ -215,7 +221,7 @@ struct Finished<W> {
     work: W,
     files: Files,
     took: Duration,
-    /// Since when there are files, see `in_time`.
+    /// Since when there are files, see `expiry`.
     began: DateTime<Utc>,
     /// The pin at which the table was planned, and the version that was read: past the pin by benign drift alone.
     pin: u64,
@@ -236,7 +242,7 @@ fn ticket(core: &Core, key: &TableKey, kind: OperationKind) -> Ticket {
     }
 }
 
-/// How work stands ready to come in: its sidecar is written, before anything is held.
+/// Work that is ready to enter: its sidecar is written, before anything is held.
 struct Ready {
     ticket: Ticket,
     sidecar: Sidecar,
@@ -245,10 +251,10 @@ struct Ready {
 }
 
 impl Ready {
-    async fn write<W: Work>(core: &Core, table: &Table, work: &W) -> Result<Self> {
+    async fn write<W: PhysicalWork>(core: &Core, table: &Table, work: &W) -> Result<Self> {
         let ticket = ticket(core, &table.key, W::KIND);
         let staged = Staged::new(work.transaction(), None, ticket.operation);
-        let staged_on = core.register.seen().map_or(0, |m| m.number);
+        let staged_on = core.manifests.seen().map_or(0, |m| m.number);
         let sidecar = Sidecar {
             format: Sidecar::FORMAT,
             operation: ticket.operation,
@@ -261,7 +267,7 @@ impl Ready {
             structure: None,
             summary: work.summary(),
         };
-        core.recovery.write(&sidecar).await?;
+        core.sidecars.write(&sidecar).await?;
         Ok(Self {
             ticket,
             sidecar,
@@ -271,12 +277,12 @@ impl Ready {
 }
 
 /// Waits for a turn, without a place in the queue, and commits.
-async fn take_turn<W: Work>(
+async fn take_turn<W: PhysicalWork>(
     core: Arc<Core>,
     table: Table,
     mut finished: Finished<W>,
     stop: CancellationToken,
-) -> Result<Came<W>> {
+) -> Result<Entry<W>> {
     let mut ready = match Ready::write(&core, &table, &finished.work).await {
         Ok(ready) => ready,
         Err(e) => {
@@ -286,10 +292,10 @@ async fn take_turn<W: Work>(
     };
     let turns = turns(&core, &table, &mut finished, &mut ready, &stop).await;
     if !finished.files.kept {
-        core.recovery.delete(ready.ticket.operation).await;
+        core.sidecars.delete(ready.ticket.operation).await;
     }
     match turns {
-        Ok(Ok((manifest, hold))) => Ok(Came::In(Entered {
+        Ok(Ok((manifest, hold))) => Ok(Entry::Entered(Entered {
             work: finished.work,
             operation: ready.ticket.operation,
             manifest,
@@ -298,7 +304,7 @@ async fn take_turn<W: Work>(
         })),
         Ok(Err(loss)) => {
             finished.files.delete().await;
-            Ok(Came::Lost(loss))
+            Ok(Entry::Lost(loss))
         }
         Err(e) => {
             finished.files.delete().await;
@@ -308,7 +314,7 @@ async fn take_turn<W: Work>(
 }
 
 /// Turn after turn, until the work is published, or worth nothing any more.
-async fn turns<W: Work>(
+async fn turns<W: PhysicalWork>(
     core: &Arc<Core>,
     table: &Table,
     finished: &mut Finished<W>,
@@ -319,9 +325,9 @@ async fn turns<W: Work>(
         tokio::select! {
             biased;
             () = stop.cancelled() => return Err(Error::Cancelled),
-            waited = timeout(TURN_PATIENCE, core.wait_for_no_conflict(&ready.ticket)) => match waited {
+            waited = timeout(TURN_TIMEOUT, core.wait_for_no_conflict(&ready.ticket)) => match waited {
                 Ok(free) => drop(free?),
-                // Others may need this operation's place among the jobs.
+                // Other jobs may need this operation's slot.
                 Err(_) => return Ok(Err(Loss::NoTurn)),
             },
         }
@@ -335,7 +341,7 @@ async fn turns<W: Work>(
             Attempt::Lost(loss) => return Ok(Err(loss)),
             Attempt::Moved => {}
             Attempt::Barred => {
-                core.recovery.delete(ready.ticket.operation).await;
+                core.sidecars.delete(ready.ticket.operation).await;
                 *ready = Ready::write(core, table, &finished.work).await?;
             }
         }
@@ -343,35 +349,61 @@ async fn turns<W: Work>(
     Ok(Err(Loss::NoTurn))
 }
 
+/// What came of one turn.
 enum Attempt {
+    /// The work is published by this manifest.
     Done(u64),
-    /// Somebody came first: wait for another turn.
+    /// Another operation came first: wait for another turn.
     Moved,
-    /// It waited so long that a healer took its sidecar for an orphan: come again under another id.
+    /// It waited so long that a healer took its sidecar for an orphan: enter again under another id.
     Barred,
     /// The work is worth nothing.
     Lost(Loss),
 }
 
 /// One turn: it holds the table for one metadata commit.
-///
-/// The sources are checked before the first try. From then on there is no other request between the look at the
-/// manifest and the transition, or a writer that loads without a pause would always come first: the sources are checked
-/// again under the pin that is held, and work whose sources went in between is called off.
-async fn attempt<W: Work>(
+async fn attempt<W: PhysicalWork>(
     core: &Arc<Core>,
     table: &Table,
     finished: &mut Finished<W>,
     ready: &Ready,
 ) -> Result<Attempt> {
+    match decide(core, table, finished, ready).await? {
+        ControlFlow::Continue(decision) => {
+            take_effect(core, table, finished, ready, decision).await
+        }
+        ControlFlow::Break(attempt) => Ok(attempt),
+    }
+}
+
+/// The work is decided: nothing else may happen on the table until it has taken effect, or is called off.
+struct Decision {
+    /// The manifest that says so.
+    decided: Arc<Manifest>,
+    /// The version of the table that it is committed after.
+    base: u64,
+    _alive: Alive,
+}
+
+/// Enters the queue, decided at once.
+///
+/// The sources are checked before the first try. From then on there is no other request between the look at the
+/// manifest and the transition, or a writer that loads without a pause would always come first: the sources are checked
+/// again under the pin that is held, and work whose sources changed in between is called off.
+async fn decide<W: PhysicalWork>(
+    core: &Arc<Core>,
+    table: &Table,
+    finished: &mut Finished<W>,
+    ready: &Ready,
+) -> Result<ControlFlow<Attempt, Decision>> {
     let operation = ready.ticket.operation;
-    let manifest = core.register.newest().await?;
+    let manifest = core.manifests.newest().await?;
     if manifest.ahead(&ready.ticket).next().is_some() {
-        return Ok(Attempt::Moved);
+        return Ok(ControlFlow::Break(Attempt::Moved));
     }
     let entry = manifest.tables.get(&table.key);
     let Some(pin) = entry.filter(|e| e.path == table.path).map(|e| e.pin) else {
-        return Ok(Attempt::Lost(Loss::TableDropped));
+        return Ok(ControlFlow::Break(Attempt::Lost(Loss::TableDropped)));
     };
     // Drift that was there is at its base still; a pin that moved has taken it along.
     let base = if pin == finished.pin {
@@ -386,10 +418,10 @@ async fn attempt<W: Work>(
             return Err(table.refused(&why, true));
         }
         if !finished.work.holds(&manifest, table, &now).await? {
-            return Ok(Attempt::Lost(Loss::SourcesChanged));
+            return Ok(ControlFlow::Break(Attempt::Lost(Loss::SourcesChanged)));
         }
     }
-    let _alive = core.liveness.hold();
+    let alive = core.heartbeat.hold();
     let pins = BTreeMap::from([(table.key.clone(), pin)]);
     let bases = BTreeMap::from([(table.key.clone(), base)]);
     finished.files.kept = true;
@@ -398,76 +430,87 @@ async fn attempt<W: Work>(
     let enter =
         move |m: &Manifest| transition::enqueue_decided(m, &ticket, &pins, &bases, staged_on, &by);
     let entered = core
-        .register
-        .change(operation, in_time(finished.began, enter))
+        .manifests
+        .change(operation, unless_expired(finished.began, enter))
         .await;
-    let decided = match entered {
-        Ok(Call::Holds(decided)) => decided,
+    match entered {
+        Ok(Call::Holds(decided)) => Ok(ControlFlow::Continue(Decision {
+            decided,
+            base,
+            _alive: alive,
+        })),
         Ok(Call::Refused(refusal)) => {
             finished.files.kept = !refusal.proves_absence();
-            return match refusal {
+            match refusal {
                 Refusal::NotInFront { .. }
                 | Refusal::ExpectedVersionMismatch { .. }
                 | Refusal::AnotherTable { .. }
-                | Refusal::BaseBehindPin { .. } => Ok(Attempt::Moved),
-                Refusal::Ended(Ending::Aborted) | Refusal::Stale { .. } => Ok(Attempt::Barred),
-                Refusal::Outdated => Ok(Attempt::Lost(Loss::Outdated)),
+                | Refusal::BaseBehindPin { .. } => Ok(ControlFlow::Break(Attempt::Moved)),
+                Refusal::Ended(Ending::Aborted) | Refusal::Stale { .. } => {
+                    Ok(ControlFlow::Break(Attempt::Barred))
+                }
+                Refusal::Outdated => Ok(ControlFlow::Break(Attempt::Lost(Loss::Outdated))),
                 refusal => Err(core.refused(operation, refusal)),
-            };
+            }
         }
         Err(e) => {
             finished.files.kept = e.leaves_open();
-            return Err(e);
+            Err(e)
         }
-    };
+    }
+}
+
+/// Carries decided work out, and finds what became of it and of its files.
+async fn take_effect<W: PhysicalWork>(
+    core: &Core,
+    table: &Table,
+    finished: &mut Finished<W>,
+    ready: &Ready,
+    decision: Decision,
+) -> Result<Attempt> {
+    let operation = ready.ticket.operation;
     let unknown = |source: Option<Error>| Error::OutcomeUnknown {
         operation,
         uri: core.storage.uri.clone(),
         source: source.map(Box::new),
     };
-    match carry_out(core, table, &finished.work, ready, base, decided).await {
-        Ok(Carried::Published { manifest, .. }) => Ok(Attempt::Done(manifest)),
-        // A healer was faster.
-        Ok(Carried::Ended(Ending::Published)) => {
-            Ok(Attempt::Done(core.publication_of(operation).await.0))
+    let execution = carry_out(core, table, &finished.work, ready, &decision).await;
+    let execution = execution.map_err(|e| unknown(Some(e)))?;
+    match execution.conclude(core, operation).await {
+        Conclusion::Published { manifest, .. } => Ok(Attempt::Done(manifest)),
+        Conclusion::Discarded {
+            files_are_unused,
+            refused,
+        } => {
+            // Files that a version may hold are left to cleanup.
+            finished.files.kept = !files_are_unused;
+            match refused {
+                Some(reason) => Err(table.refused(&reason, false)),
+                None => Ok(Attempt::Lost(Loss::SourcesChanged)),
+            }
         }
-        // base+1 is somebody else's, or a fence.
-        Ok(Carried::TooLate) => {
-            finished.files.kept = false;
-            Ok(Attempt::Lost(Loss::SourcesChanged))
-        }
-        Ok(Carried::Refused(reason)) => {
-            finished.files.kept = false;
-            Err(table.refused(&reason, false))
-        }
-        // Somebody else says so, and knows more than this process: the files stay for cleanup to judge.
-        Ok(Carried::Ended(Ending::Discarded)) => Ok(Attempt::Lost(Loss::SourcesChanged)),
-        // What was decided is never aborted: its outcome was trimmed, and its sidecar barred since.
-        Ok(Carried::Ended(Ending::Aborted) | Carried::Forgotten | Carried::Quarantined { .. }) => {
-            Err(unknown(None))
-        }
-        Err(e) => Err(unknown(Some(e))),
+        Conclusion::Quarantined { .. } | Conclusion::Unknown => Err(unknown(None)),
     }
 }
 
-/// Takes effect at the pin that is held now, or calls the work off.
-async fn carry_out<W: Work>(
+/// Commits the work after the version that was decided on, or calls it off.
+async fn carry_out<W: PhysicalWork>(
     core: &Core,
     table: &Table,
     work: &W,
     ready: &Ready,
-    base: u64,
-    decided: Arc<Manifest>,
-) -> Result<Carried> {
+    decision: &Decision,
+) -> Result<Execution> {
+    let (decided, base) = (&decision.decided, decision.base);
     let now = table.at(base).await?;
     let mut sidecar = ready.sidecar.clone();
-    if !work.holds(&decided, table, &now).await? {
+    if !work.holds(decided, table, &now).await? {
         sidecar.take_bases(&BTreeMap::from([(table.key.clone(), base)]));
-        return effects::call_off(core, &sidecar).await;
+        return call_off(core, &sidecar).await;
     }
     // Checked: so it needs no comparison with the versions since the work began.
     let mut staged = Staged::new(work.transaction(), None, ready.ticket.operation);
     staged.transaction.read_version = base;
     sidecar.effects = vec![staged.to_effect(table, base)?];
-    effects::carry_out(core, &sidecar, Some(decided)).await
+    effects::carry_out(core, &sidecar, Some(decided.clone())).await
 }

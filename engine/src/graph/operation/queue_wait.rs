@@ -1,4 +1,4 @@
-//! Waiting in the manifest's queue, and helping whoever is ahead.
+//! Waiting in the manifest's queue, and healing the operations ahead.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,8 +19,8 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// After so long a wait is worth a line in the log.
-const WORTH_TELLING: Duration = Duration::from_secs(2);
+/// Minimum length of a wait that is logged.
+const LOGGED_FROM: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Waits until no conflicting ticket is ahead of `operation`, and returns the manifest that shows it (step 3).
@@ -28,17 +28,17 @@ impl Core {
     /// # Errors
     /// [`Error::Aborted`] when a healer took the ticket away; [`Error::Quarantined`] when an operation ahead
     /// cannot be applied.
-    pub(crate) async fn wait_in_line(&self, operation: OperationId) -> Result<Arc<Manifest>> {
+    pub(crate) async fn wait_in_queue(&self, operation: OperationId) -> Result<Arc<Manifest>> {
         let mut wait = Wait::new(self, operation);
-        // The manifest that the ticket came in with was listed just now.
-        let mut manifest = match self.register.seen() {
+        // The manifest that the ticket entered with was listed just now.
+        let mut manifest = match self.manifests.seen() {
             Some(seen) if seen.ticket(operation).is_some() => seen,
-            _ => self.register.newest().await?,
+            _ => self.manifests.newest().await?,
         };
         loop {
             let Some(mine) = manifest.ticket(operation) else {
                 return Err(match manifest.outcomes.get(&operation).map(|o| o.ending) {
-                    // Without an outcome it was taken back long ago: nobody else can decide it.
+                    // Without an outcome it was taken back long ago: no other process can decide it.
                     Some(Ending::Aborted) | None => Error::Aborted {
                         operation,
                         uri: self.storage.uri.clone(),
@@ -54,31 +54,31 @@ impl Core {
             if ahead.is_empty() {
                 return Ok(manifest);
             }
-            wait.tell(&manifest, mine);
+            wait.report(&manifest, mine);
             self.check_quarantine(&ahead, mine)?;
-            manifest = wait.look_again(&manifest).await?;
-            self.help(&manifest, ahead.iter()).await;
+            manifest = wait.next_manifest(&manifest).await?;
+            self.heal_ahead(&manifest, ahead.iter()).await;
         }
     }
 
-    /// Waits, without a place in the queue, until no conflicting ticket stands in the manifest: the way of
-    /// physical operations. They help nobody but decided physical tickets.
+    /// Waits, without a place in the queue, until no conflicting ticket is in the manifest: so physical operations do. They
+    /// heal no tickets but decided physical ones.
     ///
     /// # Errors
     /// [`Error::Quarantined`]: that can take days.
     pub(crate) async fn wait_for_no_conflict(&self, probe: &Ticket) -> Result<Arc<Manifest>> {
         let mut wait = Wait::new(self, probe.operation);
-        let mut manifest = self.register.newest().await?;
+        let mut manifest = self.manifests.newest().await?;
         loop {
             let ahead: Vec<_> = manifest.ahead(probe).cloned().collect();
             if ahead.is_empty() {
                 return Ok(manifest);
             }
-            wait.tell(&manifest, probe);
+            wait.report(&manifest, probe);
             self.check_quarantine(&ahead, probe)?;
-            manifest = wait.look_again(&manifest).await?;
+            manifest = wait.next_manifest(&manifest).await?;
             let physical = ahead.iter().filter(|t| t.kind.is_physical());
-            self.help(&manifest, physical).await;
+            self.heal_ahead(&manifest, physical).await;
         }
     }
 
@@ -102,9 +102,9 @@ impl Core {
         Ok(())
     }
 
-    /// Heals whoever is ahead, as far as it is due, all at once: one that takes long, or cannot be healed, keeps no
-    /// other from it. That it fails is not the waiter's failure.
-    async fn help(&self, manifest: &Manifest, ahead: impl Iterator<Item = &Ticket>) {
+    /// Heals the operations ahead, as far as they are due, all at once: one that takes long, or cannot be healed, does not
+    /// keep the others. A failure of this is not the waiter's failure.
+    async fn heal_ahead(&self, manifest: &Manifest, ahead: impl Iterator<Item = &Ticket>) {
         let still = ahead.filter(|t| manifest.ticket(t.operation).is_some());
         let healed = still.map(async |ticket| {
             if let Err(e) = healing::heal_ticket(self, ticket, Heal::WaitingFor).await {
@@ -115,7 +115,7 @@ impl Core {
     }
 }
 
-/// One wait: for whom, and how patiently.
+/// One wait of an operation.
 struct Wait<'c> {
     core: &'c Core,
     operation: OperationId,
@@ -141,12 +141,12 @@ impl<'c> Wait<'c> {
         }
     }
 
-    /// Says whom it waits for: at once to whoever follows, and in the log once, when it is worth a line.
-    fn tell(&mut self, manifest: &Manifest, mine: &Ticket) {
+    /// Reports which operation it waits for: at once to those who follow, and in the log once, when it takes long.
+    fn report(&mut self, manifest: &Manifest, mine: &Ticket) {
         let waiting = Waiting::of(manifest, mine);
         if let Some(waiting) = &waiting
             && !self.logged
-            && self.since.elapsed() >= WORTH_TELLING
+            && self.since.elapsed() >= LOGGED_FROM
         {
             self.logged = true;
             let (ahead, kind): (_, OperationKind) = (&waiting.ahead, mine.kind);
@@ -156,10 +156,10 @@ impl<'c> Wait<'c> {
     }
 
     /// The newest manifest after a pause: one request for all that wait in this process.
-    async fn look_again(&mut self, last: &Arc<Manifest>) -> Result<Arc<Manifest>> {
-        let register = &self.core.register;
-        let mut changes = register.follow();
-        // This process may have moved the register itself meanwhile.
+    async fn next_manifest(&mut self, last: &Arc<Manifest>) -> Result<Arc<Manifest>> {
+        let manifests = &self.core.manifests;
+        let mut changes = manifests.follow();
+        // This process may have written a manifest itself meanwhile.
         let (pause, began) = (self.pause, std::time::Instant::now());
         self.pause = (pause * 2).min(LONGEST_PAUSE);
         let changed = async {
@@ -172,14 +172,14 @@ impl<'c> Wait<'c> {
             () = sleep(pause) => {}
         }
         let _one_poller = self.core.poller.lock().await;
-        let newest = match register.seen() {
+        let newest = match manifests.seen() {
             Some(seen) if seen.number > last.number => seen,
-            // Another waiter has asked while this one stood in line.
-            Some(seen) if register.listed_since(began + pause) => seen,
-            _ => register.newest().await?,
+            // Another waiter has listed while this one waited.
+            Some(seen) if manifests.listed_since(began + pause) => seen,
+            _ => manifests.newest().await?,
         };
         let queue: Vec<_> = newest.queue.iter().map(|t| t.operation).collect();
-        self.core.liveness.forget_except(&queue);
+        self.core.failure_detector.forget_except(&queue);
         Ok(newest)
     }
 }

@@ -9,27 +9,28 @@
 //! | delete | its predicate is evaluated again |
 //! | schema apply | its steps are taken again, as long as the columns are those they were planned for |
 //!
-//! The uuid stays, so that whoever looks for the operation finds it.
+//! The uuid stays, so that every healer that searches for the operation finds it.
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use lance::{
     Dataset,
     dataset::{DeleteBuilder, transaction::Operation},
     deps::datafusion::execution::SendableRecordBatchStream,
 };
 
-use super::load::{LoadMode, merge_by_key};
+use super::{LoadMode, schema_apply::columns::alter, staging::merge_by_key};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     graph::{
         context::Core,
-        sidecar::{Effect, LogicalPlan, Sidecar},
+        sidecar::{LogicalPlan, Sidecar},
     },
-    table::{Table, indexing, staged::Staged},
+    table::{Table, effect::Effect, indexing, staged::Staged},
 };
 
-/// How the rows of a load come into a table; `None` when the effect is no load.
+/// How a load treats the rows of a table; `None` when the effect is no load.
 fn mode(sidecar: &Sidecar, effect: &Effect) -> Option<LoadMode> {
     match &sidecar.plan {
         LogicalPlan::Load { modes } => modes.get(&effect.table).copied(),
@@ -38,21 +39,92 @@ fn mode(sidecar: &Sidecar, effect: &Effect) -> Option<LoadMode> {
 }
 
 /// Whether the effect depends on all rows that the table has, even on those that Lance sees no conflict with: rows
-/// that a stranger appended may have the keys of an upsert.
-pub(crate) fn depends_on_all_rows(sidecar: &Sidecar, effect: &Effect) -> bool {
+/// that an external writer appended may have the keys of an upsert.
+pub(super) fn depends_on_all_rows(sidecar: &Sidecar, effect: &Effect) -> bool {
     mode(sidecar, effect) == Some(LoadMode::Upsert)
 }
 
 /// Whether an effect that is staged again has files of its own: those of an append or an overwrite are the sidecar's.
-pub(crate) fn writes_files(sidecar: &Sidecar, effect: &Effect) -> bool {
+pub(super) fn writes_files(sidecar: &Sidecar, effect: &Effect) -> bool {
     !matches!(
         mode(sidecar, effect),
         Some(LoadMode::Append | LoadMode::Overwrite)
     )
 }
 
+/// What came of staging an effect again.
+pub(super) enum Restaged {
+    /// This is to be committed in its place.
+    As(Box<Staged>),
+    /// With the reason, where there is another one than the conflict.
+    Impossible(Option<String>),
+}
+
+impl From<Option<Staged>> for Restaged {
+    fn from(staged: Option<Staged>) -> Self {
+        staged.map_or(Self::Impossible(None), |again| Self::As(Box::new(again)))
+    }
+}
+
+/// An error that every further attempt would meet, too, means that staging again is impossible.
+pub(super) fn or_impossible(e: Error) -> Result<Restaged> {
+    use lance::Error as Lance;
+    match &e {
+        Error::Lance { source, .. }
+            if matches!(
+                **source,
+                Lance::InvalidInput { .. }
+                    | Lance::SchemaMismatch { .. }
+                    | Lance::Schema { .. }
+                    | Lance::FieldNotFound { .. }
+                    | Lance::Arrow { .. }
+                    | Lance::CorruptFile { .. }
+                    | Lance::NotSupported { .. }
+                    | Lance::NotFound { .. }
+                    | Lance::DatasetNotFound { .. }
+                    | Lance::VersionNotFound { .. }
+            ) =>
+        {
+            Ok(Restaged::Impossible(Some(e.to_string())))
+        }
+        _ => Err(e),
+    }
+}
+
+/// Stages an effect again, at another version, with the same uuid.
+pub(super) async fn restage(
+    core: &Core,
+    sidecar: &Sidecar,
+    effect: &Effect,
+    table: &Table,
+    head: u64,
+) -> Result<Restaged> {
+    match &sidecar.plan {
+        LogicalPlan::Load { .. } => {
+            let again = load(core, sidecar, effect, table, head).await?;
+            Ok(again.into())
+        }
+        LogicalPlan::Delete { .. } => {
+            let again = delete(sidecar, effect, table, head).await?;
+            Ok(again.into())
+        }
+        LogicalPlan::SchemaApply { steps } => {
+            let dataset = Arc::new(table.at(head).await?);
+            let again = alter(table, &dataset, steps, sidecar.operation);
+            match again.boxed().await {
+                Ok(again) => Ok(again.into()),
+                Err(e @ (Error::Misfit(_) | Error::RowsForbid { .. })) => {
+                    Ok(Restaged::Impossible(Some(e.to_string())))
+                }
+                Err(e) => Err(e),
+            }
+        }
+        LogicalPlan::Compact | LogicalPlan::Index => Ok(Restaged::Impossible(None)),
+    }
+}
+
 /// Stages a load's effect again at `head`; `None` when that is impossible.
-pub(crate) async fn load(
+async fn load(
     core: &Core,
     sidecar: &Sidecar,
     effect: &Effect,
@@ -76,8 +148,8 @@ pub(crate) async fn load(
             let Some((base, dataset)) = same_fields(table, effect.base, head).await? else {
                 return Ok(None);
             };
-            // Nobody changes the key meanwhile: the operation has its ticket.
-            let manifest = core.register.newest().await?;
+            // The key does not change meanwhile: the operation has its ticket.
+            let manifest = core.manifests.newest().await?;
             let Some(declared) = manifest.schema.types.get(&effect.table) else {
                 return Ok(None);
             };
@@ -101,7 +173,7 @@ pub(crate) async fn load(
 }
 
 /// Stages a delete's effect again at `head`; `None` when the sidecar has no predicate for the table.
-pub(crate) async fn delete(
+async fn delete(
     sidecar: &Sidecar,
     effect: &Effect,
     table: &Table,
@@ -125,8 +197,8 @@ pub(crate) async fn delete(
     )))
 }
 
-/// Why an effect cannot be applied to what strangers left at `head`, as far as that can be told without writing;
-/// `None` when nothing is known to speak against it.
+/// Why an effect cannot be applied to what external writers left at `head`, as far as that is known without writing;
+/// `None` when no reason is known.
 ///
 /// Lance lets an append or a delete pass over a change of columns. Here nothing does but an overwrite, which brings
 /// columns of its own: a publish would make the schema untrue.
@@ -157,8 +229,8 @@ pub(crate) async fn hindrance(
     Ok(None)
 }
 
-/// Whether segments of an index are right for the table at `head`. The one who made them has looked before the first
-/// attempt; a healer has only the transaction. Lance's own rules do not look at columns that were dropped since.
+/// Whether segments of an index are right for the table at `head`. The process that made them has checked before the
+/// first attempt; a healer has only the transaction. Lance's own rules do not look at columns that were dropped since.
 async fn index_sources_hold(effect: &Effect, table: &Table, head: u64) -> Result<bool> {
     let transaction = Staged::from_effect(effect, table)?.transaction;
     let failed = |e| table.failed("reading the indexes of", e);

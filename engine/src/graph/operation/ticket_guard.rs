@@ -1,4 +1,4 @@
-//! A waiting ticket that a call of this process holds: until it is decided, a failure or a cancellation takes it back.
+//! A waiting ticket of a call of this process: until it is decided, a failure or a cancellation takes it back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,40 +13,43 @@ use crate::{
     ids::OperationId,
 };
 
-/// So often a ticket is taken back before that is left to healers.
+/// Maximum number of attempts to take a ticket back before that is left to a task in the background.
 const MAX_WITHDRAWALS: usize = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// A waiting ticket in this process's care: taken back when it is dropped, unless it was handed over to its effects.
-pub(super) struct Held {
+/// Guards a waiting ticket: takes it back when it is dropped, unless the operation was decided.
+pub(super) struct TicketGuard {
     core: Arc<Core>,
     operation: OperationId,
     alive: Option<Alive>,
 }
 
-impl Held {
+impl TicketGuard {
+    /// Guards the ticket of an operation, and keeps this process's heartbeat going.
     pub(super) fn new(core: &Arc<Core>, operation: OperationId) -> Self {
         core.attend(operation, true);
         Self {
             core: core.clone(),
             operation,
-            alive: Some(core.liveness.hold()),
+            alive: Some(core.heartbeat.hold()),
         }
     }
 
-    pub(super) fn hand_over(&mut self) -> Alive {
+    /// Gives the guard up: the operation is decided, or has no ticket.
+    pub(super) fn disarm(&mut self) -> Alive {
         self.core.attend(self.operation, false);
         self.alive
             .take()
-            .unwrap_or_else(|| self.core.liveness.hold())
+            .unwrap_or_else(|| self.core.heartbeat.hold())
     }
 
+    /// Takes the ticket back after a failure.
     pub(super) async fn fail<T>(&mut self, e: Error) -> Result<T> {
         self.abort().await;
         Err(e)
     }
 
-    /// Takes the ticket back; says whether nothing has happened for certain.
+    /// Takes the ticket back; says whether it is certain that the operation did not happen.
     pub(super) async fn abort(&mut self) -> bool {
         let withdrawn = withdraw(&self.core, self.operation).await;
         self.alive = None;
@@ -57,7 +60,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for TicketGuard {
     fn drop(&mut self) {
         let Some(alive) = self.alive.take() else {
             return;
@@ -76,12 +79,11 @@ impl Drop for Held {
     }
 }
 
-/// Goes on taking a ticket back until the store answers: as long as this process lives, for other tickets' sake, nobody
-/// else may do it.
+/// Goes on taking a ticket back until the store answers: as long as this process lives, no other process may do it.
 fn settle_later(core: Arc<Core>, operation: OperationId) {
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(core.liveness.lease()).await;
+            tokio::time::sleep(core.heartbeat.lease()).await;
             if withdraw(&core, operation).await.is_some() {
                 return;
             }
@@ -89,16 +91,16 @@ fn settle_later(core: Arc<Core>, operation: OperationId) {
     });
 }
 
-/// Takes a ticket back, wherever it stands: one that is on its way yet is barred, one that turns out to be decided is
-/// carried out. Gives it out of this process's care in the end, so that a healer of this process may go on if the
-/// store fails for long. Says whether the operation did not and will not happen; `None` when the store did not answer.
+/// Takes a ticket back, whatever its state: one whose create is still under way is barred, one that turns out to be decided
+/// is carried out. From then on a healer of this process may go on, if the store fails for long. Says whether the
+/// operation did not and will not happen; `None` when the store did not answer.
 async fn withdraw(core: &Core, operation: OperationId) -> Option<bool> {
     let mut pause = FIRST_PAUSE;
     let mut withdrawn = None;
     for _ in 0..MAX_WITHDRAWALS {
         let by = core.by("");
         let taken = core
-            .register
+            .manifests
             .change(operation, move |m| match m.ticket(operation) {
                 Some(_) => transition::abort(m, operation, &by),
                 None => transition::bar(m, operation, &by),
@@ -111,7 +113,7 @@ async fn withdraw(core: &Core, operation: OperationId) -> Option<bool> {
                 break;
             }
             Ok(Call::Refused(_)) => {
-                let carried = match core.recovery.read(operation).await {
+                let carried = match core.sidecars.read(operation).await {
                     Ok(Some(sidecar)) => effects::carry_out(core, &sidecar, None).await.map(|_| ()),
                     Ok(None) => Ok(()),
                     Err(e) => Err(e),

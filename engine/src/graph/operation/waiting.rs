@@ -1,4 +1,4 @@
-//! Who waits for whom: what a program can follow and a person is told, by a spinner, the log and `squire status`.
+//! Which operation waits for which: for programs to follow, and for users, in a spinner, the log and `squire status`.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::{
     ids::{OperationId, TableKey},
 };
 
-/// Whom an operation waits for.
+/// What an operation waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// The operation that waits.
@@ -19,12 +19,12 @@ pub struct Waiting {
     pub ahead: Ticket,
     /// The tables over which they conflict.
     pub tables: BTreeSet<TableKey>,
-    /// Since when it waits, by its holder's clock. For people; no rule rests on it.
+    /// Since when it waits, by its holder's clock. For users; no rule depends on it.
     pub since: DateTime<Utc>,
 }
 
 impl Waiting {
-    /// Whom a ticket of the manifest, or one that wants to come in, waits for; `None` when nobody is ahead.
+    /// What a ticket of the manifest, or one that is to enter it, waits for; `None` when no operation is ahead.
     pub fn of(manifest: &Manifest, ticket: &Ticket) -> Option<Self> {
         if ticket.state != TicketState::Waiting {
             return None;
@@ -84,7 +84,7 @@ impl Waits {
         self.0.subscribe()
     }
 
-    /// Says whom an operation waits for; `None` when it waits no more.
+    /// Sets what an operation waits for; `None` when it waits no more.
     pub(crate) fn set(&self, operation: OperationId, waiting: Option<Waiting>) {
         self.0.send_if_modified(|waits| {
             let at = waits.iter().position(|w| w.operation == operation);

@@ -7,17 +7,17 @@ use crate::{
     error::{Error, Result},
     graph::{
         context::Core,
-        manifest::{Call, Manifest, Refusal, TableEntry, TicketState, transition},
+        manifest::{Call, Manifest, Refusal, TableEntry, Ticket, TicketState, transition},
     },
     ids::{OperationId, TableKey},
     table::{
         Table,
         drift::{self, DriftVersion},
-        guard::guarded,
+        handle::guarded,
     },
 };
 
-/// So many tables are asked for their heads at once.
+/// Maximum number of tables that are looked at at once.
 const AT_ONCE: usize = 8;
 
 /// A table that programs which know nothing of Squire moved past its pin.
@@ -75,7 +75,7 @@ pub struct DriftLook {
 /// # Errors
 /// When the manifest cannot be read.
 pub(crate) async fn look(core: &Core) -> Result<DriftLook> {
-    let manifest = core.register.newest().await?;
+    let manifest = core.manifests.newest().await?;
     let tables: Vec<_> = manifest.tables.keys().cloned().collect();
     let looks: Vec<Result<Option<Drifted>>> = stream::iter(tables)
         .map(|key| look_at(core, &manifest, key))
@@ -91,7 +91,7 @@ pub(crate) async fn look(core: &Core) -> Result<DriftLook> {
     }
     if !look.drifted.is_empty() {
         // Versions of an operation that was decided or published since are no drift.
-        let newest = core.register.newest().await?;
+        let newest = core.manifests.newest().await?;
         look.drifted.retain(|d| is_unexplained(&newest, d));
     }
     Ok(look)
@@ -122,7 +122,7 @@ async fn describe(table: &Table, seen: u64, pin: u64, head: u64) -> Result<Drift
 
 fn is_unexplained(newest: &Manifest, drifted: &Drifted) -> bool {
     let explains = |state: &TicketState| *state != TicketState::Waiting;
-    let writes = |t: &&crate::graph::manifest::Ticket| t.touched.writes.contains(&drifted.table);
+    let writes = |t: &&Ticket| t.touched.writes.contains(&drifted.table);
     let same = |e: &TableEntry| e.since <= drifted.seen && e.pin == drifted.pin;
     newest.tables.get(&drifted.table).is_some_and(same)
         && !newest
@@ -142,7 +142,7 @@ pub(crate) async fn adopt(core: &Core, drifted: &Drifted) -> Result<bool> {
     let (by, table) = (core.by(&told), drifted.table.clone());
     let (seen, pin, head) = (drifted.seen, drifted.pin, drifted.head);
     let call = core
-        .register
+        .manifests
         .change(operation, move |m| {
             transition::adopt(m, &table, seen, pin, head, &by)
         })
@@ -162,11 +162,11 @@ pub(crate) async fn adopt(core: &Core, drifted: &Drifted) -> Result<bool> {
 }
 
 /// Adopts what fences left past the pins of these tables, as far as nothing else is past them. Best effort: what stays is
-/// adopted by whoever meets it.
+/// adopted by the next process that finds it.
 pub(super) async fn adopt_fences(core: &Core, tables: impl Iterator<Item = &TableKey>) {
     for key in tables {
         let adopted = async {
-            let manifest = core.register.newest().await?;
+            let manifest = core.manifests.newest().await?;
             if !manifest.tables.contains_key(key) {
                 return Ok(());
             }

@@ -11,13 +11,10 @@ use crate::{
     graph::{
         context::Core,
         manifest::{
-            Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState,
+            Call, Manifest, OperationKind, Refusal, Ticket, TicketState,
             transition::{self, Resolution},
         },
-        operation::{
-            effects::{self, Carried},
-            restage,
-        },
+        operation::{effects, outcome::Conclusion, restage},
         sidecar::Sidecar,
     },
     ids::{OperationId, TableKey},
@@ -78,16 +75,16 @@ async fn look_with(
     }))
 }
 
-/// One that nobody can read is as good as none.
+/// The sidecar of an operation; a damaged one counts as none.
 async fn sidecar_of(core: &Core, operation: OperationId) -> Result<Option<Sidecar>> {
-    match core.recovery.read(operation).await {
+    match core.sidecars.read(operation).await {
         Err(Error::Damaged { .. }) => Ok(None),
         read => read,
     }
 }
 
 /// A table by the sidecar's word; without a sidecar, by the manifest's, where a new table's path is the one that it
-/// would get now: nobody else could add a table meanwhile.
+/// would get now: no other operation could add a table meanwhile.
 fn table_of(
     core: &Core,
     manifest: &Manifest,
@@ -140,7 +137,7 @@ pub(super) async fn resolve(
     operation: OperationId,
     partial: bool,
 ) -> Result<Repaired> {
-    let manifest = core.register.newest().await?;
+    let manifest = core.manifests.newest().await?;
     let over = || Repaired::Left("it is not quarantined any more".to_owned());
     let Some(ticket) = manifest.ticket(operation) else {
         return Ok(over());
@@ -153,7 +150,7 @@ pub(super) async fn resolve(
         let table = table_of(core, &manifest, sidecar.as_ref(), operation, key);
         core.fence_head(&table).await?;
     }
-    // From here on, no late commit can land: what is seen now stays as it is.
+    // From here on, late commits fail: what is seen now stays as it is.
     let Some(seen) = look_with(core, &manifest, ticket, sidecar.as_ref()).await? else {
         return Ok(over());
     };
@@ -181,7 +178,7 @@ pub(super) async fn resolve(
     let by = core.by(&summary(core, sidecar.as_ref(), &without, &how));
     let (number, resolution) = (manifest.number, how.clone());
     let call = core
-        .register
+        .manifests
         .change(operation, move |m| {
             transition::resolve(m, operation, number, &resolution, &by)
         })
@@ -210,7 +207,7 @@ pub(super) async fn resolve(
         }
         (Resolution::Publish(..), _) => Repaired::PublishedInPart { manifest, without },
     };
-    core.recovery.delete(operation).await;
+    core.sidecars.delete(operation).await;
     drift::adopt_fences(core, seen.effects.keys()).await;
     Ok(repaired)
 }
@@ -237,23 +234,23 @@ fn summary(
 /// Carries out what was decided anew, as any healer would.
 async fn finish(core: &Core, sidecar: &Sidecar) -> Result<Repaired> {
     let operation = sidecar.operation;
-    match effects::carry_out(core, sidecar, None).await {
-        Ok(Carried::Published { manifest, pins }) => Ok(Repaired::Published { manifest, pins }),
-        // A healer was faster.
-        Ok(Carried::Ended(Ending::Published)) => {
-            let (manifest, pins) = core.publication_of(operation).await;
-            Ok(Repaired::Published { manifest, pins })
+    let execution = match effects::carry_out(core, sidecar, None).await {
+        Ok(execution) => execution,
+        Err(e) => {
+            return Err(Error::Unfinished {
+                operation,
+                uri: core.storage.uri.clone(),
+                source: Box::new(e),
+            });
         }
-        Ok(Carried::Quarantined { reason, .. }) => Ok(Repaired::Left(format!(
-            "it was tried again, and still {reason}"
-        ))),
-        Ok(Carried::Ended(_) | Carried::TooLate | Carried::Refused(_) | Carried::Forgotten) => Ok(
-            Repaired::Left("somebody else resolved it meanwhile".to_owned()),
-        ),
-        Err(e) => Err(Error::Unfinished {
-            operation,
-            uri: core.storage.uri.clone(),
-            source: Box::new(e),
-        }),
-    }
+    };
+    Ok(match execution.conclude(core, operation).await {
+        Conclusion::Published { manifest, pins } => Repaired::Published { manifest, pins },
+        Conclusion::Quarantined { reason, .. } => {
+            Repaired::Left(format!("it was tried again, and still {reason}"))
+        }
+        Conclusion::Discarded { .. } | Conclusion::Unknown => {
+            Repaired::Left("somebody else resolved it meanwhile".to_owned())
+        }
+    })
 }

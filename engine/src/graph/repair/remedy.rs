@@ -14,7 +14,7 @@ pub enum Standing {
         /// Why it cannot be staged again; `None` when nothing is known to speak against it.
         hindrance: Option<String>,
     },
-    /// It cannot be told: this version is missing.
+    /// It is unknown: this version is missing.
     Unclear {
         /// The version.
         missing: u64,

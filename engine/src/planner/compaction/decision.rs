@@ -7,7 +7,7 @@ use crate::planner::{skip_class::SkipClass, statistics::RewriteRefusal};
 
 /// What the planner says of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// Rewrite these groups, because of this. They do not depend on each other, and come best first: committed
     /// one after the other, they bring most of the benefit early.
     Compact(Vec<Group>, Reason),
@@ -55,7 +55,7 @@ pub enum Skip {
     /// It is due, but each group by now reads more than the job was given. It is planned anew.
     Outgrown,
     /// It would be due, but for fragments that writers touch just now.
-    Hot,
+    Contended,
     /// It would be due, but an index over its fragments would be written in a format that the table's oldest client does
     /// not read.
     ClientTooOld,
@@ -88,7 +88,7 @@ impl Skip {
             Self::TooLarge => "too_large",
             Self::Unmeasured => "unmeasured",
             Self::Outgrown => "outgrown",
-            Self::Hot => "hot",
+            Self::Contended => "hot",
             Self::ClientTooOld => "client_too_old",
             Self::IndexCannotFollow => "index_cannot_follow",
             Self::IndexUnreadable => "index_unreadable",
@@ -106,7 +106,7 @@ impl Skip {
     pub(in crate::planner) const fn class(self) -> SkipClass {
         match self {
             Self::Tidy | Self::BelowThreshold | Self::IndexTooLarge => SkipClass::Idle,
-            Self::Hot => SkipClass::Busy,
+            Self::Contended => SkipClass::Busy,
             Self::Outgrown => SkipClass::Delayed,
             Self::BaseOutside => SkipClass::Excluded,
             Self::TooLarge

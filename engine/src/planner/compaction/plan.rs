@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    decision::{Reason, Skip, Verdict},
+    decision::{Decision, Reason, Skip},
     group::Group,
     policy::CompactionPolicy,
     remaps, tiers,
@@ -15,14 +15,14 @@ use crate::planner::{
 
 /// A fragment that writers touch just now is rewritten all the same when more of it is deleted than this: by then, its
 /// readers and its writers carry more dead rows than live ones.
-pub const HOT_DELETED_FRACTION: f64 = 0.5;
+pub const CONTENDED_DELETED_FRACTION: f64 = 0.5;
 
 /// Plans the compaction of one table.
-pub fn plan(stats: &TableStats, policy: &CompactionPolicy, ask: &Ask) -> Verdict {
+pub fn plan(stats: &TableStats, policy: &CompactionPolicy, ask: &Ask) -> Decision {
     if stats.unwritable.is_some() {
-        return Verdict::Skip(Skip::Unwritable);
+        return Decision::Skip(Skip::Unwritable);
     }
-    let due = |stats: &TableStats, hot| {
+    let due = |stats: &TableStats, contended| {
         // What is left alone in any case is no reason to hurry.
         let free = |f: &FragmentStats| {
             remaps::hindrance(stats, f.coverage, policy.oldest_client).is_none()
@@ -32,19 +32,19 @@ pub fn plan(stats: &TableStats, policy: &CompactionPolicy, ask: &Ask) -> Verdict
             .iter()
             .filter(|f| policy.is_small(f) && free(f));
         let emergency = small.count() >= policy.emergency_small_fragments;
-        due(stats, hot, policy, ask, emergency)
+        due(stats, contended, policy, ask, emergency)
     };
     let refusal = worst_refusal(stats);
     let willing = refusal.map(|_| willing(stats));
     let able = willing.as_ref().unwrap_or(stats);
-    let skip = match due(able, &ask.hot) {
-        Ok((groups, reason)) => return Verdict::Compact(groups, reason),
+    let skip = match due(able, &ask.contended) {
+        Ok((groups, reason)) => return Decision::Compact(groups, reason),
         Err(skip) => skip,
     };
     let none = BTreeSet::new();
-    let held_back = !ask.hot.is_empty() && due(able, &none).is_ok();
-    Verdict::Skip(match refusal {
-        _ if held_back => Skip::Hot,
+    let held_back = !ask.contended.is_empty() && due(able, &none).is_ok();
+    Decision::Skip(match refusal {
+        _ if held_back => Skip::Contended,
         Some(refusal) if due(stats, &none).is_ok() => refusal.into(),
         _ => skip,
     })
@@ -70,7 +70,7 @@ fn willing(stats: &TableStats) -> TableStats {
 }
 
 /// Whether the same ask would find more to do once these groups are rewritten, as far as that can be foreseen: one
-/// operation reads so many bytes only, and what it leaves may fill further tiers.
+/// operation reads a limited number of bytes, and what it leaves may fill further tiers.
 pub(crate) fn leaves_more(
     stats: &TableStats,
     groups: &[Group],
@@ -83,7 +83,7 @@ pub(crate) fn leaves_more(
     };
     matches!(
         plan(&after(stats, groups), policy, &next),
-        Verdict::Compact(..)
+        Decision::Compact(..)
     )
 }
 
@@ -121,13 +121,14 @@ pub(in crate::planner) fn after(stats: &TableStats, groups: &[Group]) -> TableSt
 
 fn due(
     stats: &TableStats,
-    hot: &BTreeSet<u64>,
+    contended: &BTreeSet<u64>,
     policy: &CompactionPolicy,
     ask: &Ask,
     emergency: bool,
 ) -> Result<(Vec<Group>, Reason), Skip> {
-    let left_to_writers =
-        |f: &&FragmentStats| hot.contains(&f.id) && f.deleted_fraction() <= HOT_DELETED_FRACTION;
+    let left_to_writers = |f: &&FragmentStats| {
+        contended.contains(&f.id) && f.deleted_fraction() <= CONTENDED_DELETED_FRACTION
+    };
     let (unmeasured, measured): (Vec<&FragmentStats>, Vec<&FragmentStats>) = stats
         .fragments
         .iter()
@@ -135,11 +136,13 @@ fn due(
         .partition(|f| f.unmeasured);
     let candidates = measured
         .into_iter()
-        .filter(|f| policy.is_small(f) || policy.is_thinned(f));
+        .filter(|f| policy.is_small(f) || policy.exceeds_deleted_fraction(f));
     let (candidates, left): (Vec<_>, Vec<_>) = candidates
         .partition(|f| remaps::hindrance(stats, f.coverage, policy.oldest_client).is_none());
     // The rewrite of a single one streams, however large it is; and nothing else takes its deleted rows down.
-    let fits = |f: &&FragmentStats| f.bytes <= policy.max_source_bytes || policy.is_thinned(f);
+    let fits = |f: &&FragmentStats| {
+        f.bytes <= policy.max_source_bytes || policy.exceeds_deleted_fraction(f)
+    };
     let (readable, too_large): (Vec<_>, Vec<_>) = candidates.into_iter().partition(fits);
     let groups_of = |readable: &[&FragmentStats]| {
         let tidied = tiers::as_few_as_possible(readable, policy);
@@ -188,7 +191,7 @@ fn due(
         Reason::Emergency
     } else if ask.forced {
         Reason::Forced
-    } else if readable.iter().any(|f| policy.is_riddled(f)) {
+    } else if readable.iter().any(|f| policy.is_delete_heavy(f)) {
         Reason::DeletedRows
     } else {
         Reason::SmallFragments
@@ -221,7 +224,7 @@ fn best(groups: &mut Vec<Group>, stats: &TableStats, most: u64) {
     }
 }
 
-/// Leaves as many groups as so many bytes allow, indexes that are written anew included; when none is so small, the first
+/// Keeps as many groups as fit into `most` bytes, indexes that are written anew included; when none is so small, the first
 /// alone.
 pub(in crate::planner) fn fitting_or_first(groups: &mut Vec<Group>, stats: &TableStats, most: u64) {
     let first = groups.first().cloned();
@@ -231,7 +234,7 @@ pub(in crate::planner) fn fitting_or_first(groups: &mut Vec<Group>, stats: &Tabl
     }
 }
 
-/// Leaves as many groups as so many bytes allow, indexes that are written anew included.
+/// Keeps as many groups as fit into `most` bytes, indexes that are written anew included.
 fn fitting(groups: &mut Vec<Group>, stats: &TableStats, most: u64) {
     let mut taken: Vec<Group> = Vec::new();
     for group in groups.drain(..) {

@@ -28,7 +28,7 @@ fn ask(forced: bool) -> Ask {
 #[test]
 fn small_fragments_become_one() {
     let before = stats((0..100).map(|id| fragment(id, 100, 0, 10_000)).collect());
-    let Verdict::Compact(groups, reason) =
+    let Decision::Compact(groups, reason) =
         plan(&before, &CompactionPolicy::default(), &Ask::default())
     else {
         panic!("100 small fragments are due")
@@ -41,13 +41,13 @@ fn small_fragments_become_one() {
 fn a_large_fragment_is_not_rewritten_for_the_sake_of_tiny_ones() {
     let mut fragments = vec![fragment(0, 1_000_000, 0, 120 * MIB)];
     fragments.extend((1..9).map(|id| fragment(id, 100, 0, 10_000)));
-    let verdict = plan(
+    let decision = plan(
         &stats(fragments),
         &CompactionPolicy::default(),
         &Ask::default(),
     );
-    let Verdict::Compact(groups, Reason::SmallFragments) = verdict else {
-        panic!("8 fragments of one size are due, not {verdict:?}")
+    let Decision::Compact(groups, Reason::SmallFragments) = decision else {
+        panic!("8 fragments of one size are due, not {decision:?}")
     };
     assert_eq!(groups.len(), 1);
     assert_eq!(groups[0].fragments, [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -65,20 +65,20 @@ fn small_fragments_of_many_sizes_are_below_the_threshold() {
     );
     let policy = CompactionPolicy::default();
     assert_eq!(before.fragments.len(), policy.small_at_rest());
-    let verdict = plan(&before, &policy, &Ask::default());
-    assert_eq!(verdict, Verdict::Skip(Skip::BelowThreshold));
+    let decision = plan(&before, &policy, &Ask::default());
+    assert_eq!(decision, Decision::Skip(Skip::BelowThreshold));
 }
 
 #[test]
 fn what_a_full_tier_becomes_may_fill_the_next_one_in_the_same_plan() {
     let mut fragments: Vec<_> = (0..7).map(|id| fragment(id, 1_000, 0, 100 * KIB)).collect();
     fragments.extend((7..15).map(|id| fragment(id, 100, 0, 10 * KIB)));
-    let verdict = plan(
+    let decision = plan(
         &stats(fragments),
         &CompactionPolicy::default(),
         &Ask::default(),
     );
-    let Verdict::Compact(groups, _) = verdict else {
+    let Decision::Compact(groups, _) = decision else {
         panic!("a tier is full")
     };
     assert_eq!(groups.len(), 1);
@@ -89,24 +89,24 @@ fn what_a_full_tier_becomes_may_fill_the_next_one_in_the_same_plan() {
 fn a_hot_fragment_is_left_to_its_writers_until_most_of_it_is_deleted() {
     let policy = CompactionPolicy::default();
     let ask = Ask {
-        hot: BTreeSet::from([0]),
+        contended: BTreeSet::from([0]),
         ..Ask::default()
     };
     let table = |deleted| {
         let small = (1..9).map(|id| fragment(id, 100, 0, 10 * KIB));
-        let hot = fragment(0, 10_000, deleted, 200 * MIB);
-        stats([hot].into_iter().chain(small).collect())
+        let contended = fragment(0, 10_000, deleted, 200 * MIB);
+        stats([contended].into_iter().chain(small).collect())
     };
-    let Verdict::Compact(groups, _) = plan(&table(4_000), &policy, &ask) else {
+    let Decision::Compact(groups, _) = plan(&table(4_000), &policy, &ask) else {
         panic!("the small ones are due")
     };
     assert!(groups.iter().all(|g| !g.fragments.contains(&0)));
-    let Verdict::Compact(groups, _) = plan(&table(6_000), &policy, &ask) else {
+    let Decision::Compact(groups, _) = plan(&table(6_000), &policy, &ask) else {
         panic!("it is more dead than alive")
     };
     assert!(groups.iter().any(|g| g.fragments == [0]));
     let alone = stats(vec![fragment(0, 10_000, 4_000, 200 * MIB)]);
-    assert_eq!(plan(&alone, &policy, &ask), Verdict::Skip(Skip::Hot));
+    assert_eq!(plan(&alone, &policy, &ask), Decision::Skip(Skip::Contended));
 }
 
 #[test]
@@ -115,12 +115,12 @@ fn a_handful_of_deleted_rows_is_no_reason_unless_they_are_many_bytes_or_it_is_fo
     let plan = |bytes, ask| plan(&stats(vec![fragment(0, 20, 10, bytes)]), &policy, &ask);
     assert_eq!(
         plan(20 * KIB, Ask::default()),
-        Verdict::Skip(Skip::BelowThreshold)
+        Decision::Skip(Skip::BelowThreshold)
     );
     let forced = plan(20 * KIB, Ask::forced());
-    assert!(matches!(forced, Verdict::Compact(_, Reason::Forced)));
+    assert!(matches!(forced, Decision::Compact(_, Reason::Forced)));
     let wide = plan(GIB, Ask::default());
-    assert!(matches!(wide, Verdict::Compact(_, Reason::DeletedRows)));
+    assert!(matches!(wide, Decision::Compact(_, Reason::DeletedRows)));
 }
 
 #[test]
@@ -130,17 +130,17 @@ fn in_an_emergency_a_threshold_above_it_does_not_count() {
         ..CompactionPolicy::default()
     };
     let table = |n| stats((0..n).map(|id| fragment(id, 100, 0, 10 * KIB)).collect());
-    let verdict = plan(&table(999), &patient, &Ask::default());
-    assert_eq!(verdict, Verdict::Skip(Skip::BelowThreshold));
-    let verdict = plan(&table(1_000), &patient, &Ask::default());
-    assert!(matches!(verdict, Verdict::Compact(_, Reason::Emergency)));
+    let decision = plan(&table(999), &patient, &Ask::default());
+    assert_eq!(decision, Decision::Skip(Skip::BelowThreshold));
+    let decision = plan(&table(1_000), &patient, &Ask::default());
+    assert!(matches!(decision, Decision::Compact(_, Reason::Emergency)));
 }
 
 #[test]
 fn the_best_for_its_bytes_comes_first() {
     let mut fragments: Vec<_> = (0..8).map(|id| fragment(id, 1_000, 0, 30 * MIB)).collect();
     fragments.extend((8..16).map(|id| fragment(id, 100, 0, 10 * KIB)));
-    let Verdict::Compact(groups, _) = plan(
+    let Decision::Compact(groups, _) = plan(
         &stats(fragments),
         &CompactionPolicy::default(),
         &Ask::default(),
@@ -158,7 +158,7 @@ fn fragments_that_indexes_cover_differently_do_not_become_one() {
         ..fragment(u64::from(id), 100, 0, 10_000)
     };
     let before = stats((0..16_u8).map(covered).collect());
-    let Verdict::Compact(groups, _) = plan(&before, &CompactionPolicy::default(), &Ask::forced())
+    let Decision::Compact(groups, _) = plan(&before, &CompactionPolicy::default(), &Ask::forced())
     else {
         panic!("16 small fragments are due")
     };
@@ -174,15 +174,18 @@ fn wide_rows_are_not_merged_again_and_again() {
             .map(|id| fragment(id, 1_000, 0, 200 * MIB))
             .collect(),
     );
-    let verdict = plan(&before, &CompactionPolicy::default(), &Ask::forced());
-    assert_eq!(verdict, Verdict::Skip(Skip::Tidy));
+    let decision = plan(&before, &CompactionPolicy::default(), &Ask::forced());
+    assert_eq!(decision, Decision::Skip(Skip::Tidy));
 }
 
 #[test]
 fn a_fragment_full_of_deleted_rows_is_rewritten_alone() {
     let before = stats(vec![fragment(0, 1_000, 500, 300 * MIB)]);
-    let verdict = plan(&before, &CompactionPolicy::default(), &Ask::default());
-    assert!(matches!(verdict, Verdict::Compact(_, Reason::DeletedRows)));
+    let decision = plan(&before, &CompactionPolicy::default(), &Ask::default());
+    assert!(matches!(
+        decision,
+        Decision::Compact(_, Reason::DeletedRows)
+    ));
 }
 
 #[test]
@@ -191,15 +194,15 @@ fn a_lone_small_fragment_is_tidy_and_a_few_are_below_the_threshold() {
     let few = |n| stats((0..n).map(|id| fragment(id, 10, 0, 100)).collect());
     assert_eq!(
         plan(&few(1), &policy, &Ask::forced()),
-        Verdict::Skip(Skip::Tidy)
+        Decision::Skip(Skip::Tidy)
     );
     assert_eq!(
         plan(&few(3), &policy, &Ask::default()),
-        Verdict::Skip(Skip::BelowThreshold)
+        Decision::Skip(Skip::BelowThreshold)
     );
     assert!(matches!(
         plan(&few(3), &policy, &Ask::forced()),
-        Verdict::Compact(_, Reason::Forced)
+        Decision::Compact(_, Reason::Forced)
     ));
 }
 
@@ -212,7 +215,7 @@ fn a_fragment_larger_than_one_operation_may_read_is_left_alone_unless_much_of_it
     let whole = stats(vec![fragment(0, 100, 1, 2 * MIB)]);
     assert_eq!(
         plan(&whole, &policy, &Ask::forced()),
-        Verdict::Skip(Skip::TooLarge)
+        Decision::Skip(Skip::TooLarge)
     );
     let policy = CompactionPolicy::default();
     // A bulk load of 1,536 dimensions, and what makes the lowest tiers full.
@@ -222,7 +225,7 @@ fn a_fragment_larger_than_one_operation_may_read_is_left_alone_unless_much_of_it
     for ask in [Ask::default(), Ask::forced()] {
         let mut table = before.clone();
         let mut groups = Vec::new();
-        while let Verdict::Compact(next, _) = plan(&table, &policy, &ask) {
+        while let Decision::Compact(next, _) = plan(&table, &policy, &ask) {
             table = after(&table, &next);
             groups.extend(next);
         }
@@ -245,19 +248,23 @@ fn fragments_that_cannot_be_rewritten_are_left_out_and_keep_no_others_from_their
     let unreadable = refused(RewriteRefusal::Unreadable);
     let all = stats((0..2_000).map(unreadable).collect());
     for ask in [Ask::default(), Ask::forced()] {
-        let verdict = plan(&all, &policy, &ask);
-        assert_eq!(verdict, Verdict::Skip(Skip::Unreadable));
+        let decision = plan(&all, &policy, &ask);
+        assert_eq!(decision, Decision::Skip(Skip::Unreadable));
     }
     let failed = stats((0..8).map(refused(RewriteRefusal::Failed)).collect());
-    let verdict = plan(&failed, &policy, &Ask::default());
-    assert_eq!(verdict, Verdict::Skip(Skip::Failed));
+    let decision = plan(&failed, &policy, &Ask::default());
+    assert_eq!(decision, Decision::Skip(Skip::Failed));
     let few = stats((0..2).map(unreadable).collect());
-    let verdict = plan(&few, &policy, &Ask::default());
-    assert_eq!(verdict, Verdict::Skip(Skip::Tidy), "they would not be due");
+    let decision = plan(&few, &policy, &Ask::default());
+    assert_eq!(
+        decision,
+        Decision::Skip(Skip::Tidy),
+        "they would not be due"
+    );
     let mut mixed = all;
     let sound = (2_000..2_008).map(|id| fragment(id, 100, 0, 10 * KIB));
     mixed.fragments.extend(sound);
-    let Verdict::Compact(groups, reason) = plan(&mixed, &policy, &Ask::default()) else {
+    let Decision::Compact(groups, reason) = plan(&mixed, &policy, &Ask::default()) else {
         panic!("eight others are due")
     };
     assert_eq!(reason, Reason::SmallFragments, "it is no emergency");
@@ -273,13 +280,13 @@ fn a_fragment_of_unknown_size_is_no_candidate_and_counts_for_no_emergency() {
     };
     let foreign = stats((0..2_000).map(unmeasured).collect());
     for ask in [Ask::default(), Ask::forced()] {
-        let verdict = plan(&foreign, &policy, &ask);
-        assert_eq!(verdict, Verdict::Skip(Skip::Unmeasured));
+        let decision = plan(&foreign, &policy, &ask);
+        assert_eq!(decision, Decision::Skip(Skip::Unmeasured));
     }
     let mut mixed = foreign;
     let own = (2_000..2_008).map(|id| fragment(id, 100, 0, 10 * KIB));
     mixed.fragments.extend(own);
-    let Verdict::Compact(groups, reason) = plan(&mixed, &policy, &Ask::default()) else {
+    let Decision::Compact(groups, reason) = plan(&mixed, &policy, &Ask::default()) else {
         panic!("eight that are known to be small are due")
     };
     assert_eq!(reason, Reason::SmallFragments);
@@ -295,7 +302,7 @@ fn a_forced_compaction_of_more_than_one_operation_may_read_says_that_more_is_lef
     };
     let mut table = stats((0..14).map(|id| fragment(id, 1_000, 0, 60 * MIB)).collect());
     let mut left = Vec::new();
-    while let Verdict::Compact(groups, _) = plan(&table, &policy, &Ask::forced()) {
+    while let Decision::Compact(groups, _) = plan(&table, &policy, &Ask::forced()) {
         left.push(leaves_more(&table, &groups, &policy, &Ask::forced()));
         table = after(&table, &groups);
     }
@@ -311,10 +318,10 @@ proptest! {
             ..CompactionPolicy::default()
         };
         let before = stats(fragments);
-        if let Verdict::Compact(groups, _) = plan(&before, &policy, &ask(forced)) {
+        if let Decision::Compact(groups, _) = plan(&before, &policy, &ask(forced)) {
             let after = after(&before, &groups);
-            let verdict = plan(&after, &policy, &ask(forced));
-            prop_assert!(matches!(verdict, Verdict::Skip(_)), "{verdict:?} of {after:?}");
+            let decision = plan(&after, &policy, &ask(forced));
+            prop_assert!(matches!(decision, Decision::Skip(_)), "{decision:?} of {after:?}");
         }
     }
 
@@ -322,7 +329,7 @@ proptest! {
     fn a_table_at_rest_has_few_small_fragments(fragments in fragments(), least in 2..20_usize) {
         let policy = CompactionPolicy { min_small_fragments: least, ..CompactionPolicy::default() };
         let mut table = stats(fragments);
-        while let Verdict::Compact(groups, _) = plan(&table, &policy, &Ask::default()) {
+        while let Decision::Compact(groups, _) = plan(&table, &policy, &Ask::default()) {
             table = after(&table, &groups);
         }
         for coverage in 0..3 {
@@ -341,7 +348,7 @@ proptest! {
         let policy = CompactionPolicy { max_source_bytes, ..CompactionPolicy::default() };
         let mut table = stats(fragments);
         let mut steps = 0..=table.fragments.len();
-        while let Verdict::Compact(groups, _) = plan(&table, &policy, &ask(forced)) {
+        while let Decision::Compact(groups, _) = plan(&table, &policy, &ask(forced)) {
             prop_assert!(steps.next().is_some(), "it never comes to rest: {table:?}");
             table = after(&table, &groups);
         }
@@ -351,14 +358,14 @@ proptest! {
     fn a_plan_never_reads_more_than_it_may_and_no_fragment_twice_or_beside_others_of_its_coverage(
         fragments in fragments(),
         max_source_bytes in 1..3_000 * MIB,
-        hot in prop::collection::btree_set(0..80_u64, 0..10),
+        contended in prop::collection::btree_set(0..80_u64, 0..10),
         forced in any::<bool>(),
     ) {
         let policy = CompactionPolicy { max_source_bytes, ..CompactionPolicy::default() };
         let table = stats(fragments);
-        let ask = Ask { forced, hot, max_bytes: None };
-        if let Verdict::Compact(groups, _) = plan(&table, &policy, &ask) {
-            // Nothing but its rewrite takes a riddled fragment's deleted rows down.
+        let ask = Ask { forced, contended, max_bytes: None };
+        if let Decision::Compact(groups, _) = plan(&table, &policy, &ask) {
+            // Nothing but its rewrite takes a delete-heavy fragment's deleted rows down.
             let alone = groups.len() == 1 && groups[0].fragments.len() == 1;
             prop_assert!(alone || groups.iter().map(|g| g.bytes).sum::<u64>() <= max_source_bytes);
             let mut seen = BTreeSet::new();
@@ -369,7 +376,7 @@ proptest! {
                 prop_assert_eq!(group.bytes, sources.clone().map(|f| f.bytes).sum::<u64>());
                 for source in sources {
                     prop_assert!(seen.insert(source.id));
-                    prop_assert!(!ask.hot.contains(&source.id) || source.deleted_fraction() > HOT_DELETED_FRACTION);
+                    prop_assert!(!ask.contended.contains(&source.id) || source.deleted_fraction() > CONTENDED_DELETED_FRACTION);
                 }
             }
         }

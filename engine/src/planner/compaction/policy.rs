@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::planner::{clients::LanceVersion, statistics::FragmentStats};
 
-/// So few deleted rows are no reason, unless they are many bytes.
+/// Fewer deleted rows than this are no reason, unless they are many bytes.
 const FEW_DELETED: u64 = 20;
-/// Deleted rows of so many bytes are a reason, however few.
+/// From this many bytes of deleted rows on, they are a reason, however few.
 const MUCH_DELETED: u64 = 1 << 20;
 
 /// The sizes of small fragments are told apart down to this part of the largest.
@@ -37,13 +37,13 @@ pub struct CompactionPolicy {
     pub target_bytes: u64,
     /// Below this many bytes a fragment is small.
     pub small_bytes: u64,
-    /// So many small fragments of one tier make a table due. Sizes in one tier differ by this factor (2 to 16).
+    /// The number of small fragments of one tier that makes a table due. Sizes in one tier differ by this factor (2 to 16).
     pub min_small_fragments: usize,
     /// A fragment with a larger share of deleted rows, 0 to 1, makes a table due; a handful of small rows does not.
     pub max_deleted_fraction: f64,
     /// One operation reads at most this many bytes; a single fragment may be larger when a large share of it is deleted.
     pub max_source_bytes: u64,
-    /// From so many small fragments on, windows and paces do not hold the table back; a pause does.
+    /// From this many small fragments on, windows and paces do not hold the table back; a pause does.
     pub emergency_small_fragments: usize,
     /// The oldest client of the table; nothing when it is to be found from who writes it.
     pub oldest_client: Option<LanceVersion>,
@@ -76,14 +76,15 @@ impl CompactionPolicy {
     }
 
     /// Whether too large a share of a fragment's rows is deleted.
-    pub fn is_thinned(&self, fragment: &FragmentStats) -> bool {
+    pub fn exceeds_deleted_fraction(&self, fragment: &FragmentStats) -> bool {
         fragment.deleted_fraction() > self.max_deleted_fraction
     }
 
-    /// Whether a fragment is thinned, and by so much that it makes a table due.
-    pub fn is_riddled(&self, fragment: &FragmentStats) -> bool {
+    /// Whether so much of a fragment is deleted that it makes a table due.
+    pub fn is_delete_heavy(&self, fragment: &FragmentStats) -> bool {
         let dead = fragment.bytes - fragment.live_bytes();
-        self.is_thinned(fragment) && (fragment.deleted >= FEW_DELETED || dead >= MUCH_DELETED)
+        self.exceeds_deleted_fraction(fragment)
+            && (fragment.deleted >= FEW_DELETED || dead >= MUCH_DELETED)
     }
 
     /// The most small fragments that a table at rest has, for each way in which indexes cover them: one short of a full

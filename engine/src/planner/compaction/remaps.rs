@@ -15,7 +15,7 @@ use crate::planner::{
 const PAYS: u64 = 16;
 /// And this part of them, when a user asks for it or it is an emergency.
 const PAYS_WHEN_FORCED: u64 = 256;
-/// Indexes of so many bytes are always worth it: they take no longer than the commit.
+/// Up to this many bytes, indexes are always worth it: they take no longer than the commit.
 const CHEAP: u64 = 8 << 20;
 
 /// Why fragments are left alone for the sake of an index.
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::planner::{
         Ask,
-        compaction::{CompactionPolicy, Skip, Verdict, plan},
+        compaction::{CompactionPolicy, Decision, Skip, plan},
         sample::{GIB, KIB, MIB, fragment, stats},
         statistics::{FragmentStats, SegmentStats},
     };
@@ -139,8 +139,8 @@ mod tests {
 
     fn planned(table: &TableStats, ask: &Ask) -> Result<Vec<Group>, Skip> {
         match plan(table, &CompactionPolicy::default(), ask) {
-            Verdict::Compact(groups, _) => Ok(groups),
-            Verdict::Skip(skip) => Err(skip),
+            Decision::Compact(groups, _) => Ok(groups),
+            Decision::Skip(skip) => Err(skip),
         }
     }
 
@@ -241,9 +241,9 @@ mod tests {
             100,
             0,
         );
-        let verdict = plan(&table, &policy, &Ask::default());
+        let decision = plan(&table, &policy, &Ask::default());
         assert!(
-            matches!(verdict, Verdict::Compact(..)),
+            matches!(decision, Decision::Compact(..)),
             "the configured client counts"
         );
     }

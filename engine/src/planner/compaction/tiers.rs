@@ -20,14 +20,14 @@ struct Unit {
     rewritten: bool,
 }
 
-/// Groups of like size: full tiers, and what is riddled.
+/// Groups of like size: full tiers, and what is delete-heavy.
 pub(super) fn by_size(candidates: &[&FragmentStats], policy: &CompactionPolicy) -> Vec<Group> {
     let mut done = Vec::new();
-    for units in by_coverage(candidates, |f| policy.is_riddled(f)) {
+    for units in by_coverage(candidates, |f| policy.is_delete_heavy(f)) {
         let is_small = |unit: &Unit| unit.live_bytes < policy.small_bytes;
-        let (riddled, mut small): (Vec<_>, Vec<_>) = units.into_iter().partition(|u| u.rewritten);
+        let (heavy, mut small): (Vec<_>, Vec<_>) = units.into_iter().partition(|u| u.rewritten);
         small.retain(is_small);
-        let (few, large): (Vec<_>, Vec<_>) = riddled.into_iter().partition(is_small);
+        let (few, large): (Vec<_>, Vec<_>) = heavy.into_iter().partition(is_small);
         done.extend(large);
         // They are rewritten in any case, so they may as well become one.
         let (full, rest) = pack(few, policy);
@@ -41,13 +41,13 @@ pub(super) fn by_size(candidates: &[&FragmentStats], policy: &CompactionPolicy) 
     groups(candidates, done)
 }
 
-/// Everything that is small, in as few groups as possible, and what is thinned by deletions.
+/// Everything that is small, in as few groups as possible, and what has too large a share of deleted rows.
 pub(in crate::planner) fn as_few_as_possible(
     candidates: &[&FragmentStats],
     policy: &CompactionPolicy,
 ) -> Vec<Group> {
     let mut done = Vec::new();
-    for units in by_coverage(candidates, |f| policy.is_thinned(f)) {
+    for units in by_coverage(candidates, |f| policy.exceeds_deleted_fraction(f)) {
         let (full, rest) = pack(units, policy);
         done.extend(full);
         done.push(join(rest));

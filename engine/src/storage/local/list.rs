@@ -19,9 +19,8 @@ use rustix::{
 
 use super::{
     beneath::{FOLDER, For, HANDLE, MAX_DEPTH, Walls},
-    blocking,
     boundary::{Fault, Wall},
-    meta, on_disk,
+    disk::{blocking, meta, on_disk},
     passed_over::{Passed, pass_over, reason},
 };
 

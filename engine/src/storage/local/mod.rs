@@ -15,6 +15,7 @@
 
 mod beneath;
 mod boundary;
+mod disk;
 mod list;
 mod owner;
 mod passed_over;
@@ -30,20 +31,19 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, Utc};
 use lance_core::{Error as LanceError, Result};
 use lance_io::object_store::{
     ObjectStore, ObjectStoreParams, ObjectStoreProvider, StorageOptionsAccessor,
 };
-use object_store::{ObjectMeta, path::Path};
-use rustix::fs::Stat;
+use object_store::path::Path;
 use url::Url;
 
 pub(crate) use beneath::{Walls, real};
 pub use boundary::Wall;
-use boundary::generic;
-pub use owner::{Owned, try_to_own};
+use disk::{blocking, on_disk};
+pub use owner::Owned;
 pub use passed_over::{Passed, passed_over};
+pub use upload::try_to_own;
 
 /// Lance's name for a local disk that is used through the store interface.
 pub(super) const SCHEME: &str = "file-object-store";
@@ -54,9 +54,6 @@ pub(super) const SCHEMES: [&str; 3] = [SCHEME, "file", "file+uring"];
 const OPTION: &str = "squire_walls";
 const IO_PARALLELISM: usize = 8;
 const DOWNLOAD_RETRIES: usize = 3;
-/// The last second of the year 9999. Later times, and those of before our era, are no times.
-const LAST: i64 = 253_402_300_799;
-const FIRST: i64 = -62_135_596_800;
 
 impl Walls {
     /// What Lance is told to open the store with. It hands that on to every other place that a table names.
@@ -127,53 +124,6 @@ impl Walls {
             Ok(None)
         })
         .await
-    }
-}
-
-/// The path on the disk of a path on the store.
-fn on_disk(location: &Path) -> PathBuf {
-    FsPath::new("/").join(location.as_ref())
-}
-
-/// A file, as stores describe objects.
-fn meta(walls: &Walls, stat: &Stat, location: Path) -> ObjectMeta {
-    let last_modified = time(stat).unwrap_or_else(|| {
-        passed_over::pass_over(walls, &on_disk(&location), Passed::Time);
-        DateTime::from_timestamp(LAST, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
-    });
-    ObjectMeta {
-        location,
-        last_modified,
-        size: u64::try_from(stat.st_size).unwrap_or(0),
-        e_tag: Some(e_tag(stat)),
-        version: None,
-    }
-}
-
-#[allow(clippy::unnecessary_cast)]
-fn time(stat: &Stat) -> Option<DateTime<Utc>> {
-    let seconds = stat.st_mtime as i64;
-    let nanos = u32::try_from(stat.st_mtime_nsec).ok()?;
-    let known = (FIRST..=LAST).contains(&seconds);
-    DateTime::from_timestamp(seconds, nanos).filter(|_| known)
-}
-
-/// What tells one state of a file from another: its number, its time in microseconds, its size.
-#[allow(clippy::unnecessary_cast)]
-fn e_tag(stat: &Stat) -> String {
-    let (seconds, nanos) = (stat.st_mtime as i128, stat.st_mtime_nsec as i128);
-    let micros = (seconds * 1_000_000 + nanos / 1_000).max(0);
-    let (number, size) = (stat.st_ino, stat.st_size);
-    format!("\"{number:x}-{micros:x}-{size:x}\"")
-}
-
-/// Waits for the disk on a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> object_store::Result<T> + Send + 'static,
-) -> object_store::Result<T> {
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => runtime.spawn_blocking(work).await.map_err(generic)?,
-        Err(_) => work(),
     }
 }
 

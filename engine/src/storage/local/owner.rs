@@ -11,17 +11,9 @@
 //! So a file is never more open than its folder, and the umask does not matter. File systems without owners and modes
 //! refuse, and that is left at that.
 
-use std::{
-    ffi::OsStr,
-    os::fd::{AsFd, OwnedFd},
-    path::Path,
-};
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, openat, unlinkat,
-};
-
-use super::{beneath::FOLDER, upload::staged_in};
+use rustix::fs::{Gid, Mode, Stat, Uid, fchmod, fchown, fstat};
 
 /// Bits of a mode that are of the group.
 const GROUP: u32 = 0o070;
@@ -61,20 +53,6 @@ impl Owned {
         };
         user == 0 || self.mode & right != 0
     }
-}
-
-/// Whose a file would be that this process writes in a folder of a table: it writes one, under a name that no listing
-/// tells, and removes it.
-///
-/// # Errors
-/// The disk's.
-pub fn try_to_own(folder: &Path) -> std::io::Result<Owned> {
-    let flags = FOLDER | OFlags::NOFOLLOW;
-    let folder = openat(CWD, folder, flags, Mode::empty())?;
-    let (file, name) = staged_in(&folder, OsStr::new("squire-probe"))?;
-    let stat = fstat(&file);
-    unlinkat(&folder, &name, AtFlags::empty())?;
-    Ok(Owned::from(&stat?))
 }
 
 /// What is made in a folder.

@@ -22,9 +22,9 @@ use rustix::{
 
 use super::{
     beneath::{FILE, For, Walls, split},
-    blocking,
     boundary::{Fault, Wall, generic},
-    list, meta, on_disk, removal,
+    disk::{blocking, meta, on_disk},
+    list, removal,
     upload::{self, Staged, Upload, folder_made},
 };
 

@@ -434,7 +434,7 @@ async fn a_time_that_is_no_time_is_never_old_and_ends_no_list() {
         .await
         .unwrap();
     assert!(found.last_modified > chrono::Utc::now());
-    assert!(found.last_modified.timestamp() <= LAST);
+    assert!(found.last_modified.timestamp() <= disk::LAST);
     assert_eq!(scene.listed("db/t.lance").await.unwrap().len(), 2);
 }
 

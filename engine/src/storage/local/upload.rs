@@ -13,16 +13,15 @@ use std::{
 use futures::FutureExt;
 use object_store::{MultipartUpload, PutMode, PutPayload, PutResult, Result, UploadPart};
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, fstat, fsync, linkat, mkdirat, openat, renameat, unlinkat},
+    fs::{AtFlags, CWD, Mode, OFlags, fstat, fsync, linkat, mkdirat, openat, renameat, unlinkat},
     io::Errno,
 };
 
 use super::{
     beneath::{FOLDER, For, Walls, split},
-    blocking,
     boundary::{Fault, generic},
-    e_tag,
-    owner::{New, hand_over},
+    disk::{blocking, e_tag},
+    owner::{New, Owned, hand_over},
 };
 
 /// A folder that is removed whenever it is empty, by others, is made anew so often.
@@ -253,4 +252,18 @@ impl MultipartUpload for Upload {
         })
         .await
     }
+}
+
+/// Whose a file would be that this process writes in a folder of a table: it writes one, under a name that no listing
+/// tells, and removes it.
+///
+/// # Errors
+/// The disk's.
+pub fn try_to_own(folder: &Path) -> std::io::Result<Owned> {
+    let flags = FOLDER | OFlags::NOFOLLOW;
+    let folder = openat(CWD, folder, flags, Mode::empty())?;
+    let (file, name) = staged_in(&folder, OsStr::new("squire-probe"))?;
+    let stat = fstat(&file);
+    unlinkat(&folder, &name, AtFlags::empty())?;
+    Ok(Owned::from(&stat?))
 }

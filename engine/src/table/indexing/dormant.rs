@@ -15,7 +15,7 @@ use lance_index::metrics::NoOpMetricsCollector;
 use lance_table::{format::IndexMetadata, system_index::frag_reuse::FRAG_REUSE_INDEX_NAME};
 use uuid::Uuid;
 
-use super::{super::stats::live_rows, kinds, partitions};
+use super::{super::fragments::live_rows, details, partitions};
 use crate::{memory::width, schema::IndexKind};
 
 /// A plan by which one new segment over all fragments, encoded after the newest one's model, takes the place of all
@@ -80,7 +80,7 @@ fn is_dormant(dataset: &Dataset, segments: &[&IndexMetadata]) -> bool {
     let live = dataset.fragment_bitmap();
     segments.iter().all(|segment| {
         let covered = segment.fragment_bitmap.as_ref();
-        kinds::is_of(IndexKind::Vector, segment)
+        details::is_of(IndexKind::Vector, segment)
             && covered.is_some_and(|covered| !covered.is_empty() && covered.is_disjoint(live))
     })
 }

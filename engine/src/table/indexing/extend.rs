@@ -14,9 +14,11 @@ use lance_table::format::IndexMetadata;
 use super::{
     super::{
         coverage::column,
-        stats::{covers, live_rows},
+        fragments::{covers, live_rows},
     },
-    Segment, Why, dormant, finish, kinds, partitions, sources,
+    details, dormant, partitions,
+    segment::{Segment, Why, finish},
+    sources,
 };
 use crate::{planner::indexing::Task, schema::IndexKind, table::guard::caught};
 
@@ -143,7 +145,7 @@ fn can_stand_beside(dataset: &Dataset, segments: &[&IndexMetadata]) -> bool {
         let keyed = s.keyed_field();
         fields.map(|field| Some(field.id)).any(|id| id == keyed)
     };
-    let vector = |s: &&IndexMetadata| kinds::is_of(IndexKind::Vector, s);
+    let vector = |s: &&IndexMetadata| details::is_of(IndexKind::Vector, s);
     let stable_row_ids = dataset.manifest().uses_stable_row_ids();
     let of_ids = |s: &&IndexMetadata| stable_row_ids && !s.results_are_row_addrs();
     let scalar = |s: &&IndexMetadata| current(s) && top_level(s) && s.files.is_some() && !of_ids(s);

@@ -6,15 +6,11 @@ use lance_core::datatypes::Field;
 use lance_index::{
     IndexParams, IndexType,
     scalar::{BuiltinIndexType, InvertedIndexParams, ScalarIndexParams},
-    vector::{
-        ivf::builder::{IvfBuildParams, recommended_num_partitions},
-        pq::PQBuildParams,
-    },
+    vector::{ivf::builder::IvfBuildParams, pq::PQBuildParams},
 };
 use lance_linalg::distance::MetricType;
-use lance_table::format::IndexMetadata;
 
-use super::partitions;
+use super::partitions::{self, recommended_partitions};
 use crate::{
     memory::limits,
     schema::{IndexKind, PropertyType},
@@ -24,8 +20,6 @@ use crate::{
 pub(super) const MIN_VECTORS: usize = 256;
 /// Vectors of fewer dimensions stay as they are: a quantizer would lose more of them than it saves.
 const MIN_QUANTIZED_DIMENSIONS: usize = 64;
-/// How many vectors a partition is to have, for the estimate of what training holds in memory.
-const PARTITION_ROWS: usize = 8192;
 /// Lance trains each centroid on so many vectors, and on fewer at a time where memory is short.
 const SAMPLE: u64 = 256;
 const SMALLEST_SAMPLE: u64 = 16;
@@ -34,19 +28,6 @@ const SMALLEST_SAMPLE: u64 = 16;
 pub(super) struct Recipe {
     pub(super) index_type: IndexType,
     pub(super) params: Box<dyn IndexParams>,
-}
-
-/// Whether a segment is of this kind, by what it says of itself.
-pub(crate) fn is_of(kind: IndexKind, segment: &IndexMetadata) -> bool {
-    let details = match kind {
-        IndexKind::Btree => ".BTreeIndexDetails",
-        IndexKind::Bitmap => ".BitmapIndexDetails",
-        IndexKind::LabelList => ".LabelListIndexDetails",
-        IndexKind::Inverted => ".InvertedIndexDetails",
-        IndexKind::Vector => ".VectorIndexDetails",
-    };
-    let says = segment.index_details.as_ref();
-    says.is_some_and(|says| says.type_url.ends_with(details))
 }
 
 /// Why an index cannot be built on this column of a table with so many rows; nothing when it can, as far as the
@@ -170,12 +151,6 @@ fn sub_vectors(dimensions: usize) -> Option<usize> {
         .into_iter()
         .find(|part| dimensions.is_multiple_of(*part));
     part.map(|part| dimensions / part)
-}
-
-/// Into how many partitions Lance would divide so many rows.
-pub(super) fn recommended_partitions(rows: u64) -> u64 {
-    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
-    recommended_num_partitions(rows, PARTITION_ROWS) as u64
 }
 
 /// How many vectors for each centroid are in memory at a time, when all that Lance would take are too many.

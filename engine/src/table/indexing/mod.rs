@@ -8,13 +8,17 @@
 //! | `dormant` | vector indexes whose every fragment was rewritten |
 //! | `kinds` | what a declared kind of index is in Lance, how it is built, and when it cannot be |
 //! | `partitions` | what a vector index takes in memory while it is worked on |
+//! | [`receipt`] | what the work came to |
 //! | `sources` | what has to hold for a segment to give right answers |
 //! | `verify` | a new segment is asked before it is committed |
 
+pub(crate) mod details;
 mod dormant;
 mod extend;
 pub(crate) mod kinds;
 pub(crate) mod partitions;
+pub(crate) mod receipt;
+mod segment;
 mod sources;
 mod verify;
 
@@ -26,14 +30,10 @@ use lance::{
     dataset::transaction::{Operation, Transaction},
     index::{DatasetIndexExt, vector::has_vectors_to_train},
 };
-use lance_index::scalar::inverted::builder::is_staged_path;
 use lance_table::{format::IndexMetadata, system_index::is_system_index};
 
-use super::{
-    Table,
-    refusal::RefusedIndexes,
-    stats::{MissingIndex, covers, live_rows},
-};
+use self::segment::{Segment, Why, few_vectors, finish};
+use super::{Table, fragments::live_rows, refusal::RefusedIndexes, stats::MissingIndex};
 use crate::{
     error::{Result, cause::Cause, plain},
     failpoint,
@@ -52,23 +52,6 @@ pub(crate) enum Built {
     Segments(Box<Segments>),
     /// Nothing, because of this.
     Nothing(Skip),
-}
-
-/// Why a task came to nothing.
-#[derive(Debug)]
-enum Why {
-    /// There was nothing to do: somebody has done it, or the index is gone.
-    Nothing,
-    /// It cannot be done yet.
-    Blocked(String),
-    /// It does not fit into memory.
-    TooLarge(String),
-    /// What was built cannot be read, or has lost rows.
-    Unsound(String),
-    /// Lance failed.
-    Failed(lance::Error),
-    /// Lance panicked.
-    Panicked(String),
 }
 
 /// An index, or a column that was to have one, that stays behind, and why.
@@ -133,17 +116,6 @@ impl Segments {
     }
 }
 
-/// One task's share.
-struct Segment {
-    task: Task,
-    new: IndexMetadata,
-    replaced: Vec<IndexMetadata>,
-    declared: Option<Index>,
-    rows: u64,
-    /// Why it stands beside the others, although all were to become one.
-    unmerged: Option<String>,
-}
-
 /// Whether Lance can extend an index with these segments: it knows what they cover and carries no values beside them.
 /// One that is only a definition waits until there are rows to train it on.
 pub(crate) fn can_be_extended(segments: &[&IndexMetadata], rows: u64) -> bool {
@@ -185,7 +157,7 @@ fn is_there(dataset: &Dataset, segments: &[IndexMetadata], declared: &Index) -> 
         return false;
     };
     let is =
-        |s: &IndexMetadata| s.keyed_field() == Some(field.id) && kinds::is_of(declared.kind, s);
+        |s: &IndexMetadata| s.keyed_field() == Some(field.id) && details::is_of(declared.kind, s);
     segments.iter().any(is)
 }
 
@@ -396,44 +368,6 @@ async fn create(
         declared: Some(declared.clone()),
         ..segment
     })
-}
-
-/// A segment that Lance built, as it is to be committed.
-fn finish(
-    dataset: &Dataset,
-    before: &[&IndexMetadata],
-    task: Task,
-    mut segment: IndexMetadata,
-    replaces: &[uuid::Uuid],
-) -> Result<Segment, Why> {
-    if segment
-        .fragment_bitmap
-        .as_ref()
-        .is_none_or(|b| b.is_empty())
-    {
-        return Err(few_vectors());
-    }
-    if let Some(files) = &mut segment.files {
-        files.retain(|file| !is_staged_path(&file.path));
-    }
-    let new = |f: &&_| covers(&segment, f) && !before.iter().any(|s| covers(s, f));
-    let rows = dataset.manifest().fragments.iter().filter(new);
-    let replaced = before.iter().filter(|s| replaces.contains(&s.uuid));
-    Ok(Segment {
-        rows: rows.map(live_rows).sum(),
-        replaced: replaced.map(|s| (*s).clone()).collect(),
-        declared: None,
-        unmerged: None,
-        new: segment,
-        task,
-    })
-}
-
-fn few_vectors() -> Why {
-    let least = kinds::MIN_VECTORS;
-    Why::Blocked(format!(
-        "fewer than {least} rows have a vector to train it on"
-    ))
 }
 
 /// The declared name, or the next that no index has: an index that another column or kind has left behind keeps its

@@ -2,10 +2,13 @@
 //! many at a time while it makes one. No option of a call bounds that, so it is looked at before.
 
 use lance::{Dataset, index::DatasetIndexInternalExt};
-use lance_index::{IndexType, metrics::NoOpMetricsCollector, vector::VectorIndex};
+use lance_index::{
+    IndexType, metrics::NoOpMetricsCollector, vector::VectorIndex,
+    vector::ivf::builder::recommended_num_partitions,
+};
 use lance_table::format::IndexMetadata;
 
-use super::{super::stats::live_rows, kinds};
+use super::{super::fragments::live_rows, details};
 use crate::{
     memory::{Limits, limits, width},
     schema::IndexKind,
@@ -21,6 +24,8 @@ const WINDOW: u64 = 128 * MIB;
 const WINDOWS: u64 = 512 * MIB;
 /// A quantizer has so many codes.
 const CODES: u64 = 256;
+/// How many vectors a partition is to have, for the estimate of what training holds in memory.
+const PARTITION_ROWS: usize = 8192;
 /// A centroid is trained on so many vectors, where nobody says otherwise.
 const SAMPLE: u64 = 256;
 
@@ -35,6 +40,12 @@ pub(super) fn least(rows: u64, vector_bytes: u64) -> u64 {
     // Some are twice as large as most.
     let bytes = rows.saturating_mul(vector_bytes).saturating_mul(2);
     bytes.div_ceil(fitting(&limits(), u64::MAX).max(1)).max(1)
+}
+
+/// Into how many partitions Lance would divide so many rows.
+pub(super) fn recommended_partitions(rows: u64) -> u64 {
+    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    recommended_num_partitions(rows, PARTITION_ROWS) as u64
 }
 
 /// Why an index over so many rows, each of so many bytes there, cannot be made within the memory of a job, if it is
@@ -101,7 +112,7 @@ pub(crate) async fn obstacle(
     let schema = dataset.schema();
     let vectors = segments
         .last()
-        .filter(|s| kinds::is_of(IndexKind::Vector, s));
+        .filter(|s| details::is_of(IndexKind::Vector, s));
     let field = vectors.and_then(|s| schema.field_by_id(s.keyed_field()?));
     let Some((field, value)) = field.and_then(|f| Some((f, width(&f.data_type())?))) else {
         return Ok(None);
@@ -109,7 +120,7 @@ pub(crate) async fn obstacle(
     if segments.iter().any(|segment| is_definition(segment)) {
         // It is trained as its definition says, which only Lance can read: at worst, no vector is quantized.
         let rows = dataset.manifest().fragments.iter().map(live_rows).sum();
-        let training = kinds::recommended_partitions(rows).saturating_mul(SAMPLE * value);
+        let training = recommended_partitions(rows).saturating_mul(SAMPLE * value);
         return Ok(obstacle_to_making(rows, value, training));
     }
     let column = schema.field_path(field.id)?;

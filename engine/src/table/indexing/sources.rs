@@ -14,6 +14,8 @@ use lance_table::{
 };
 use uuid::Uuid;
 
+use crate::table::fragments::covers;
+
 /// Whether a new segment over the fragments `outside` can stand beside these: whether no row is in both.
 ///
 /// Lance asks all segments of an index and believes each. Where rows keep their ids when they are updated, a row that
@@ -110,7 +112,7 @@ fn covers_the_same(read: &Dataset, now: &Dataset, segment: &IndexMetadata) -> bo
     }
     let mut there = 0;
     for fragment in now.manifest().fragments.iter() {
-        let covered = super::covers(segment, fragment);
+        let covered = covers(segment, fragment);
         let then = read
             .manifest()
             .fragments

@@ -25,12 +25,12 @@ use arrow::{
     datatypes::{DataType, UInt64Type},
 };
 
-use super::{Segment, Why};
+use super::segment::{Segment, Why};
 use crate::{
     error::{cause::Cause, plain},
     table::{
-        stats::{covers, live_rows},
-        verify::caught,
+        fragments::{covers, live_rows},
+        guard::caught_by_lance,
     },
 };
 
@@ -68,7 +68,7 @@ impl Asked {
 pub(super) async fn sound(dataset: &Dataset, built: Result<Segment, Why>) -> Result<Segment, Why> {
     let segment = built?;
     // Boxed, because Lance's futures are large.
-    match caught(fault(dataset, &segment).boxed()).await {
+    match caught_by_lance(fault(dataset, &segment).boxed()).await {
         Ok(None) => Ok(segment),
         Ok(Some(fault)) => Err(Why::Unsound(fault)),
         Err(e) if Cause::of(&e).is_of_store() => Err(Why::Failed(e)),

@@ -11,7 +11,7 @@ use lance::Dataset;
 
 use super::{
     super::{
-        rewrite::fragments_by_id,
+        fragments::fragments_by_id,
         stats::{FragmentStats, RewriteRefusal, TableStats},
     },
     lock,

@@ -6,7 +6,7 @@
 //! of their own. Large values (blobs) are not read: their descriptors say how large they are, each of them.
 //!
 //! What is found is an estimate between the rows that were read. Files of storage version 2.1 and later are read in
-//! batches that follow what was decoded last, see [`Table::in_batches`]; they never have more rows than the estimate says.
+//! batches that follow what was decoded last, see [`super::batches::in_batches`]; they never have more rows than the estimate says.
 
 mod pages;
 mod values;
@@ -16,14 +16,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use lance::{Dataset, dataset::fragment::FileFragment};
-use lance_core::datatypes::{BlobHandling, Field, Schema};
+use lance_core::datatypes::{BlobHandling, Schema};
 use lance_table::format::Fragment;
 
 use self::{
     pages::{Pages, Stretch},
     windows::{Sliding, Windows},
 };
-use super::{Table, pieces, verify::caught};
+use super::{Table, fragments::holds_blobs, guard::caught_by_lance};
 use crate::{
     error::{Error, Result},
     memory::{self, MOST_ROWS, width},
@@ -71,7 +71,7 @@ impl RowSizes {
         let measured: Vec<_> = measured.collect();
         let measured = stream::iter(measured).buffered(AT_ONCE);
         let all = measured.try_fold(Self::default(), |all, one| async move { Ok(all.and(one)) });
-        caught(all)
+        caught_by_lance(all)
             .await
             .map_err(|e| table.failed("measuring the rows of", e))
     }
@@ -93,7 +93,7 @@ impl RowSizes {
     /// [`Error::RowTooLarge`].
     pub(crate) fn fit(&self, table: &Table, dataset: &Dataset) -> Result<()> {
         let most = memory::limits().largest_row();
-        let at_once = Some(self.at_once).filter(|_| !pieces::can(dataset));
+        let at_once = Some(self.at_once).filter(|_| !can_be_split(dataset));
         let largest = self.largest.into_iter().chain(at_once);
         match largest.max_by_key(|(_, bytes)| *bytes) {
             Some((fragment, bytes)) if bytes > most => Err(Error::RowTooLarge {
@@ -295,7 +295,8 @@ impl Columns {
     }
 }
 
-/// Whether a column has large values, or some below it do.
-pub(crate) fn holds_blobs(field: &Field) -> bool {
-    field.is_blob() || field.children.iter().any(holds_blobs)
+/// Whether a table can be rewritten like this: its rows have no ids that follow them, and no values that lie beside them.
+fn can_be_split(dataset: &Dataset) -> bool {
+    let mut fields = dataset.schema().fields.iter();
+    !dataset.manifest().uses_stable_row_ids() && !fields.any(holds_blobs)
 }

@@ -9,6 +9,7 @@
 //! as large; of a batch that was looked at, one number for each column stays. So it never takes more than the rewrite
 //! did, which wrote besides.
 
+pub(crate) mod fault;
 mod sums;
 
 use std::{ops::Range, sync::Arc};
@@ -21,35 +22,17 @@ use lance::{
 use lance_core::datatypes::{BlobHandling, Field, Schema};
 use lance_table::format::Fragment;
 
-use self::sums::Sums;
+use self::{
+    fault::{EVERY_COLUMN, Fault},
+    sums::Sums,
+};
 use super::{Table, pieces, row_sizes::RowSizes};
 use crate::{
     error::{Result, cause::Cause, plain},
     memory,
     planner::compaction::Verify,
-    table::guard,
+    table::guard::caught_by_lance,
 };
-
-/// What stands for a column when no single one is to blame.
-const EVERY_COLUMN: &str = "*";
-
-/// What is wrong with a file that was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    /// The full path of the column, or `*`.
-    pub(crate) column: String,
-    /// What is wrong with it.
-    pub(crate) reason: String,
-}
-
-impl Fault {
-    fn of(column: &str, reason: impl Into<String>) -> Self {
-        Self {
-            column: column.to_owned(),
-            reason: reason.into(),
-        }
-    }
-}
 
 /// Why a look came to nothing.
 enum Trouble {
@@ -161,7 +144,7 @@ impl<'a> Look<'a> {
         if fragment.physical_rows.is_none() {
             return Err(Fault::of(EVERY_COLUMN, "nothing tells how many rows there are").into());
         }
-        match caught(self.opened(fragment).validate()).await {
+        match caught_by_lance(self.opened(fragment).validate()).await {
             Ok(()) => Ok(()),
             Err(e) if Cause::of(&e).is_of_store() => Err(e.into()),
             Err(e) => Err(Fault::of(EVERY_COLUMN, plain(&e)).into()),
@@ -288,7 +271,7 @@ impl<'a> Look<'a> {
             }
             Ok(Ok(()))
         };
-        caught(read.boxed()).await
+        caught_by_lance(read.boxed()).await
     }
 
     /// Large values that lie beside the rows are not read, but where they lie and how large they are. Only `full` reads
@@ -361,12 +344,6 @@ fn leaves(fields: &[Field]) -> Vec<(String, i32)> {
         }
     }
     leaves
-}
-
-/// What comes of a call to Lance, a panic being an error like another.
-pub(crate) async fn caught<T>(work: impl Future<Output = lance::Result<T>>) -> lance::Result<T> {
-    let ended = guard::caught(work).await;
-    ended.unwrap_or_else(|panic| Err(lance::Error::internal(panic)))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use arrow::{
 use arrow_schema::ArrowError;
 use lance_core::datatypes::{BlobKind, Field};
 
-use super::{EVERY_COLUMN, Fault};
+use super::fault::{EVERY_COLUMN, Fault};
 
 /// What was read, column by column.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use squire_engine::{Directory, DirectoryOptions, planner::poll_schedule::LookPolicy};
+use squire_engine::{Directory, DirectoryOptions, planner::poll_schedule::PollPolicy};
 use squire_tests::{
     cold::{counted, foretold},
     daemon::Daemon,
@@ -25,7 +25,7 @@ use super::Result;
 const TABLES: u64 = 1_000;
 const WRITTEN: u64 = 5;
 /// The defaults of `daemon.tick`, `daemon.hot_tick` and `daemon.cold_tick`.
-const DEFAULT: LookPolicy = LookPolicy {
+const DEFAULT: PollPolicy = PollPolicy {
     tick: Duration::from_secs(10),
     hot_tick: Duration::from_secs(1),
     cold_tick: Duration::from_secs(600),
@@ -44,7 +44,7 @@ pub(super) async fn run() -> Result {
     say(format!(
         "a look at a table that did not change: {each} request"
     ));
-    let quick = LookPolicy {
+    let quick = PollPolicy {
         tick: DEFAULT.tick / FASTER,
         hot_tick: DEFAULT.tick / FASTER,
         cold_tick: DEFAULT.cold_tick / FASTER,
@@ -111,7 +111,7 @@ async fn requests_of_a_look(root: &Path) -> Result<u64> {
 }
 
 /// The looks in each span at tables that nobody writes, as a daemon counts them.
-async fn watch_a_daemon(root: &Path, looks: &LookPolicy) -> Result<Vec<u64>> {
+async fn watch_a_daemon(root: &Path, looks: &PollPolicy) -> Result<Vec<u64>> {
     let site = root.parent().ok_or("it is in a folder")?;
     let config = site.join("squire.toml");
     let text = format!(

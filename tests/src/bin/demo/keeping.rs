@@ -7,7 +7,7 @@ use squire_engine::{
     Graph,
     planner::{
         Ask,
-        compaction::{self, CompactionPolicy, Verdict},
+        compaction::{self, CompactionPolicy, Decision},
     },
 };
 use squire_tests::{
@@ -148,8 +148,8 @@ async fn is_tidy(graph: &Graph) -> Result<bool> {
     let mut tidy = snapshot.manifest().queue.is_empty();
     for key in snapshot.manifest().tables.keys() {
         let stats = snapshot.stats(key).await?;
-        let verdict = compaction::plan(&stats, &CompactionPolicy::default(), &Ask::default());
-        tidy &= matches!(verdict, Verdict::Skip(_));
+        let decision = compaction::plan(&stats, &CompactionPolicy::default(), &Ask::default());
+        tidy &= matches!(decision, Decision::Skip(_));
     }
     Ok(tidy)
 }

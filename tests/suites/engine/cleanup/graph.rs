@@ -8,7 +8,7 @@ use squire_engine::{
     manifest::OperationKind,
     planner::{
         Ask,
-        cleanup::{CleanupPolicy, Skip, Verdict},
+        cleanup::{CleanupPolicy, Decision, Skip},
     },
 };
 use squire_tests::{
@@ -194,7 +194,7 @@ async fn a_preview_says_what_goes_and_what_stays_and_why_and_changes_nothing() {
     assert!(asked.iter().all(|r| !r.verb.is_write()), "{asked:?}");
     assert_eq!(place.objects("").await, before);
 
-    let Verdict::Remove { versions, .. } = &preview.verdict else {
+    let Decision::Remove { versions, .. } = &preview.decision else {
         panic!("{preview:?}")
     };
     assert_eq!(preview.versions, 21);
