@@ -91,11 +91,13 @@ pub(crate) enum Command {
     Compact {
         #[command(flatten)]
         target: TargetArg,
+        #[command(flatten)]
+        policy: PolicyArg,
         /// The tables.
         tables: Vec<String>,
-        /// What a fragment should grow to.
-        #[arg(long, value_name = "SIZE", default_value = "256MiB")]
-        target_bytes: bytesize::ByteSize,
+        /// The size to which fragments are merged: 256MiB unless the configuration sets it.
+        #[arg(long, value_name = "SIZE")]
+        target_bytes: Option<bytesize::ByteSize>,
         /// Only say what would be done, and why.
         #[arg(long)]
         dry_run: bool,
@@ -107,6 +109,8 @@ pub(crate) enum Command {
     Index {
         #[command(flatten)]
         target: TargetArg,
+        #[command(flatten)]
+        policy: PolicyArg,
         /// The tables.
         tables: Vec<String>,
         /// Only say what would be done, and why.
@@ -121,6 +125,8 @@ pub(crate) enum Command {
     Cleanup {
         #[command(flatten)]
         target: TargetArg,
+        #[command(flatten)]
+        policy: PolicyArg,
         /// The tables.
         tables: Vec<String>,
         /// A version stays for so long after another took its place: 7days unless set. Readers that take longer fail.
@@ -129,11 +135,9 @@ pub(crate) enum Command {
         /// So many of the newest versions stay, however old: 10 unless set.
         #[arg(long, value_name = "N")]
         keep_versions: Option<usize>,
-        /// Keep what the daemon's configuration keeps for the target of this name, where no option says otherwise.
+        /// Keep what the configuration keeps for the target of this name, wherever that is, where no option says otherwise.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
-        #[command(flatten)]
-        config: ConfigArg,
         /// Only say what would go, and what keeps the rest.
         #[arg(long)]
         dry_run: bool,
@@ -145,6 +149,8 @@ pub(crate) enum Command {
     Status {
         #[command(flatten)]
         target: TargetArg,
+        #[command(flatten)]
+        config: PolicyConfigArg,
         /// Print JSON, for programs.
         #[arg(long)]
         json: bool,
@@ -383,6 +389,23 @@ pub(crate) struct TargetArg {
     /// On whose behalf: it stands in a graph's log. The default is user@host.
     #[arg(long, env = "SQUIRE_ACTOR", value_name = "NAME")]
     pub(crate) actor: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArg {
+    #[command(flatten)]
+    pub(crate) config: PolicyConfigArg,
+    /// Work on tables that are paused, too.
+    #[arg(long)]
+    pub(crate) ignore_pauses: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyConfigArg {
+    /// The configuration whose policies hold, where it names this target. The default is /etc/squire/squire.toml, where that
+    /// can be read; the built-in policy holds otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

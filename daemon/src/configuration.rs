@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use chrono::Utc;
-use squire_config::{Layers, Refusal};
+use squire_config::{Layers, Refusal, Settings};
 
 use crate::{
     cli::{ConfigArg, LayersArg},
+    exit::Failure,
     logging,
     service::schedule::cron,
 };
@@ -25,6 +26,14 @@ pub(crate) fn layers_of_file(file: &Path) -> Layers {
 pub(crate) fn layers_with_flags(args: &LayersArg) -> Layers {
     let listen = args.listen.iter().map(|a| format!("daemon.listen={a}"));
     layers(&args.config).with_flags(args.set.iter().cloned().chain(listen))
+}
+
+/// Loads a configuration that a daemon can run with.
+pub(crate) fn load_for_daemon(layers: &Layers) -> Result<Settings, Failure> {
+    let loaded = layers.load()?;
+    loaded.settings.require_targets(layers.file())?;
+    loaded.require_separate_places(layers.file())?;
+    Ok(loaded.settings)
 }
 
 /// What is wrong with log directives or a schedule: the libraries that use them have the last word.

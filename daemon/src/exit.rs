@@ -5,7 +5,10 @@ use std::{error::Error as _, process::ExitCode};
 use squire_config::ConfigError;
 use squire_engine::{Advice, Error, without_echo};
 
-use crate::service::http::access::listener::DoorError;
+use crate::service::http::access::error::ListenerError;
+
+/// How a command ends.
+pub(crate) type Done = Result<(), Failure>;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +18,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Door(#[from] DoorError),
+    Listener(#[from] ListenerError),
     /// The command itself cannot be followed.
     #[error("{0}")]
     Usage(String),
@@ -55,7 +58,7 @@ impl Failure {
     /// The exit code as a number.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Door(_) | Self::Usage(_) => 2,
+            Self::Config(_) | Self::Listener(_) | Self::Usage(_) => 2,
             Self::Machine(_) => 1,
             Self::Operator(_) => 5,
             Self::Overtaken(_) => 3,

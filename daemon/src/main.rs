@@ -3,14 +3,16 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`cli`] | the command line |
-//! | [`commands`] | the commands that a person runs |
+//! | [`api`] | the types that cross HTTP |
+//! | [`commands`] | the commands that a user runs |
 //! | [`service`] | the daemon: keepers, schedule, pauses, metrics, HTTP |
 //! | [`configuration`] | the configuration as every command reads it |
 //! | [`memory`] | keeps the process to its memory |
 //! | [`target`] | an opened target of either kind: graph or directory |
 //! | [`policy`] | from the config's policies to the planner's |
-//! | [`output`] | numbers and tables as a person reads them |
+//! | [`output`] | numbers and tables as a user reads them |
 
+mod api;
 mod cli;
 mod commands;
 mod configuration;

@@ -1,4 +1,4 @@
-//! Numbers, tables and progress as a person reads them. The one place that prints.
+//! Numbers, tables and progress as a user reads them. The one place that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::{
@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use squire_engine::{Graph, OperationId, Waiting};
 use tokio_util::task::AbortOnDropHandle;
 
-/// So often a wait is looked at while nothing changes: the spinner counts the seconds.
+/// How often a wait is looked at while nothing changes: the spinner counts the seconds.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// After so long a wait is worth a line.
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(2);
@@ -23,6 +23,13 @@ const WORTH_TELLING: TimeDelta = TimeDelta::seconds(2);
 pub(crate) fn say(line: &str) {
     // A reader that went away (`| head`) is no reason to fail.
     let _ = writeln!(std::io::stdout(), "{}", harmless(line));
+}
+
+/// Prints that an operation was published.
+pub(crate) fn say_done(what: &str, operation: OperationId, manifest: u64) {
+    say(&format!(
+        "{what} (operation {operation}, manifest {manifest})"
+    ));
 }
 
 /// Prints an error.
@@ -47,6 +54,11 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The same, on one line.
+pub(crate) fn one_line(text: &str) -> String {
+    harmless(text).replace('\n', " ")
+}
+
 /// Whether a terminal, or whoever lays text out, takes a character for an order. All of them are below U+10000.
 fn commands(c: char) -> bool {
     let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -54,7 +66,7 @@ fn commands(c: char) -> bool {
     reorders || hides || c.is_control() && c != '\n'
 }
 
-/// Whether there is somebody to ask.
+/// Whether there is someone to ask.
 pub(crate) fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }

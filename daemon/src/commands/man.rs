@@ -4,8 +4,10 @@ use std::path::Path;
 
 use clap::CommandFactory;
 
-use super::Done;
-use crate::{cli::Cli, exit::Failure};
+use crate::{
+    cli::Cli,
+    exit::{Done, Failure},
+};
 
 pub(super) fn run(folder: &Path) -> Done {
     let written = std::fs::create_dir_all(folder);

@@ -5,16 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{
-    liveness::{Pulse, Status},
-    status::{Board, target::HealthCounts},
-};
+use super::{liveness::Liveness, status::StatusStore};
+use crate::api::{HealthCounts, Status};
 
 /// What tells how the daemon is.
 #[derive(Clone)]
 pub(super) struct Probe {
-    pub(super) pulse: Arc<Pulse>,
-    pub(super) board: Arc<Board>,
+    pub(super) liveness: Arc<Liveness>,
+    pub(super) status: Arc<StatusStore>,
 }
 
 /// How the daemon is, target by target.
@@ -51,9 +49,9 @@ impl Health {
 impl Probe {
     /// All of it.
     pub(super) fn health(&self) -> Health {
-        let counts = self.board.health();
+        let counts = self.status.health();
         let mut tables = HealthCounts::default();
-        let targets = self.pulse.all().into_iter().map(|(name, beat)| {
+        let targets = self.liveness.all().into_iter().map(|(name, beat)| {
             let of_target = counts.get(&name).copied().unwrap_or_default();
             tables.add(&of_target);
             let health = TargetHealth {
@@ -77,12 +75,12 @@ impl Probe {
 
     /// Whether the process and its runtime get on.
     pub(super) fn is_live(&self) -> bool {
-        self.pulse.is_live()
+        self.liveness.is_live()
     }
 
     /// Whether it can do work: a target can be kept, or there is none.
     pub(super) fn is_ready(&self) -> bool {
-        let targets = self.pulse.all();
+        let targets = self.liveness.all();
         let mut statuses = targets.values().map(|beat| beat.status);
         targets.is_empty() || statuses.any(|status| status == Status::Ok)
     }
@@ -108,8 +106,8 @@ mod tests {
 
     fn probe() -> Probe {
         Probe {
-            pulse: Arc::default(),
-            board: Arc::new(Board::new(Utc::now())),
+            liveness: Arc::default(),
+            status: Arc::new(StatusStore::new(Utc::now())),
         }
     }
 
@@ -120,20 +118,20 @@ mod tests {
             probe.is_ready() && probe.health().status == "ok",
             "it keeps nothing"
         );
-        probe.pulse.begin("lake");
+        probe.liveness.begin("lake");
         assert!(!probe.is_ready(), "nobody has looked yet");
-        probe.pulse.looked("lake", None);
+        probe.liveness.polled("lake", None);
         assert!(probe.is_ready() && probe.health().status == "ok");
-        probe.board.found("lake", "t");
+        probe.status.found("lake", "t");
         assert_eq!(probe.health().tables.unknown, 1);
-        probe.board.table_failing("lake", "t", "a wrong length");
+        probe.status.table_failing("lake", "t", "a wrong length");
         let health = probe.health();
         assert_eq!((health.status, health.tables.failing), ("failing", 1));
         assert_eq!(
             health.targets["lake"].status, "ok",
             "it is the table's trouble"
         );
-        probe.pulse.answers("lake", false);
+        probe.liveness.answers("lake", false);
         assert_eq!(probe.health().status, "stuck");
         assert!(!probe.is_ready() && probe.is_live());
     }

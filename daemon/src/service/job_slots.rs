@@ -1,4 +1,4 @@
-//! Places for jobs, over all targets. Memory was divided among so many when the daemon started, and there are never more.
+//! Job slots, over all targets. The memory budget was divided among them when the daemon started; there are never more.
 
 use std::sync::{
     Arc,
@@ -9,16 +9,16 @@ use squire_config::Daemon;
 use squire_engine::memory::Limits;
 use tokio::sync::Semaphore;
 
-/// The places.
+/// The semaphore of the slots, and how many there are.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct JobSlots {
     jobs: Arc<Semaphore>,
     now: Arc<AtomicUsize>,
     most: usize,
 }
 
-impl Places {
-    /// As many as the settings want, and as the memory has room for.
+impl JobSlots {
+    /// As many as `daemon.concurrency` wants and `daemon.memory` has room for.
     pub(super) fn new(daemon: &Daemon) -> Self {
         let wanted = daemon.concurrency;
         let most = Limits::of(daemon.memory, wanted).jobs;
@@ -37,27 +37,27 @@ impl Places {
         }
     }
 
-    /// Where jobs take their places.
+    /// The semaphore: a job holds a permit of it while it runs.
     pub(super) fn jobs(&self) -> Arc<Semaphore> {
         self.jobs.clone()
     }
 
-    /// How many there are.
+    /// How many slots there are now.
     pub(super) fn now(&self) -> usize {
         self.now.load(Ordering::Relaxed)
     }
 
-    /// The same, for whoever wants to know as it changes.
+    /// The same, shared: it changes with a reload.
     pub(super) fn count(&self) -> Arc<AtomicUsize> {
         self.now.clone()
     }
 
-    /// How many there may be.
+    /// The maximum for this process.
     pub(super) fn most(&self) -> usize {
         self.most
     }
 
-    /// Makes them more or fewer, up to [`Self::most`]. A place that goes and is taken goes when its job has ended.
+    /// Changes their number, up to [`Self::most`]. A slot in use that is removed goes when its job has ended.
     pub(super) fn change(&mut self, wanted: usize) {
         let wanted = wanted.min(self.most);
         let now = self.now();
@@ -87,11 +87,11 @@ mod tests {
             concurrency: 3,
             ..Daemon::default()
         };
-        let mut places = Places::new(&daemon);
-        let jobs = places.jobs();
+        let mut job_slots = JobSlots::new(&daemon);
+        let jobs = job_slots.jobs();
         let take = || jobs.clone().try_acquire_owned();
         let (first, second) = (take().expect("free"), take().expect("free"));
-        places.change(1);
+        job_slots.change(1);
         tokio::task::yield_now().await;
         assert!(take().is_err(), "the free one is gone");
         drop(first);
@@ -101,8 +101,8 @@ mod tests {
         tokio::task::yield_now().await;
         let only = take().expect("one is left");
         assert!(take().is_err());
-        places.change(9);
-        assert_eq!((places.now(), places.most()), (3, 3));
+        job_slots.change(9);
+        assert_eq!((job_slots.now(), job_slots.most()), (3, 3));
         let _more = (take().expect("back"), take().expect("back"));
         assert!(take().is_err(), "never more than memory was divided among");
         drop(only);

@@ -1,4 +1,4 @@
-//! The pulse: whether each keeper gets on, and what its last look at its target found.
+//! Liveness: whether each keeper makes progress, and what its last poll of its target found.
 //!
 //! A keeper waits for no store. So one that does not beat is a fault of this process; a store that does not answer is the
 //! trouble of its target alone.
@@ -11,58 +11,36 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-/// A keeper beats every second. One that has not for so long stands still.
+use crate::api::Status;
+
+/// A keeper beats every second. One that has not for so long makes no progress.
 const STANDSTILL: Duration = Duration::from_secs(60);
 
-/// How each keeper gets on.
+/// Whether each keeper makes progress.
 #[derive(Debug, Default)]
-pub(super) struct Pulse(Mutex<BTreeMap<String, Keeper>>);
+pub(super) struct Liveness(Mutex<BTreeMap<String, Keeper>>);
 
 #[derive(Clone, Debug)]
 struct Keeper {
     beat: Instant,
-    /// When the last look ended, or the keeper began.
+    /// When the last poll ended, or the keeper began.
     looked: Instant,
     /// What it found, once there was one.
     look: Option<Result<(), String>>,
-    /// Whether the store answers the look that is under way, or will soon.
+    /// Whether the store answers the poll in flight, or will soon.
     answers: bool,
     /// The last status that was seen, and since when it is so.
     status: (Status, DateTime<Utc>),
 }
 
-/// How a target is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Status {
-    /// Its store does not answer, or its keeper stands still.
-    Stuck,
-    /// The last look at it failed.
-    Failing,
-    /// Nobody has looked at it yet.
-    Opening,
-    /// The last look at it succeeded.
-    Ok,
-}
-
-impl Status {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Stuck => "stuck",
-            Self::Failing => "failing",
-            Self::Opening => "opening",
-            Self::Ok => "ok",
-        }
-    }
-}
-
-/// One target, for whoever asks.
+/// The liveness of one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Beat {
     pub(super) status: Status,
     pub(super) since: DateTime<Utc>,
     pub(super) seconds_since_look: u64,
     pub(super) error: Option<String>,
-    /// The keeper itself does not get on.
+    /// The keeper itself makes no progress.
     pub(super) stands_still: bool,
 }
 
@@ -106,14 +84,14 @@ impl Keeper {
     }
 }
 
-impl Pulse {
+impl Liveness {
     /// A keeper begins.
     pub(super) fn begin(&self, target: &str) {
         self.lock().insert(target.to_owned(), Keeper::begin());
     }
 
-    /// A look at a target has ended.
-    pub(super) fn looked(&self, target: &str, error: Option<String>) {
+    /// A poll of a target has ended.
+    pub(super) fn polled(&self, target: &str, error: Option<String>) {
         if let Some(keeper) = self.lock().get_mut(target) {
             (keeper.beat, keeper.looked) = (Instant::now(), Instant::now());
             keeper.look = Some(error.map_or(Ok(()), Err));
@@ -121,14 +99,14 @@ impl Pulse {
         }
     }
 
-    /// A keeper gets on.
+    /// A keeper makes progress.
     pub(super) fn beat(&self, target: &str) {
         if let Some(keeper) = self.lock().get_mut(target) {
             keeper.beat = Instant::now();
         }
     }
 
-    /// Whether a look that is under way is answered in time.
+    /// Whether a poll in flight is answered in time.
     pub(super) fn answers(&self, target: &str, answers: bool) {
         if let Some(keeper) = self.lock().get_mut(target) {
             keeper.answers = answers;
@@ -136,7 +114,7 @@ impl Pulse {
         }
     }
 
-    /// A target is kept no more.
+    /// A target is no longer maintained.
     pub(super) fn forget(&self, target: &str) {
         self.lock().remove(target);
     }
@@ -150,7 +128,8 @@ impl Pulse {
             .collect()
     }
 
-    /// Whether this process gets on: one keeper does, or there is none. A store that does not answer does not count.
+    /// Whether this process is alive: one keeper makes progress, or there is none. A store that does not answer does not
+    /// count.
     pub(super) fn is_live(&self) -> bool {
         let keepers = self.lock();
         keepers.is_empty() || keepers.values().any(|keeper| !keeper.stands_still())
@@ -165,34 +144,34 @@ impl Pulse {
 mod tests {
     use super::*;
 
-    fn status(pulse: &Pulse, target: &str) -> Status {
-        pulse.all()[target].status
+    fn status(liveness: &Liveness, target: &str) -> Status {
+        liveness.all()[target].status
     }
 
-    /// The keepers of these stand still.
-    fn stand_still(pulse: &Pulse, targets: &[&str]) -> Option<()> {
+    /// The keepers of these make no progress.
+    fn stand_still(liveness: &Liveness, targets: &[&str]) -> Option<()> {
         let long_ago = Instant::now().checked_sub(2 * STANDSTILL)?;
         for target in targets {
-            pulse.lock().get_mut(*target)?.beat = long_ago;
+            liveness.lock().get_mut(*target)?.beat = long_ago;
         }
         Some(())
     }
 
     #[test]
     fn a_store_that_does_not_answer_is_its_targets_trouble_and_no_reason_to_end_the_process() {
-        let pulse = Pulse::default();
-        ["lake", "sea"].iter().for_each(|name| pulse.begin(name));
-        assert_eq!(status(&pulse, "lake"), Status::Opening);
-        pulse.looked("lake", None);
-        pulse.looked("sea", None);
-        pulse.answers("lake", false);
-        assert_eq!(status(&pulse, "lake"), Status::Stuck);
-        assert_eq!(status(&pulse, "sea"), Status::Ok);
-        pulse.answers("sea", false);
-        assert!(pulse.is_live(), "not even when no store answers");
-        pulse.answers("lake", true);
-        pulse.looked("lake", Some("no route".to_owned()));
-        let lake = pulse.all()["lake"].clone();
+        let liveness = Liveness::default();
+        ["lake", "sea"].iter().for_each(|name| liveness.begin(name));
+        assert_eq!(status(&liveness, "lake"), Status::Opening);
+        liveness.polled("lake", None);
+        liveness.polled("sea", None);
+        liveness.answers("lake", false);
+        assert_eq!(status(&liveness, "lake"), Status::Stuck);
+        assert_eq!(status(&liveness, "sea"), Status::Ok);
+        liveness.answers("sea", false);
+        assert!(liveness.is_live(), "not even when no store answers");
+        liveness.answers("lake", true);
+        liveness.polled("lake", Some("no route".to_owned()));
+        let lake = liveness.all()["lake"].clone();
         assert_eq!(
             (lake.status, lake.error.as_deref()),
             (Status::Failing, Some("no route"))
@@ -201,26 +180,26 @@ mod tests {
 
     #[test]
     fn the_process_gets_on_as_long_as_one_keeper_does() {
-        let pulse = Pulse::default();
-        assert!(pulse.is_live(), "there are none yet");
-        ["lake", "sea"].iter().for_each(|name| pulse.begin(name));
-        if stand_still(&pulse, &["lake"]).is_none() {
+        let liveness = Liveness::default();
+        assert!(liveness.is_live(), "there are none yet");
+        ["lake", "sea"].iter().for_each(|name| liveness.begin(name));
+        if stand_still(&liveness, &["lake"]).is_none() {
             return;
         }
-        assert!(pulse.is_live() && pulse.all()["lake"].stands_still);
-        assert_eq!(status(&pulse, "lake"), Status::Stuck);
-        stand_still(&pulse, &["sea"]);
-        assert!(!pulse.is_live());
-        pulse.beat("sea");
-        assert!(pulse.is_live());
+        assert!(liveness.is_live() && liveness.all()["lake"].stands_still);
+        assert_eq!(status(&liveness, "lake"), Status::Stuck);
+        stand_still(&liveness, &["sea"]);
+        assert!(!liveness.is_live());
+        liveness.beat("sea");
+        assert!(liveness.is_live());
     }
 
     #[test]
     fn targets_that_are_gone_are_forgotten_whatever_is_told_of_them_later() {
-        let pulse = Pulse::default();
-        ["a", "b"].iter().for_each(|name| pulse.begin(name));
-        pulse.forget("b");
-        pulse.looked("b", Some("no route".to_owned()));
-        assert_eq!(pulse.all().into_keys().collect::<Vec<_>>(), ["a"]);
+        let liveness = Liveness::default();
+        ["a", "b"].iter().for_each(|name| liveness.begin(name));
+        liveness.forget("b");
+        liveness.polled("b", Some("no route".to_owned()));
+        assert_eq!(liveness.all().into_keys().collect::<Vec<_>>(), ["a"]);
     }
 }

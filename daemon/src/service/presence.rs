@@ -1,4 +1,4 @@
-//! Other daemons on the same targets: each shows at its targets that it is there, and tells when somebody else is, too.
+//! Other daemons on the same targets: each shows at its targets that it is there, and tells when someone else is, too.
 //! Apart from the keepers: neither waits for the other.
 
 use std::{
@@ -16,11 +16,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    keeper::host,
-    status::{Board, target::Status},
-};
-use crate::target::beyond;
+use super::{host::host, status::StatusStore};
+use crate::{api::Status, target::beyond};
 
 /// A sign of life is shown at least this often.
 const SELDOM: Duration = Duration::from_secs(60);
@@ -31,7 +28,7 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// This daemon's presence at all of its targets.
 pub(super) struct Residents {
-    board: Arc<Board>,
+    status: Arc<StatusStore>,
     started: DateTime<Utc>,
     stop: CancellationToken,
     at: BTreeMap<String, (Stay, CancellationToken)>,
@@ -50,9 +47,13 @@ struct Stay {
 
 impl Residents {
     /// At no target yet. `stop` ends all.
-    pub(super) fn new(board: Arc<Board>, started: DateTime<Utc>, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        status: Arc<StatusStore>,
+        started: DateTime<Utc>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
-            board,
+            status,
             started,
             stop,
             at: BTreeMap::new(),
@@ -102,7 +103,7 @@ impl Residents {
             target: target.clone(),
             resident,
             stay: stay.clone(),
-            board: self.board.clone(),
+            status: self.status.clone(),
             told: BTreeSet::new(),
         };
         self.tasks.spawn(there.stay(over.clone()));
@@ -125,7 +126,7 @@ struct There {
     target: Target,
     resident: Resident,
     stay: Stay,
-    board: Arc<Board>,
+    status: Arc<StatusStore>,
     /// The others that were told of.
     told: BTreeSet<String>,
 }
@@ -162,8 +163,8 @@ impl There {
 
     /// What the target is, when it is well and has tables.
     fn kept_as(&self) -> Option<Kind> {
-        let notes = self.board.target(&self.target.name)?;
-        if notes.status != Status::Ok || notes.tables == 0 {
+        let notes = self.status.target(&self.target.name)?;
+        if notes.status.known() != Some(Status::Ok) || notes.tables == 0 {
             return None;
         }
         let kinds = [Kind::Graph, Kind::Directory].into_iter();
@@ -184,7 +185,7 @@ impl There {
         };
         match presence.beat(self.stay.every * MISSED).await {
             Ok(others) => {
-                self.board.saw_other_daemons(name, others.len());
+                self.status.saw_other_daemons(name, others.len());
                 self.tell(&others);
             }
             Err(e) => {

@@ -1,4 +1,4 @@
-//! The keepers at work, one for each target. While the daemon runs, each can be given other orders, and be let go of.
+//! The supervisor of the keepers, one for each target: starts, updates, restarts and detaches them.
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -8,157 +8,147 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    keeper::{Keeper, Orders, Shared},
-    schedule::triggers::{ForceBook, Forces},
+    keeper::{Keeper, KeeperConfig, Shared, Shutdown},
+    schedule::triggers::{TriggerBook, Triggers},
 };
 
-/// A keeper begins so long after one that panicked: soon enough for whoever sees whether the process gets on.
+/// Delay before a keeper that panicked is restarted; shorter than the liveness limit.
 const AFTER_A_PANIC: Duration = Duration::from_secs(5);
 
-/// What ends a keeper.
-#[derive(Clone, Debug)]
-pub(super) struct Until {
-    /// It takes no more work; its jobs go on to their end. Comes with `stop`, too.
-    pub(super) leave: CancellationToken,
-    /// The daemon stops: its jobs give up what they have not committed.
-    pub(super) stop: CancellationToken,
+/// The handle of one keeper.
+struct WorkerHandle {
+    config: watch::Sender<KeeperConfig>,
+    detach: CancellationToken,
 }
 
-/// One keeper.
-struct Post {
-    orders: watch::Sender<Orders>,
-    leave: CancellationToken,
-}
-
-/// All keepers.
-pub(super) struct Crew {
+/// Starts, updates and stops the keepers.
+pub(super) struct Supervisor {
     shared: Shared,
     stop: CancellationToken,
     tasks: JoinSet<()>,
-    posts: BTreeMap<String, Post>,
-    forces: Arc<ForceBook>,
-    /// Of each name, the end of the keeper that came last.
+    workers: BTreeMap<String, WorkerHandle>,
+    triggers: Arc<TriggerBook>,
+    /// By name, cancelled when the last keeper of that name has ended.
     ended: BTreeMap<String, CancellationToken>,
 }
 
-impl Crew {
-    /// No keepers yet. `stop` ends them all.
-    pub(super) fn new(shared: Shared, forces: Arc<ForceBook>, stop: CancellationToken) -> Self {
+impl Supervisor {
+    /// Without keepers. `stop` ends all that are started later.
+    pub(super) fn new(shared: Shared, triggers: Arc<TriggerBook>, stop: CancellationToken) -> Self {
         Self {
             shared,
-            forces,
+            triggers,
             stop,
             tasks: JoinSet::new(),
-            posts: BTreeMap::new(),
+            workers: BTreeMap::new(),
             ended: BTreeMap::new(),
         }
     }
 
-    /// All keepers go by these settings from now on.
-    pub(super) fn follow(&mut self, daemon: &Daemon) {
+    /// Gives all keepers these settings of `[daemon]`.
+    pub(super) fn configure(&mut self, daemon: &Daemon) {
         self.shared.daemon = daemon.clone();
-        for post in self.posts.values() {
-            // What a keeper does not go by is no order.
-            post.orders.send_if_modified(|orders| {
-                let other = orders.daemon != *daemon;
-                orders.daemon = daemon.clone();
+        for worker in self.workers.values() {
+            // Settings that did not change wake no keeper.
+            worker.config.send_if_modified(|config| {
+                let other = config.daemon != *daemon;
+                config.daemon = daemon.clone();
                 other
             });
         }
     }
 
-    /// Begins to keep a target, as soon as nobody of its name is at work any more.
-    pub(super) fn begin(&mut self, target: &Target) {
+    /// Starts the keeper of a target, as soon as an earlier one of its name has ended.
+    pub(super) fn start(&mut self, target: &Target) {
         while self.tasks.try_join_next().is_some() {}
         self.ended.retain(|_, ended| !ended.is_cancelled());
         let (name, shared) = (target.name.clone(), self.shared.clone());
-        let forces = self.forces.open(&name);
-        let until = Until {
-            leave: self.stop.child_token(),
+        let triggers = self.triggers.open(&name);
+        let shutdown = Shutdown {
+            detach: self.stop.child_token(),
             stop: self.stop.clone(),
         };
         let ended = CancellationToken::new();
         let before = self.ended.insert(name.clone(), ended.clone());
-        let orders = Orders {
+        let config = KeeperConfig {
             target: target.clone(),
             daemon: self.shared.daemon.clone(),
         };
-        let (give, orders) = watch::channel(orders);
-        let post = Post {
-            orders: give,
-            leave: until.leave.clone(),
+        let (give, config) = watch::channel(config);
+        let worker = WorkerHandle {
+            config: give,
+            detach: shutdown.detach.clone(),
         };
-        self.posts.insert(name.clone(), post);
+        self.workers.insert(name.clone(), worker);
         shared.expect(target);
         self.tasks.spawn(async move {
             let _ended = ended.drop_guard();
             if let Some(before) = before {
                 before.cancelled().await;
-                shared.expect(&orders.borrow().target);
+                shared.expect(&config.borrow().target);
             }
-            keep(orders, &shared, forces, &until).await;
-            if !until.stop.is_cancelled() {
+            keep(config, &shared, triggers, &shutdown).await;
+            if !shutdown.stop.is_cancelled() {
                 tracing::info!(target_name = %name, "let go of a target");
                 shared.forget(&name);
             }
         });
     }
 
-    /// Gives the keeper of a target other policies.
-    pub(super) fn adjust(&self, target: &Target) {
-        if let Some(post) = self.posts.get(&target.name) {
+    /// Sends a config update to the keeper of a target.
+    pub(super) fn update(&self, target: &Target) {
+        if let Some(worker) = self.workers.get(&target.name) {
             let target = target.clone();
-            post.orders.send_modify(|orders| orders.target = target);
+            worker.config.send_modify(|config| config.target = target);
         }
     }
 
-    /// Lets go of a target: its keeper takes no more work, and its jobs go on to their end.
-    pub(super) fn let_go(&mut self, name: &str) {
-        if let Some(post) = self.posts.remove(name) {
-            post.leave.cancel();
+    /// Detaches a target: its keeper takes no more work, and its running jobs are finished.
+    pub(super) fn detach(&mut self, name: &str) {
+        if let Some(worker) = self.workers.remove(name) {
+            worker.detach.cancel();
         }
     }
 
-    /// The targets whose keepers have not ended.
-    pub(super) fn left(&self) -> Vec<String> {
+    /// The targets whose keepers still run.
+    pub(super) fn remaining(&self) -> Vec<String> {
         let left = self.ended.iter().filter(|(_, ended)| !ended.is_cancelled());
         left.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Cuts off those that have not ended.
-    pub(super) async fn cut_off(&mut self) {
+    /// Aborts the keepers that still run.
+    pub(super) async fn abort(&mut self) {
         self.tasks.shutdown().await;
     }
 
     /// Waits until all keepers have ended.
-    pub(super) async fn end(&mut self) {
+    pub(super) async fn join(&mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 }
 
-/// Keeps a target until it is time. A keeper that panics must not end what is done for its target for good: another comes
-/// in its place.
+/// Runs the keeper of a target until it is detached. One that panics is restarted.
 async fn keep(
-    orders: watch::Receiver<Orders>,
+    config: watch::Receiver<KeeperConfig>,
     shared: &Shared,
-    forces: Arc<Forces>,
-    until: &Until,
+    triggers: Arc<Triggers>,
+    shutdown: &Shutdown,
 ) {
-    while !until.leave.is_cancelled() {
+    while !shutdown.detach.is_cancelled() {
         let kept = async {
-            let keeper = Keeper::new(orders.clone(), shared.clone(), forces.clone());
-            keeper.run(until).await;
+            let keeper = Keeper::new(config.clone(), shared.clone(), triggers.clone());
+            keeper.run(shutdown).await;
         };
         let kept = AssertUnwindSafe(kept).catch_unwind();
         if kept.await.is_ok() {
             return;
         }
-        let name = orders.borrow().target.name.clone();
+        let name = config.borrow().target.name.clone();
         tracing::error!(target_name = %name, "the keeper of the target panicked, and another begins; please report it with the lines above");
-        shared.metrics.keeper_restarted(&name);
-        shared.board.begin_anew(&name);
+        shared.metrics.targets.keeper_restarted(&name);
+        shared.status.begin_anew(&name);
         tokio::select! {
-            () = until.leave.cancelled() => {}
+            () = shutdown.detach.cancelled() => {}
             () = tokio::time::sleep(AFTER_A_PANIC) => {}
         }
     }

@@ -2,11 +2,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Declares [`Duty`] with all that goes over its variants, so that none can be left out.
 macro_rules! duties {
     ($($(#[$doc:meta])* $name:ident => $word:literal,)*) => {
         /// What is done for a table. No two at once on one table.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(rename_all = "snake_case")]
         pub enum Duty {
             $($(#[$doc])* $name,)*
         }

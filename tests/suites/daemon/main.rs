@@ -4,6 +4,7 @@
 
 mod anchors;
 mod beside;
+mod by_hand;
 mod check;
 mod clock;
 mod commands;

@@ -24,7 +24,7 @@ const MAY: [&str; 6] = [
     "engine/src/storage/local/",
     "engine/src/graph/manifest/flaky.rs",
     "daemon/src/commands/daemon/service/layout.rs",
-    "daemon/src/service/state/whole.rs",
+    "daemon/src/service/atomic_file.rs",
     "daemon/src/service/reload/socket.rs",
 ];
 

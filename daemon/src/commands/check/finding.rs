@@ -116,7 +116,7 @@ pub(super) fn table(targets: &[Seen]) -> String {
     output::table(&header, targets.iter().map(row).collect())
 }
 
-/// What all of it comes to: a failure that tells everything that is bad, with the code that needs a person most.
+/// What all of it comes to: a failure that tells everything that is bad, with the code that needs a user most.
 pub(super) fn verdict<'f>(findings: impl Iterator<Item = &'f Finding>) -> Result<(), Failure> {
     let bad = findings.filter_map(|finding| match finding.grade {
         Grade::Bad(code) => Some((code, format!("{}: {}", finding.about, finding.told))),

@@ -11,7 +11,7 @@ use squire_config::Daemon;
 use super::{finding::Finding, targets::may_write};
 use crate::{
     output,
-    service::{self, pauses},
+    service::{folders, pauses},
 };
 
 /// Looks at all of it.
@@ -19,7 +19,7 @@ pub(super) async fn probe(daemon: &Daemon) -> Vec<Finding> {
     vec![
         listen(daemon.listen),
         memory(daemon.memory, limit_here()),
-        state_dir(service::state_dir(daemon).as_deref()),
+        state_dir(folders::state_dir(daemon).as_deref()),
     ]
 }
 

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use squire_config::{Daemon, Secret};
 use url::{Host, Url};
 
-use crate::{cli::DaemonArg, configuration, exit::Failure, service::http::api::Refused};
+use crate::{api::Refused, cli::DaemonArg, configuration, exit::Failure};
 
 /// A daemon answers at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -212,7 +212,7 @@ fn authorities(file: &std::path::Path) -> Result<Vec<Certificate>, Failure> {
     Ok(found)
 }
 
-/// A URL as a person writes it.
+/// A URL as a user writes it.
 fn shown(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }

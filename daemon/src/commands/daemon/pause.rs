@@ -6,14 +6,11 @@ use chrono::{DateTime, Utc};
 use reqwest::Method;
 
 use super::client::Client;
-use crate::commands::Done;
 use crate::{
+    api::{Pause, PauseRequest, Paused, ResumeRequest},
     cli::DaemonArg,
+    exit::Done,
     output,
-    service::{
-        http::api::{PauseRequest, Paused, ResumeRequest},
-        pauses::Noted,
-    },
 };
 
 const PATH: &str = "/api/v1/pauses";
@@ -99,7 +96,7 @@ fn say(paused: &Paused) {
     output::say(&output::table(&header, rows));
 }
 
-fn row(pause: &Noted, now: DateTime<Utc>) -> Vec<String> {
+fn row(pause: &Pause, now: DateTime<Utc>) -> Vec<String> {
     let left = (pause.until - now).num_seconds().max(0);
     vec![
         pause.target.clone(),

@@ -7,14 +7,11 @@ use tokio::{
     net::UnixStream,
 };
 
-use crate::commands::Done;
 use crate::{
-    exit::Failure,
+    api::Loaded,
+    exit::{Done, Failure},
     output,
-    service::reload::{
-        outcome::Loaded,
-        socket::{ASKED, SOCKET},
-    },
+    service::reload::socket::{ASKED, SOCKET},
 };
 
 pub(in crate::commands) async fn run(folder: &Path) -> Done {

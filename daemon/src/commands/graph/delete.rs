@@ -2,8 +2,8 @@
 
 use squire_engine::{DeleteRequest, DriftPolicy, Options};
 
-use crate::commands::{Done, changing_with, options, say_done};
-use crate::{cli::GraphArg, output};
+use crate::commands::open::{changing_with, options};
+use crate::{cli::GraphArg, exit::Done, output};
 
 pub(in crate::commands) async fn run(
     graph: &GraphArg,
@@ -33,7 +33,7 @@ pub(in crate::commands) async fn run(
                 "deleted {} rows of {key}",
                 output::count(receipt.rows_deleted)
             );
-            say_done(&done, receipt.operation, receipt.manifest);
+            output::say_done(&done, receipt.operation, receipt.manifest);
         }
         Ok(())
     })

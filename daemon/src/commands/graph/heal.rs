@@ -3,8 +3,8 @@
 use chrono::Utc;
 use squire_engine::{Healed, manifest::Ending};
 
-use crate::commands::{Done, working};
-use crate::{cli::GraphArg, output};
+use crate::commands::open::working;
+use crate::{cli::GraphArg, exit::Done, output};
 
 pub(in crate::commands) async fn run(graph: &GraphArg, now: bool) -> Done {
     working(graph, async |graph| {

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use squire_engine::Graph;
 
-use crate::commands::{Done, options, read_schema};
-use crate::{cli::GraphArg, output};
+use crate::commands::graph::schema::read_schema;
+use crate::commands::open::options;
+use crate::{cli::GraphArg, exit::Done, output};
 
 pub(in crate::commands) async fn run(graph: &GraphArg, schema: &Path) -> Done {
     let schema = read_schema(schema)?;

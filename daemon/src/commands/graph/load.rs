@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use squire_engine::{DriftPolicy, LoadMode, LoadRequest, Options, Rows, input::Input};
 
-use crate::commands::{Done, changing_with, options, say_done};
-use crate::{cli::GraphArg, output};
+use crate::commands::open::{changing_with, options};
+use crate::{cli::GraphArg, exit::Done, output};
 
 pub(in crate::commands) async fn run(
     graph: &GraphArg,
@@ -47,7 +47,7 @@ pub(in crate::commands) async fn run(
             "loaded {} rows into {tables} table{s}",
             output::count(receipt.rows_written)
         );
-        say_done(&done, receipt.operation, receipt.manifest);
+        output::say_done(&done, receipt.operation, receipt.manifest);
         Ok(())
     })
     .await

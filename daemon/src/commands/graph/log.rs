@@ -5,8 +5,8 @@ use std::pin::pin;
 use futures::TryStreamExt;
 use squire_engine::LogEntry;
 
-use crate::commands::{Done, open};
-use crate::{cli::GraphArg, output};
+use crate::commands::open::open;
+use crate::{cli::GraphArg, exit::Done, output};
 
 pub(in crate::commands) async fn run(
     graph: &GraphArg,
@@ -32,7 +32,7 @@ pub(in crate::commands) async fn run(
     Ok(())
 }
 
-/// Whether the entry is one that a person asks for: it changed what readers see, or ended badly.
+/// Whether the entry is one that a user asks for: it changed what readers see, or ended badly.
 fn changes_tables(entry: &LogEntry) -> bool {
     matches!(
         entry.change.transition.as_str(),

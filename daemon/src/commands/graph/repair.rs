@@ -2,10 +2,10 @@
 
 use squire_engine::{Drifted, Finding, Quarantined, Repaired};
 
-use crate::commands::{Done, working};
+use crate::commands::open::working;
 use crate::{
     cli::GraphArg,
-    exit::Failure,
+    exit::{Done, Failure},
     output::{self, say},
 };
 

@@ -7,8 +7,12 @@ use squire_engine::{
     schema::{self, Cost, Schema, Step},
 };
 
-use crate::commands::{Done, changing, open, read_schema, say_done};
-use crate::{cli::GraphArg, exit::Failure, output};
+use crate::commands::open::{changing, open};
+use crate::{
+    cli::GraphArg,
+    exit::{Done, Failure},
+    output,
+};
 
 const NOTHING_TO_DO: &str = "the graph has this schema already";
 
@@ -59,7 +63,7 @@ pub(in crate::commands) async fn apply(
         if !asks {
             plan.show();
         }
-        say_done("\napplied", receipt.operation, receipt.manifest);
+        output::say_done("\napplied", receipt.operation, receipt.manifest);
         if hard {
             for purge in graph.snapshot().await?.manifest().purges.values() {
                 output::say(&format!(
@@ -159,4 +163,12 @@ impl Plan {
             );
         }
     }
+}
+
+pub(super) fn read_schema(file: &Path) -> Result<Schema, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        Failure::Usage(format!("the schema {} cannot be read: {e}", file.display()))
+    })?;
+    let schema = Schema::parse(&text, &file.display().to_string());
+    schema.map_err(|e| Failure::Engine(e.into()))
 }

@@ -2,15 +2,13 @@
 
 use chrono::Utc;
 
-use crate::commands::{Done, daemon::client::Client};
 use crate::{
+    api::{Health, TableNotes, Tables, TargetNotes},
     cli::DaemonArg,
-    exit::Failure,
+    commands::daemon::client::Client,
+    exit::{Done, Failure},
     output,
-    service::{
-        schedule::cron,
-        status::{Tables, table::TableNotes, target::TargetNotes, words::Health},
-    },
+    service::schedule::cron,
 };
 
 pub(in crate::commands) async fn run(
@@ -40,13 +38,13 @@ pub(in crate::commands) async fn run(
     let (mut rows, now) = (Vec::new(), Utc::now());
     for notes in there.tables.iter().filter(wanted) {
         // What is decided about duties says nothing of why nothing is decided.
-        if matches!(notes.health, Health::Stuck | Health::Failing) {
-            let health = format!("{:?}", notes.health).to_lowercase();
+        if let Some(health @ (Health::Stuck | Health::Failing)) = notes.health.known() {
+            let health = health.as_str().to_owned();
             let why = notes.reason.clone().unwrap_or_default();
             rows.push(vec![notes.table.clone(), "any".to_owned(), health, why]);
         }
         for duty in &notes.duties {
-            let what = if notes.running == Some(duty.duty) {
+            let what = if notes.running.as_ref() == Some(&duty.duty) {
                 "at work"
             } else if duty.due {
                 "due"

@@ -13,15 +13,29 @@ use squire_engine::{
     },
 };
 
-use crate::commands::{Done, opened};
-use crate::{cli::TargetArg, exit::Failure, output, target::Opened};
+use super::configured::Configured;
+use crate::{
+    cli::TargetArg,
+    commands::open::opened,
+    exit::{Done, Failure},
+    output,
+    target::Opened,
+};
 
 const AT_ONCE: usize = 16;
 
 /// A table, as far as it could be read.
 type Read = (TableKey, Result<TableStats, Error>);
 
-pub(in crate::commands) async fn run(target: &TargetArg, as_json: bool) -> Done {
+/// Prints the tables of a target, their layout and what is due by the policies that hold for it.
+///
+/// # Errors
+/// When the target or one of its tables cannot be read.
+pub(in crate::commands) async fn run(
+    target: &TargetArg,
+    configured: &Configured,
+    as_json: bool,
+) -> Done {
     let opened = opened(target, false).await?;
     let (snapshot, tables) = {
         let _working = output::Working::on("reading tables");
@@ -29,14 +43,15 @@ pub(in crate::commands) async fn run(target: &TargetArg, as_json: bool) -> Done 
             Opened::Graph(graph) => Some(graph.snapshot().await?),
             Opened::Directory(_) => None,
         };
-        let tables = all_stats(&opened, snapshot.as_ref()).await?;
+        let tables = all_stats(&opened, snapshot.as_ref(), configured).await?;
         (snapshot, tables)
     };
     if as_json {
-        say_json(opened.uri(), snapshot.as_ref(), &tables);
+        say_json(opened.uri(), snapshot.as_ref(), &tables, configured);
     } else {
         say_heading(opened.uri(), snapshot.as_ref(), tables.len());
-        say_tables(&tables);
+        say_tables(&tables, configured);
+        output::say(configured.source());
         if let Some(snapshot) = &snapshot {
             say_queue(snapshot);
         }
@@ -47,7 +62,11 @@ pub(in crate::commands) async fn run(target: &TargetArg, as_json: bool) -> Done 
 }
 
 /// Every table, those with something due first.
-async fn all_stats(opened: &Opened, snapshot: Option<&Snapshot>) -> Result<Vec<Read>, Error> {
+async fn all_stats(
+    opened: &Opened,
+    snapshot: Option<&Snapshot>,
+    configured: &Configured,
+) -> Result<Vec<Read>, Error> {
     let keys: Vec<_> = match snapshot {
         Some(snapshot) => snapshot.manifest().tables.keys().cloned().collect(),
         None => opened.tables().await?,
@@ -60,15 +79,19 @@ async fn all_stats(opened: &Opened, snapshot: Option<&Snapshot>) -> Result<Vec<R
         (key, stats)
     });
     let mut tables: Vec<Read> = stats.buffered(AT_ONCE).collect().await;
-    // One that was dropped in the meantime is none.
+    // A table that was dropped meanwhile is left out.
     tables.retain(|(_, stats)| !matches!(stats, Err(Error::TableGone { .. })));
-    tables.sort_by_key(|(_, stats)| stats.as_ref().is_ok_and(|stats| due(stats).is_empty()));
+    tables.sort_by_key(|(key, stats)| {
+        let policy = configured.policy(key);
+        stats
+            .as_ref()
+            .is_ok_and(|stats| due(stats, &policy).is_empty())
+    });
     Ok(tables)
 }
 
-/// What a daemon without a policy of its own would find to do, by its reasons.
-fn due(stats: &TableStats) -> Vec<&'static str> {
-    let policy = Policy::default();
+/// What is due by a policy, as reasons.
+fn due(stats: &TableStats, policy: &Policy) -> Vec<&'static str> {
     let mut due = Vec::new();
     let decision = compaction::plan(stats, &policy.compaction, &Ask::default());
     if let Decision::Compact(_, reason) = decision {
@@ -81,8 +104,8 @@ fn due(stats: &TableStats) -> Vec<&'static str> {
     due
 }
 
-fn small_fragments(stats: &TableStats) -> usize {
-    let small = Policy::default().compaction.small_bytes;
+fn small_fragments(stats: &TableStats, policy: &Policy) -> usize {
+    let small = policy.compaction.small_bytes;
     stats
         .fragments
         .iter()
@@ -106,22 +129,23 @@ fn say_heading(uri: &str, snapshot: Option<&Snapshot>, tables: usize) {
     output::say(&heading);
 }
 
-fn say_tables(tables: &[Read]) {
+fn say_tables(tables: &[Read], configured: &Configured) {
     let rows = tables.iter().map(|(key, stats)| {
         let stats = match stats {
             Ok(stats) => stats,
             Err(e) => return vec![key.to_string(), format!("cannot be read: {e}")],
         };
+        let policy = configured.policy(key);
         vec![
             key.to_string(),
             output::count(stats.rows()),
             stats.fragments.len().to_string(),
-            small_fragments(stats).to_string(),
+            small_fragments(stats, &policy).to_string(),
             output::count(stats.deleted_rows()),
             output::count(unindexed_rows(stats)),
             output::bytes(stats.bytes()),
             stats.version.to_string(),
-            due(stats).join(", "),
+            due(stats, &policy).join(", "),
         ]
     });
     let header = [
@@ -139,15 +163,14 @@ fn say_tables(tables: &[Read]) {
     let read = tables
         .iter()
         .filter_map(|(key, stats)| Some((key, stats.as_ref().ok()?)));
-    for line in read.flat_map(|(key, stats)| left(key, stats)) {
+    for line in read.flat_map(|(key, stats)| left(key, stats, &configured.policy(key))) {
         output::say(&line);
     }
 }
 
 /// What stays as it is of a table, whatever is done, and why.
-fn left(key: &TableKey, stats: &TableStats) -> Vec<String> {
-    let policy = Policy::default().index;
-    let behind = indexing::left_behind(stats, &policy)
+fn left(key: &TableKey, stats: &TableStats, policy: &Policy) -> Vec<String> {
+    let behind = indexing::left_behind(stats, &policy.index)
         .map(|(index, skip)| format!("{key}: index {} stays as it is ({skip})", index.name));
     let unwritable = stats.unwritable.iter();
     let unwritable = unwritable.map(|why| format!("{key} is left as it is: {why}"));
@@ -185,13 +208,14 @@ fn say_queue(snapshot: &Snapshot) {
     }
 }
 
-fn say_json(uri: &str, snapshot: Option<&Snapshot>, tables: &[Read]) {
+fn say_json(uri: &str, snapshot: Option<&Snapshot>, tables: &[Read], configured: &Configured) {
     let tables = tables.iter().map(|(key, stats)| {
+        let policy = configured.policy(key);
         let table = match stats {
             Ok(stats) => json!({
                 "rows": stats.rows(),
                 "fragments": stats.fragments.len(),
-                "small_fragments": small_fragments(stats),
+                "small_fragments": small_fragments(stats, &policy),
                 "deleted_rows": stats.deleted_rows(),
                 "unindexed_rows": unindexed_rows(stats),
                 "indexes": stats.indexes,
@@ -199,7 +223,7 @@ fn say_json(uri: &str, snapshot: Option<&Snapshot>, tables: &[Read]) {
                 "unwritable": stats.unwritable,
                 "bytes": stats.bytes(),
                 "version": stats.version,
-                "due": due(stats),
+                "due": due(stats, &policy),
             }),
             Err(e) => json!({ "error": e.to_string() }),
         };

@@ -1,6 +1,6 @@
 //! The columns of each pane, and which of them there is room for. Pure.
 
-use super::model::Pane;
+use super::view::Pane;
 
 /// Between two columns.
 const GAP: u16 = 1;

@@ -1,4 +1,4 @@
-//! The screen: from what the daemon tells, and what a person has made of it, to cells. Pure; it fits what there is.
+//! The screen: from a snapshot and the user's view to cells. Pure; it fits the size of the terminal.
 
 use chrono::{DateTime, Utc};
 use ratatui::{
@@ -11,10 +11,11 @@ use ratatui::{
 
 use super::{
     columns::{Column, fitting},
-    model::{Entry, Pane, View},
-    panes::{self, Row, Subject, Tone},
-    told::Told,
+    panes::{self, Row, Tone},
+    snapshot::Snapshot,
+    view::{Entry, Pane, Subject, View},
 };
+use crate::output;
 
 /// From this size on there is room for all panes at once.
 const ROOMY: (u16, u16) = (90, 26);
@@ -36,9 +37,9 @@ const KEYS: &[(&str, &str)] = &[
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scene<'a> {
     pub(super) view: &'a View,
-    /// The newest that was told, with when that was.
-    pub(super) told: Option<(&'a Told, DateTime<Utc>)>,
-    /// Why nothing newer is told.
+    /// The newest snapshot, with its time.
+    pub(super) snapshot: Option<(&'a Snapshot, DateTime<Utc>)>,
+    /// Why there is no newer one.
     pub(super) trouble: Option<&'a str>,
     /// Where the daemon is.
     pub(super) address: &'a str,
@@ -66,7 +67,7 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, scene: &Scene<'_>) {
         let style = scene.style(Tone::Bad).add_modifier(Modifier::REVERSED);
         Line::styled(alarmed, style).render(alarm, buffer);
     }
-    match scene.told {
+    match scene.snapshot {
         None => {
             let text = match scene.trouble {
                 Some(_) => "It is asked again and again until it answers.",
@@ -74,14 +75,14 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, scene: &Scene<'_>) {
             };
             Paragraph::new(text).render(body, buffer);
         }
-        Some((told, _)) if area.width >= ROOMY.0 && area.height >= ROOMY.1 => {
-            scene.all_panes(told, body, buffer);
+        Some((snapshot, _)) if area.width >= ROOMY.0 && area.height >= ROOMY.1 => {
+            scene.all_panes(snapshot, body, buffer);
         }
-        Some((told, _)) => {
+        Some((snapshot, _)) => {
             let [tabs, pane] =
                 Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(body);
             scene.tabs().render(tabs, buffer);
-            scene.pane(scene.view.focus, told, pane, buffer);
+            scene.pane(scene.view.focus, snapshot, pane, buffer);
         }
     }
     scene.footline().render(foot, buffer);
@@ -94,11 +95,11 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, scene: &Scene<'_>) {
 pub(super) fn lines(width: u16, scene: &Scene<'_>) -> Vec<String> {
     let mut lines = vec![text_of(&scene.headline())];
     lines.extend(scene.alarm());
-    let Some((told, _)) = scene.told else {
+    let Some((snapshot, _)) = scene.snapshot else {
         return lines;
     };
     for pane in Pane::ALL {
-        let rows = panes::rows(pane, told, scene.view, scene.now);
+        let rows = panes::rows(pane, snapshot, scene.view, scene.now);
         lines.push(String::new());
         lines.push(format!("{} ({})", pane.title(), rows.len()));
         if rows.is_empty() {
@@ -116,20 +117,20 @@ pub(super) fn lines(width: u16, scene: &Scene<'_>) -> Vec<String> {
 }
 
 impl Scene<'_> {
-    /// What needs somebody, whatever else is shown.
+    /// What needs someone, whatever else is shown.
     fn alarm(&self) -> Option<String> {
         let trouble = self.trouble.map(|trouble| trouble.replace('\n', " "));
         trouble.or_else(|| {
-            let told = &self.told?.0;
-            if let Some(why) = &told.pauses_unreadable {
-                return Some(format!(
+            let snapshot = &self.snapshot?.0;
+            if let Some(why) = &snapshot.pauses_unreadable {
+                return Some(output::one_line(&format!(
                     "every target is paused: the pauses cannot be read ({why})"
-                ));
+                )));
             }
-            let refused = told.refused.as_ref()?;
-            Some(format!(
+            let refused = snapshot.refused.as_ref()?;
+            Some(output::one_line(&format!(
                 "the new configuration was refused, the one before holds: {refused}"
-            ))
+            )))
         })
     }
 
@@ -156,15 +157,15 @@ impl Scene<'_> {
             Span::styled("squire top ", Style::new().add_modifier(Modifier::BOLD)),
             Span::raw(format!("{}  ", self.address)),
         ];
-        if let Some((told, at)) = self.told {
+        if let Some((snapshot, at)) = self.snapshot {
             let many = |n: usize, one: &str, more: &str| match n {
                 1 => format!("1 {one}"),
-                n => format!("{} {more}", crate::output::count(n as u64)),
+                n => format!("{} {more}", output::count(n as u64)),
             };
-            let targets = many(told.targets.len(), "target", "targets");
-            let tables = many(told.tables.len(), "table", "tables");
-            let jobs = many(told.running.len(), "job", "jobs");
-            let places = match told.places {
+            let targets = many(snapshot.targets.len(), "target", "targets");
+            let tables = many(snapshot.tables.len(), "table", "tables");
+            let jobs = many(snapshot.running.len(), "job", "jobs");
+            let places = match snapshot.places {
                 0 => String::new(),
                 places => format!(" of {places} at once"),
             };
@@ -191,8 +192,8 @@ impl Scene<'_> {
 
     fn footline(&self) -> Line<'static> {
         let named = |what: &Subject| match &what.table {
-            Some(table) => format!("{table} of {}", what.target),
-            None => what.target.to_string(),
+            Some(table) => output::one_line(&format!("{table} of {}", what.target)),
+            None => output::one_line(&what.target),
         };
         let view = self.view;
         let note = view.note.as_ref();
@@ -240,42 +241,42 @@ impl Scene<'_> {
         Paragraph::new(lines).block(block).render(area, buffer);
     }
 
-    fn all_panes(&self, told: &Told, area: Rect, buffer: &mut Buffer) {
+    fn all_panes(&self, snapshot: &Snapshot, area: Rect, buffer: &mut Buffer) {
         let few = |rows: usize| u16::try_from(rows).unwrap_or(u16::MAX).clamp(1, 6) + 2;
         let [targets, tables, middle, history] = Layout::vertical([
-            Constraint::Length(few(told.targets.len())),
+            Constraint::Length(few(snapshot.targets.len())),
             Constraint::Fill(1),
-            Constraint::Length(few(told.running.len().max(told.queue.len()))),
+            Constraint::Length(few(snapshot.running.len().max(snapshot.queue.len()))),
             Constraint::Length(7),
         ])
         .areas(area);
-        self.pane(Pane::Targets, told, targets, buffer);
-        self.pane(Pane::Tables, told, tables, buffer);
+        self.pane(Pane::Targets, snapshot, targets, buffer);
+        self.pane(Pane::Tables, snapshot, tables, buffer);
         // Directories have no queue.
-        if told.queue.is_empty() && self.view.focus != Pane::Queue {
-            self.pane(Pane::Running, told, middle, buffer);
+        if snapshot.queue.is_empty() && self.view.focus != Pane::Queue {
+            self.pane(Pane::Running, snapshot, middle, buffer);
         } else {
             let halves = [Constraint::Fill(1), Constraint::Fill(1)];
             let [running, queue] = Layout::horizontal(halves).areas(middle);
-            self.pane(Pane::Running, told, running, buffer);
-            self.pane(Pane::Queue, told, queue, buffer);
+            self.pane(Pane::Running, snapshot, running, buffer);
+            self.pane(Pane::Queue, snapshot, queue, buffer);
         }
-        self.pane(Pane::History, told, history, buffer);
+        self.pane(Pane::History, snapshot, history, buffer);
     }
 
     /// One pane: a title with how many there are, the columns' titles, and the rows around the selected one.
-    fn pane(&self, pane: Pane, told: &Told, area: Rect, buffer: &mut Buffer) {
+    fn pane(&self, pane: Pane, snapshot: &Snapshot, area: Rect, buffer: &mut Buffer) {
         let [title, header, body] = Layout::vertical([
             Constraint::Length(1),
             Constraint::Length(1),
             Constraint::Fill(1),
         ])
         .areas(area);
-        let rows = panes::rows(pane, told, self.view, self.now);
+        let rows = panes::rows(pane, snapshot, self.view, self.now);
         let focused = pane == self.view.focus;
         let bold = Style::new().add_modifier(Modifier::BOLD);
         let mark = if focused { "▶ " } else { "  " };
-        let count = crate::output::count(rows.len() as u64);
+        let count = output::count(rows.len() as u64);
         Line::styled(format!("{mark}{} ({count})", pane.title()), bold).render(title, buffer);
         let columns = fitting(pane, area.width);
         let titles = columns.iter().map(|(column, _)| column.title.to_owned());
@@ -323,7 +324,7 @@ fn line_of(columns: &[(Column, usize)], cells: &[String]) -> String {
     line.trim_end().to_owned()
 }
 
-/// A text of so many cells at most; what is cut off is told by an ellipsis.
+/// A text of so many cells at most; what is cut off is snapshot by an ellipsis.
 fn cut(text: &str, cells: usize) -> String {
     if Span::raw(text).width() <= cells {
         return text.to_owned();

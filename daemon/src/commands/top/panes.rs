@@ -1,14 +1,20 @@
-//! What stands in each pane: from what the daemon tells to rows of words. Pure.
+//! The rows of each pane, from a snapshot. Pure.
 
 use std::{cmp::Reverse, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    model::{Pane, Sort, View},
-    told::{Job, Run, Schedule, Table, Target, Text, Ticket, Told},
+    snapshot::Snapshot,
+    view::{Pane, Sort, Subject, View},
 };
-use crate::output;
+use crate::{
+    api::{
+        Health, JobNotes, JobOutcome, RunNotes, ScheduleNotes, Status, TableNotes, TargetNotes,
+        TicketNotes, Word,
+    },
+    output,
+};
 
 /// How a row is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +26,6 @@ pub(super) enum Tone {
     Plain,
 }
 
-/// What a row is about, as the daemon names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Subject {
-    pub(super) target: Text,
-    pub(super) table: Option<Text>,
-}
-
 /// One row.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
@@ -35,43 +34,59 @@ pub(super) struct Row {
     pub(super) tone: Tone,
 }
 
+impl Row {
+    /// Cells may be anybody's text: each becomes one line that a terminal does not obey.
+    fn new(subject: Subject, cells: Vec<String>, tone: Tone) -> Self {
+        let cells = cells.iter().map(|cell| output::one_line(cell)).collect();
+        Self {
+            subject,
+            cells,
+            tone,
+        }
+    }
+}
+
 /// The rows of a pane, sorted and filtered.
-pub(super) fn rows(pane: Pane, told: &Told, view: &View, now: DateTime<Utc>) -> Vec<Row> {
+pub(super) fn rows(pane: Pane, snapshot: &Snapshot, view: &View, now: DateTime<Utc>) -> Vec<Row> {
     let wanted = |row: &Row| view.wants(&row.cells);
     let all: Vec<Row> = match pane {
-        Pane::Targets => told
+        Pane::Targets => snapshot
             .targets
             .iter()
-            .map(|t| of_target(t, told, now))
+            .map(|t| of_target(t, snapshot, now))
             .collect(),
         Pane::Tables => {
-            let mut tables: Vec<_> = told.tables.values().collect();
+            let mut tables: Vec<_> = snapshot.tables.values().collect();
             sort(&mut tables, view.sort);
             tables.into_iter().map(of_table).collect()
         }
-        Pane::Running => told.running.iter().map(|job| of_job(job, now)).collect(),
-        Pane::Queue => told
+        Pane::Running => snapshot
+            .running
+            .iter()
+            .map(|job| of_job(job, now))
+            .collect(),
+        Pane::Queue => snapshot
             .queue
             .iter()
             .map(|(t, ticket)| of_ticket(t, ticket, now))
             .collect(),
-        Pane::History => told.history.iter().map(|run| of_run(run, now)).collect(),
+        Pane::History => snapshot
+            .history
+            .iter()
+            .map(|run| of_run(run, now))
+            .collect(),
     };
     all.into_iter().filter(wanted).collect()
 }
 
-/// The healths of tables, the worst first.
-const WORST_FIRST: [&str; 7] = [
-    "stuck", "failing", "blocked", "due", "paused", "ok", "unknown",
-];
-
 /// Worst first; an unknown word last.
-fn rank(health: &Text) -> usize {
-    let rank = WORST_FIRST.iter().position(|word| *word == health.raw());
-    rank.unwrap_or(WORST_FIRST.len())
+fn rank(health: &Word<Health>) -> usize {
+    let known = health.known();
+    let rank = Health::ALL.iter().position(|health| Some(*health) == known);
+    rank.unwrap_or(Health::ALL.len())
 }
 
-fn sort(tables: &mut [&Table], sort: Sort) {
+fn sort(tables: &mut [&TableNotes], sort: Sort) {
     // They come by target and name, and stay so where they are alike.
     match sort {
         Sort::Health => tables.sort_by_key(|t| (rank(&t.health), Reverse(t.small_fragments))),
@@ -83,32 +98,30 @@ fn sort(tables: &mut [&Table], sort: Sort) {
     }
 }
 
-fn tone(health: &Text) -> Tone {
-    match health.raw() {
-        "stuck" | "failing" => Tone::Bad,
-        "blocked" => Tone::Warning,
-        "due" => Tone::Busy,
-        "paused" | "unknown" => Tone::Quiet,
-        _ => Tone::Plain,
+fn tone(health: &Word<Health>) -> Tone {
+    match health.known() {
+        Some(Health::Stuck | Health::Failing) => Tone::Bad,
+        Some(Health::Blocked) => Tone::Warning,
+        Some(Health::Due) => Tone::Busy,
+        Some(Health::Paused | Health::Unknown) => Tone::Quiet,
+        Some(Health::Ok) | None => Tone::Plain,
     }
 }
 
-fn of_target(target: &Target, told: &Told, now: DateTime<Utc>) -> Row {
-    let counts = WORST_FIRST.iter();
-    let counts = counts.filter_map(|word| match target.health.get(*word) {
-        Some(0) | None => None,
-        Some(n) => Some(format!("{} {word}", output::count(*n))),
-    });
+fn of_target(target: &TargetNotes, snapshot: &Snapshot, now: DateTime<Utc>) -> Row {
+    let counts = target.health.named().into_iter();
+    let counts = counts.filter(|(_, n)| *n > 0);
+    let counts = counts.map(|(word, n)| format!("{} {word}", output::count(n)));
     let mut is = counts.collect::<Vec<_>>().join(", ");
-    if told.is_paused(target.name.raw(), None) {
+    if snapshot.is_paused(&target.name, None) {
         is = format!("paused; {is}");
     }
-    let count = |word: &str| target.health.get(word).copied().unwrap_or(0);
-    let stuck = target.status.raw() == "stuck";
+    let health = &target.health;
+    let stuck = target.status.known() == Some(Status::Stuck);
     let tone = match &target.failing {
         Some(_) => Tone::Bad,
-        None if stuck || count("stuck") + count("failing") > 0 => Tone::Bad,
-        None if count("blocked") > 0 => Tone::Warning,
+        None if stuck || health.stuck + health.failing > 0 => Tone::Bad,
+        None if health.blocked > 0 => Tone::Warning,
         None => Tone::Plain,
     };
     if let Some(error) = &target.failing {
@@ -117,17 +130,14 @@ fn of_target(target: &Target, told: &Told, now: DateTime<Utc>) -> Row {
     if stuck {
         is = format!("stuck; {is}");
     }
-    Row {
-        subject: Subject {
+    Row::new(
+        Subject {
             target: target.name.clone(),
             table: None,
         },
-        cells: vec![
+        vec![
             target.name.to_string(),
-            target
-                .kind
-                .as_ref()
-                .map_or_else(String::new, Text::to_string),
+            target.kind.clone().unwrap_or_default(),
             output::count(target.tables),
             output::count(target.layout.fragments),
             output::bytes(target.layout.bytes),
@@ -140,11 +150,11 @@ fn of_target(target: &Target, told: &Told, now: DateTime<Utc>) -> Row {
             is,
         ],
         tone,
-    }
+    )
 }
 
 /// The schedule that comes next: its duty, and the time in UTC.
-fn comes(schedules: &[Schedule]) -> String {
+fn comes(schedules: &[ScheduleNotes]) -> String {
     let next = schedules
         .iter()
         .filter_map(|schedule| Some((schedule.next?, &schedule.duty)));
@@ -153,13 +163,13 @@ fn comes(schedules: &[Schedule]) -> String {
     })
 }
 
-fn of_table(table: &Table) -> Row {
-    Row {
-        subject: Subject {
+fn of_table(table: &TableNotes) -> Row {
+    Row::new(
+        Subject {
             target: table.target.clone(),
             table: Some(table.table.clone()),
         },
-        cells: vec![
+        vec![
             table.health.to_string(),
             table.target.to_string(),
             table.table.to_string(),
@@ -174,82 +184,75 @@ fn of_table(table: &Table) -> Row {
             table
                 .running
                 .as_ref()
-                .map_or_else(String::new, Text::to_string),
-            table
-                .reason
-                .as_ref()
-                .map_or_else(String::new, Text::to_string),
+                .map_or_else(String::new, Word::to_string),
+            table.reason.clone().unwrap_or_default(),
         ],
-        tone: tone(&table.health),
-    }
+        tone(&table.health),
+    )
 }
 
-fn of_job(job: &Job, now: DateTime<Utc>) -> Row {
-    Row {
-        subject: Subject {
+fn of_job(job: &JobNotes, now: DateTime<Utc>) -> Row {
+    Row::new(
+        Subject {
             target: job.target.clone(),
             table: Some(job.table.clone()),
         },
-        cells: vec![
+        vec![
             job.target.to_string(),
             job.table.to_string(),
             job.duty.to_string(),
             job.phase.to_string(),
             progress(job.done, job.all),
-            age(job.since, now),
+            age(known(job.since), now),
             job.reason.to_string(),
         ],
-        tone: Tone::Busy,
-    }
+        Tone::Busy,
+    )
 }
 
-fn of_ticket(target: &Text, ticket: &Ticket, now: DateTime<Utc>) -> Row {
-    let listed = |texts: &[Text]| {
-        let texts: Vec<_> = texts.iter().map(Text::to_string).collect();
-        texts.join(", ")
-    };
-    let waits: Vec<_> = ticket.waits_for.iter().map(brief).collect();
-    Row {
-        subject: Subject {
-            target: target.clone(),
+fn of_ticket(target: &str, ticket: &TicketNotes, now: DateTime<Utc>) -> Row {
+    let waits: Vec<_> = ticket.waits_for.iter().map(|id| brief(id)).collect();
+    Row::new(
+        Subject {
+            target: target.to_owned(),
             table: None,
         },
-        cells: vec![
+        vec![
             target.to_string(),
             brief(&ticket.operation),
             ticket.kind.to_string(),
             ticket.state.to_string(),
-            age(ticket.since, now),
+            age(known(ticket.since), now),
             ticket.actor.to_string(),
             match &ticket.reason {
                 Some(reason) => reason.to_string(),
                 None => waits.join(", "),
             },
-            listed(&ticket.writes),
+            ticket.writes.join(", "),
         ],
-        tone: match ticket.state.raw() {
+        match ticket.state.as_str() {
             "quarantined" => Tone::Bad,
             "waiting" => Tone::Quiet,
             _ => Tone::Plain,
         },
-    }
+    )
 }
 
-fn of_run(run: &Run, now: DateTime<Utc>) -> Row {
+fn of_run(run: &RunNotes, now: DateTime<Utc>) -> Row {
     let seconds = Duration::try_from_secs_f64(run.seconds).unwrap_or_default();
     let took = TimeDelta::from_std(seconds).ok();
-    let ended = (run.began).and_then(|began| began.checked_add_signed(took?));
+    let ended = known(run.began).and_then(|began| began.checked_add_signed(took?));
     let change = |of: &dyn Fn(u64) -> String, before: u64, after: Option<u64>| match after {
         Some(after) => format!("{} → {}", of(before), of(after)),
         None => of(before),
     };
     let after = run.after;
-    Row {
-        subject: Subject {
+    Row::new(
+        Subject {
             target: run.target.clone(),
             table: Some(run.table.clone()),
         },
-        cells: vec![
+        vec![
             age(ended, now),
             run.target.to_string(),
             run.table.to_string(),
@@ -264,18 +267,18 @@ fn of_run(run: &Run, now: DateTime<Utc>) -> Row {
             change(&output::bytes, run.before.bytes, after.map(|a| a.bytes)),
             run.detail.as_ref().unwrap_or(&run.reason).to_string(),
         ],
-        tone: match run.outcome.raw() {
-            "failed" => Tone::Bad,
-            "lost" => Tone::Warning,
-            "done" => Tone::Plain,
+        match run.outcome.known() {
+            Some(JobOutcome::Failed) => Tone::Bad,
+            Some(JobOutcome::Lost) => Tone::Warning,
+            Some(JobOutcome::Done) => Tone::Plain,
             _ => Tone::Quiet,
         },
-    }
+    )
 }
 
 /// The first eight digits of an operation, as commands take it.
-fn brief(operation: &Text) -> String {
-    operation.to_string().chars().take(8).collect()
+fn brief(operation: &str) -> String {
+    operation.chars().take(8).collect()
 }
 
 fn percent(fraction: Option<f64>) -> String {
@@ -283,6 +286,11 @@ fn percent(fraction: Option<f64>) -> String {
         Some(fraction) if fraction > 0.0 => format!("{:.1}%", fraction * 100.0),
         _ => String::new(),
     }
+}
+
+/// A time that the daemon reported; a field that its answer lacks is the zero of times.
+fn known(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    (at != DateTime::<Utc>::default()).then_some(at)
 }
 
 /// How long ago, in at most two parts: `5s`, `3m 20s`, `2h 5m`, `4d`.
@@ -326,6 +334,8 @@ fn spark(points: &[u64], cells: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use squire_engine::planner::Duty;
+
     use super::*;
 
     #[test]
@@ -349,10 +359,10 @@ mod tests {
     #[test]
     fn a_run_of_a_daemon_that_tells_nonsense_is_shown_all_the_same() {
         for seconds in [f64::NAN, -1.0, 1e18, f64::MAX] {
-            let run = Run {
-                began: DateTime::from_timestamp(1_000_000, 0),
+            let run = RunNotes {
+                began: DateTime::from_timestamp(1_000_000, 0).unwrap_or_default(),
                 seconds,
-                ..Run::default()
+                ..RunNotes::default()
             };
             assert_eq!(of_run(&run, Utc::now()).cells.len(), 9);
         }
@@ -360,16 +370,17 @@ mod tests {
 
     #[test]
     fn of_the_schedules_of_a_target_the_one_that_comes_next_is_shown_in_utc() {
-        let schedule = |duty: &str, next: &str| Schedule {
+        let schedule = |duty: Duty, next: &str| ScheduleNotes {
             duty: duty.into(),
             next: next.parse().ok(),
+            ..ScheduleNotes::default()
         };
         assert_eq!(comes(&[]), "");
-        assert_eq!(comes(&[schedule("index", "never")]), "");
+        assert_eq!(comes(&[schedule(Duty::Index, "never")]), "");
         let all = [
-            schedule("index", "never"),
-            schedule("cleanup", "2026-12-01T04:00:00Z"),
-            schedule("compaction", "2026-12-01T03:00:00Z"),
+            schedule(Duty::Index, "never"),
+            schedule(Duty::Cleanup, "2026-12-01T04:00:00Z"),
+            schedule(Duty::Compaction, "2026-12-01T03:00:00Z"),
         ];
         assert_eq!(comes(&all), "compaction 12-01 03:00 UTC");
     }

@@ -16,14 +16,14 @@ use tokio::{
 
 use super::{
     draw::{self, Scene},
-    model::Key,
+    view::Key,
 };
 use crate::exit::Failure;
 
 /// So long a key may stay unread after everything else has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What a person does at the terminal.
+/// What a user does at the terminal.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Input {
     Key(Key),
@@ -126,7 +126,7 @@ fn meant(key: KeyEvent) -> Option<Key> {
     })
 }
 
-/// Returns when somebody wants the process to end.
+/// Returns when someone wants the process to end.
 pub(super) async fn told_to_end() -> io::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;

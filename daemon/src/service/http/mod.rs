@@ -1,132 +1,16 @@
-//! What the daemon answers over HTTP: `/metrics` for Prometheus, `/healthz`, `/livez` and `/readyz` for whoever asks whether the daemon works, and
-//! [`api`] for a person.
+//! What the daemon answers over HTTP: `/metrics` for Prometheus, `/healthz`, `/livez` and `/readyz` for probes, and [`api`]
+//! for users.
 //!
-//! | room | what is in it |
+//! | module | what is in it |
 //! |---|---|
-//! | [`access`] | token, certificate, limits, and who may ask for what |
+//! | [`server`] | serves all of it; metrics and probes |
+//! | [`access`] | token, certificate, limits, and who may request what |
 //! | [`api`] | `/api/v1` |
 //! | [`page`] | the status page |
 
 pub(crate) mod access;
-pub(crate) mod api;
+pub(super) mod api;
 mod page;
+mod server;
 
-use std::sync::Arc;
-
-use axum::{
-    Extension, Json, Router,
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use serde::Serialize;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-
-use self::{
-    access::{authorization::Standing, listener::Door, rejections::Refusals},
-    api::Api,
-};
-use super::{
-    clock,
-    health::{Health, Probe},
-    metrics::Metrics,
-    pauses::PauseBook,
-};
-
-/// What `/healthz` answers.
-#[derive(Serialize)]
-struct HealthAnswer {
-    #[serde(flatten)]
-    health: Health,
-    /// Why everything is paused, if it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pauses: Option<String>,
-}
-
-#[derive(Clone)]
-struct Shared {
-    metrics: Arc<Metrics>,
-    probe: Probe,
-    pauses: Arc<PauseBook>,
-}
-
-/// Serves until `stop`.
-pub(super) async fn serve(
-    listener: TcpListener,
-    door: Arc<Door>,
-    metrics: Arc<Metrics>,
-    probe: Probe,
-    api: Api,
-    stop: CancellationToken,
-) {
-    let refusals = match Refusals::new(metrics.registry()) {
-        Ok(refusals) => refusals,
-        Err(e) => {
-            tracing::error!(error = %e, "the HTTP server cannot start");
-            return;
-        }
-    };
-    let shared = Shared {
-        metrics,
-        probe,
-        pauses: api.pauses.clone(),
-    };
-    let router = Router::new()
-        .route("/metrics", get(show_metrics))
-        .route("/healthz", get(show_health))
-        .route("/livez", get(show_live))
-        .route("/readyz", get(show_ready))
-        .with_state(shared)
-        .merge(api::router(api))
-        .merge(page::router());
-    if let Err(e) = door.serve(listener, router, refusals, stop).await {
-        tracing::error!(error = %e, "the HTTP server stopped");
-    }
-}
-
-async fn show_metrics(State(shared): State<Shared>) -> Response {
-    let now = clock::not_ahead();
-    match shared
-        .metrics
-        .scrape(&shared.pauses, &shared.probe.board, now)
-    {
-        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
-    }
-}
-
-/// How the daemon is. Strangers are not told what is kept here.
-async fn show_health(
-    State(shared): State<Shared>,
-    Extension(standing): Extension<Standing>,
-) -> Response {
-    let code = code(shared.probe.is_live());
-    let health = shared.probe.health();
-    let pauses = shared.pauses.unreadable();
-    let pauses =
-        pauses.map(|why| format!("every target is paused: the pauses cannot be read ({why})"));
-    match standing {
-        Standing::Trusted => (code, Json(HealthAnswer { health, pauses })).into_response(),
-        Standing::Stranger => code.into_response(),
-    }
-}
-
-/// Whether the process gets on: an orchestrator may end one that does not.
-async fn show_live(State(shared): State<Shared>) -> StatusCode {
-    code(shared.probe.is_live())
-}
-
-/// Whether it can do work.
-async fn show_ready(State(shared): State<Shared>) -> StatusCode {
-    code(shared.probe.is_live() && shared.probe.is_ready())
-}
-
-fn code(well: bool) -> StatusCode {
-    if well {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    }
-}
+pub(super) use self::server::serve;

@@ -15,7 +15,7 @@ use squire_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Keeper, table_state::Kept};
+use super::{state::Keeper, table_state::TableState};
 use crate::{
     service::{clock, status::Decided},
     target::Opened,
@@ -25,51 +25,51 @@ use crate::{
 const REFUSED: Decision = Decision::Skip(Skip::Index(indexing::Skip::Refused));
 
 impl Keeper {
-    /// Decides about every table and starts the jobs, as far as there are places. Nothing is done by what was known of a
+    /// Decides about every table and starts the jobs, as far as there are job slots. Nothing is done by what was known of a
     /// target that cannot be looked at any more.
     pub(super) fn act(&mut self, opened: &Opened, stop: &CancellationToken) {
         if !self.within_reach {
-            return self.leave_waiting(&BTreeMap::new());
+            return self.set_backlog(&BTreeMap::new());
         }
-        self.mind_clock();
+        self.check_clock();
         let now = Now {
             monotonic: self.now(),
             wall: clock::now(),
             local: Local::now().naive_local(),
         };
         let mut plan = self.plan(opened.kind(), &now);
-        self.mind_unneeded(&mut plan, now.monotonic);
-        self.mind_writes(&mut plan, now.monotonic);
-        self.tell(&plan);
-        self.tell_success(now.wall);
+        self.apply_unneeded(&mut plan, now.monotonic);
+        self.limit_writes(&mut plan, now.monotonic);
+        self.report(&plan);
+        self.report_success(now.wall);
         let left = self.spent.ledger.left(&self.spent.pace, now.monotonic);
         let (name, metrics) = (&self.target.name, &self.shared.metrics);
-        metrics.budget_left(name, left);
+        metrics.targets.budget_left(name, left);
         let mut waiting: BTreeMap<Duty, usize> = BTreeMap::new();
         for job in plan.jobs {
-            let place = self.place.take();
-            match place.or_else(|| self.shared.jobs.clone().try_acquire_owned().ok()) {
-                Some(place) => self.start(opened, job, place, stop),
+            let slot = self.slot.take();
+            match slot.or_else(|| self.shared.jobs.clone().try_acquire_owned().ok()) {
+                Some(slot) => self.start(opened, job, slot, stop),
                 None => *waiting.entry(job.duty).or_default() += 1,
             }
         }
-        self.leave_waiting(&waiting);
+        self.set_backlog(&waiting);
     }
 
-    /// So many tables are due and found no place.
-    fn leave_waiting(&mut self, waiting: &BTreeMap<Duty, usize>) {
+    /// How many tables are due and found no job slot.
+    fn set_backlog(&mut self, waiting: &BTreeMap<Duty, usize>) {
         self.backlog = waiting.values().sum();
         let (name, shared) = (&self.target.name, &self.shared);
-        shared.board.backlog(name, self.backlog);
+        shared.status.backlog(name, self.backlog);
         for duty in Duty::ALL {
             let tables = waiting.get(&duty).copied().unwrap_or(0);
-            shared.metrics.backlog(name, duty.as_str(), tables);
+            shared.metrics.jobs.backlog(name, duty.as_str(), tables);
         }
     }
 
     /// After a jump of the wall clock, nothing counts that was judged by it: when versions are listed again, and that none
     /// need be removed.
-    fn mind_clock(&mut self) {
+    fn check_clock(&mut self) {
         let jumps = clock::jumps();
         if std::mem::replace(&mut self.clock_jumps, jumps) == jumps {
             return;
@@ -89,7 +89,7 @@ impl Keeper {
             Kind::Graph => LateDeletes::Discard,
             Kind::Directory => LateDeletes::Rebase,
         };
-        let judged_by: BTreeMap<_, _> = self
+        let inputs: BTreeMap<_, _> = self
             .tables
             .iter()
             .map(|(table, kept)| {
@@ -112,9 +112,9 @@ impl Keeper {
                 versions: kept.listing.as_ref().map(|listing| &*listing.versions),
                 protected: &protected,
                 left_over: kept.left_over.found,
-                policy: &judged_by[key].1,
+                policy: &inputs[key].1,
                 history: &kept.history,
-                contended: &judged_by[key].0,
+                contended: &inputs[key].0,
                 forced: &kept.forced,
                 paused: paused(key),
                 clock_jumped,
@@ -123,24 +123,24 @@ impl Keeper {
         plan(&views.collect::<Vec<_>>(), &self.spent, now)
     }
 
-    /// Tells what was decided: in the log, in a metric and on the board, once for each change.
-    fn tell(&mut self, plan: &Plan) {
+    /// Tells what was decided: in the log, in a metric and on the status store, once for each change.
+    fn report(&mut self, plan: &Plan) {
         let now = self.now();
         let (name, shared) = (&self.target.name, &self.shared);
-        shared.metrics.decided(name, plan);
+        shared.metrics.jobs.decided(name, plan);
         for decided in &plan.decisions {
             let (table, duty, decision) = (&decided.table, decided.duty, decided.decision);
             let Some(kept) = self.tables.get_mut(table) else {
                 continue;
             };
             let refused = match decision {
-                Decision::Skip(Skip::Clock) => vec![clock_told(name, kept)],
+                Decision::Skip(Skip::Clock) => vec![why_distrusted(name, kept)],
                 decision => kept.details(decision),
             };
             let mut changed = kept.decisions.insert(duty, decision) != Some(decision);
-            if duty == Duty::Index && kept.refusals_told != refused {
+            if duty == Duty::Index && kept.refusals_reported != refused {
                 changed = true;
-                kept.refusals_told.clone_from(&refused);
+                kept.refusals_reported.clone_from(&refused);
             }
             if let Decision::Skip(skip) = decision
                 && !skip.passes()
@@ -161,10 +161,13 @@ impl Keeper {
                     .max(kept.policy.of(duty).interval_floor),
             };
             shared
-                .board
+                .status
                 .decided(name, &table.to_string(), duty, decided);
             if let Decision::Skip(skip) = decision {
-                shared.metrics.skipped(name, duty.as_str(), skip.as_str());
+                shared
+                    .metrics
+                    .jobs
+                    .skipped(name, duty.as_str(), skip.as_str());
                 if decision == REFUSED {
                     tracing::info!(target_name = %name, %table, %duty, because = refused.join("; "), "an index cannot be built or extended; it is tried again later, the others are kept up");
                 } else {
@@ -175,7 +178,7 @@ impl Keeper {
     }
 
     /// Of what was left out of the plan because it found nothing to do, that is the reason.
-    fn mind_unneeded(&self, plan: &mut Plan, now: Duration) {
+    fn apply_unneeded(&self, plan: &mut Plan, now: Duration) {
         for decided in &mut plan.decisions {
             let kept = self.tables.get(&decided.table);
             if let Some(skip) = kept.and_then(|kept| kept.unneeded_at(decided.duty, now)) {
@@ -185,7 +188,7 @@ impl Keeper {
     }
 
     /// Where the target takes no writes, jobs that would write wait, but for one that finds out.
-    fn mind_writes(&self, plan: &mut Plan, now: Duration) {
+    fn limit_writes(&self, plan: &mut Plan, now: Duration) {
         let running = self.tables.values().filter_map(|k| k.history.running);
         let at_work = running.filter(|job| job.duty.rewrites()).count();
         let mut room = self.writes.room(at_work, now);
@@ -208,7 +211,7 @@ impl Keeper {
 
     /// Tells of each duty when the table that waits longest was last in order; tables that a policy leaves alone do not
     /// count.
-    fn tell_success(&mut self, now: DateTime<Utc>) {
+    fn report_success(&mut self, now: DateTime<Utc>) {
         for (table, kept) in &mut self.tables {
             if kept.note_successes(now) {
                 let (found, last) = kept.successes();
@@ -220,8 +223,10 @@ impl Keeper {
         for (table, kept) in &self.tables {
             let last = Duty::ALL.map(|duty| (duty, kept.last_success(duty)));
             let table = table.to_string();
-            metrics.table_succeeded(name, &table, &last);
-            metrics.overdue_versions(name, &table, kept.overdue_versions(now));
+            metrics.tables.succeeded(name, &table, &last);
+            metrics
+                .tables
+                .overdue_versions(name, &table, kept.overdue_versions(now));
         }
         // Where no table is in sight, as when a volume is not mounted, the last success gets older and older.
         if self.tables.values().all(|kept| kept.gone) {
@@ -232,13 +237,13 @@ impl Keeper {
                 .tables
                 .values()
                 .filter_map(|kept| kept.last_success(duty));
-            metrics.succeeded(name, duty.as_str(), last);
+            metrics.jobs.succeeded(name, duty.as_str(), last);
         }
     }
 }
 
 /// Why nothing is removed from a table by the clock as it is.
-fn clock_told(target: &str, kept: &Kept) -> String {
+fn why_distrusted(target: &str, kept: &TableState) -> String {
     match clock::distrust(target) {
         Some(distrust) => distrust.to_string(),
         None => {

@@ -94,7 +94,7 @@ struct Ongoing {
 
 /// What is to be told of a trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tell {
+pub(super) enum Report {
     /// It is new.
     New,
     /// It goes on: so often it was met, for so long.
@@ -105,17 +105,17 @@ pub(super) enum Tell {
 
 impl Repeated {
     /// It was met, at this time of a monotonic clock.
-    pub(super) fn met(&mut self, trouble: &Trouble, now: Duration) -> Tell {
+    pub(super) fn met(&mut self, trouble: &Trouble, now: Duration) -> Report {
         let kind = trouble.kind();
         match &mut self.0 {
             Some(ongoing) if ongoing.kind == kind => {
                 ongoing.times += 1;
                 if now < ongoing.again {
-                    return Tell::Nothing;
+                    return Report::Nothing;
                 }
                 ongoing.pause = (ongoing.pause * 2).min(LONGEST);
                 ongoing.again = now + ongoing.pause;
-                Tell::GoesOn(ongoing.times, now.saturating_sub(ongoing.since))
+                Report::GoesOn(ongoing.times, now.saturating_sub(ongoing.since))
             }
             _ => {
                 self.0 = Some(Ongoing {
@@ -126,7 +126,7 @@ impl Repeated {
                     again: now + TOLD_AGAIN,
                     pause: TOLD_AGAIN,
                 });
-                Tell::New
+                Report::New
             }
         }
     }
@@ -157,7 +157,7 @@ mod tests {
         let mut told = Vec::new();
         for second in 0..24 * 3600 {
             let trouble = store(&format!("at {second}"));
-            if repeated.met(&trouble, Duration::from_secs(second)) != Tell::Nothing {
+            if repeated.met(&trouble, Duration::from_secs(second)) != Report::Nothing {
                 told.push(second);
             }
         }
@@ -172,12 +172,12 @@ mod tests {
     fn another_kind_of_fault_and_one_that_comes_again_are_told_at_once() {
         let mut repeated = Repeated::default();
         let now = Duration::ZERO;
-        assert_eq!(repeated.met(&store("x"), now), Tell::New);
-        assert_eq!(repeated.met(&store("y"), now), Tell::Nothing);
-        assert_eq!(repeated.met(&Trouble::Vanished(3), now), Tell::New);
-        assert_eq!(repeated.met(&Trouble::Vanished(2), now), Tell::Nothing);
+        assert_eq!(repeated.met(&store("x"), now), Report::New);
+        assert_eq!(repeated.met(&store("y"), now), Report::Nothing);
+        assert_eq!(repeated.met(&Trouble::Vanished(3), now), Report::New);
+        assert_eq!(repeated.met(&Trouble::Vanished(2), now), Report::Nothing);
         assert!(repeated.over());
         assert!(!repeated.over());
-        assert_eq!(repeated.met(&Trouble::Vanished(2), now), Tell::New);
+        assert_eq!(repeated.met(&Trouble::Vanished(2), now), Report::New);
     }
 }

@@ -9,7 +9,7 @@ use squire_engine::{DriftPolicy, Drifted, Graph, ManifestRetention, TableKey};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Orders;
+use super::context::KeeperConfig;
 use crate::service::{
     clock,
     metrics::{Metrics, Task},
@@ -25,7 +25,7 @@ pub(in crate::service) struct Upkeep {
     pub(in crate::service) graph: Graph,
     pub(in crate::service) name: String,
     /// What the settings say now: a reload may have changed them.
-    pub(in crate::service) orders: watch::Receiver<Orders>,
+    pub(in crate::service) config: watch::Receiver<KeeperConfig>,
     pub(in crate::service) metrics: Arc<Metrics>,
     pub(in crate::service) stop: CancellationToken,
 }
@@ -47,7 +47,7 @@ impl Upkeep {
     }
 
     fn daemon(&self) -> Daemon {
-        self.orders.borrow().daemon.clone()
+        self.config.borrow().daemon.clone()
     }
 
     /// One round; says when the next is due.
@@ -55,13 +55,15 @@ impl Upkeep {
         let (name, daemon) = (&self.name, self.daemon());
         // Neither waits for the other to succeed.
         let retention = ManifestRetention {
-            keep_manifests: self.orders.borrow().target.policies.keep_manifests,
+            keep_manifests: self.config.borrow().target.policies.keep_manifests,
             ..ManifestRetention::default()
         };
         let aged = self.may_remove().await;
         if aged {
             let collected = self.graph.collect(&retention).await;
-            self.metrics.upkept(name, Task::Collect, collected.is_ok());
+            self.metrics
+                .graphs
+                .upkept(name, Task::Collect, collected.is_ok());
             if let Err(e) = collected {
                 tracing::error!(target_name = %name, error = %e, "old manifests could not be collected; it is tried again");
             }
@@ -73,18 +75,19 @@ impl Upkeep {
         };
         match healed {
             Ok(healed) => {
-                self.metrics.healed(name, &healed);
+                self.metrics.graphs.healed(name, &healed);
                 self.metrics
+                    .graphs
                     .upkept(name, Task::Heal, healed.failed.is_empty());
                 tracing::debug!(target_name = %name, rolled_forward = healed.rolled_forward, aborted = healed.aborted, discarded = healed.discarded, orphans = healed.orphans, "looked for what the dead left behind");
                 for e in &healed.failed {
                     tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
                 }
                 let waits_for_time = healed.left.len() > healed.quarantined;
-                next_look(waits_for_time, daemon.heal_interval, daemon.lease)
+                next_round(waits_for_time, daemon.heal_interval, daemon.lease)
             }
             Err(e) => {
-                self.metrics.upkept(name, Task::Heal, false);
+                self.metrics.graphs.upkept(name, Task::Heal, false);
                 tracing::error!(target_name = %name, error = %e, "healing failed; it is tried again");
                 daemon.heal_interval
             }
@@ -108,10 +111,10 @@ impl Upkeep {
         clock::distrust(name).is_none()
     }
 
-    /// Looks at sidecars again and again.
+    /// PollSchedule at sidecars again and again.
     pub(in crate::service) async fn watch_sidecars(self) {
         loop {
-            let look = self.look_at_sidecars();
+            let look = self.list_sidecars();
             self.unhurt(Task::Sidecars, "the look at sidecars", look)
                 .await;
             let pause = SIDECARS_EVERY.min(self.daemon().tick * 2);
@@ -123,23 +126,25 @@ impl Upkeep {
         }
     }
 
-    async fn look_at_sidecars(&self) {
+    async fn list_sidecars(&self) {
         let name = &self.name;
         let looked = self.graph.sidecars().await;
-        self.metrics.upkept(name, Task::Sidecars, looked.is_ok());
+        self.metrics
+            .graphs
+            .upkept(name, Task::Sidecars, looked.is_ok());
         match looked {
-            Ok(sidecars) => self.metrics.sidecars(name, &sidecars),
+            Ok(sidecars) => self.metrics.graphs.sidecars(name, &sidecars),
             Err(e) => {
                 tracing::warn!(target_name = %name, error = %e, "the sidecars could not be looked at; it is tried again");
             }
         }
     }
 
-    /// Looks for drift on its interval, adopts what may be adopted, and says what stays, once for each change.
+    /// PollSchedule for drift on its interval, adopts what may be adopted, and says what stays, once for each change.
     pub(in crate::service) async fn adopt_drift(self) {
         let mut told = BTreeMap::new();
         loop {
-            let look = self.look_for_drift(&mut told);
+            let look = self.check_drift(&mut told);
             self.unhurt(Task::Drift, "the look for drift", look).await;
             tokio::select! {
                 biased;
@@ -153,24 +158,25 @@ impl Upkeep {
     async fn unhurt<T>(&self, task: Task, what: &str, round: impl Future<Output = T>) -> Option<T> {
         let ended = AssertUnwindSafe(round).catch_unwind().await;
         if ended.is_err() {
-            self.metrics.upkept(&self.name, task, false);
+            self.metrics.graphs.upkept(&self.name, task, false);
             tracing::error!(target_name = %self.name, "{what} panicked; please report it with the lines above");
         }
         ended.ok()
     }
 
     /// `told` is what was said of each table, as pin and head, and is kept up to date.
-    async fn look_for_drift(&self, told: &mut BTreeMap<TableKey, (u64, u64)>) {
+    async fn check_drift(&self, told: &mut BTreeMap<TableKey, (u64, u64)>) {
         let name = &self.name;
         let look = match self.graph.drift().await {
             Ok(look) => look,
             Err(e) => {
-                self.metrics.upkept(name, Task::Drift, false);
+                self.metrics.graphs.upkept(name, Task::Drift, false);
                 tracing::error!(target_name = %name, error = %e, "the look for drift failed; it is tried again");
                 return;
             }
         };
         self.metrics
+            .graphs
             .upkept(name, Task::Drift, look.failed.is_empty());
         for e in &look.failed {
             tracing::error!(target_name = %name, error = %e, "a table could not be looked at for drift; it is tried again");
@@ -180,7 +186,7 @@ impl Upkeep {
             if self.may_adopt(&drifted) {
                 match self.graph.adopt(&drifted).await {
                     Ok(true) => {
-                        self.metrics.adopted(name, kind(&drifted));
+                        self.metrics.graphs.adopted(name, kind(&drifted));
                         continue;
                     }
                     Ok(false) => {}
@@ -193,7 +199,7 @@ impl Upkeep {
         }
         for of in ["benign", "semantic"] {
             let tables = left.iter().filter(|d| kind(d) == of).count();
-            self.metrics.drifted(name, of, tables);
+            self.metrics.graphs.drifted(name, of, tables);
         }
         told.retain(|table, _| left.iter().any(|d| d.table == *table));
         for drifted in left {
@@ -207,7 +213,7 @@ impl Upkeep {
     /// Whether the daemon may adopt it by itself.
     fn may_adopt(&self, drifted: &Drifted) -> bool {
         let by_setting =
-            self.orders.borrow().target.drift == DriftPolicy::Adopt && drifted.misfit.is_none();
+            self.config.borrow().target.drift == DriftPolicy::Adopt && drifted.misfit.is_none();
         drifted.is_benign() || by_setting
     }
 }
@@ -222,7 +228,7 @@ fn kind(drifted: &Drifted) -> &'static str {
 
 /// When to heal again. What waits for time alone, because a holder is not known to be dead yet, must not wait for the
 /// next interval as well.
-fn next_look(waits_for_time: bool, interval: Duration, lease: Duration) -> Duration {
+fn next_round(waits_for_time: bool, interval: Duration, lease: Duration) -> Duration {
     if waits_for_time {
         interval.min(lease / 3)
     } else {
@@ -240,10 +246,10 @@ mod tests {
         // Seen at the end of an interval, watched until the lease is over.
         let mut watched = Duration::ZERO;
         while watched < lease {
-            watched += next_look(true, interval, lease);
+            watched += next_round(true, interval, lease);
         }
         assert!(watched <= lease + lease / 3);
-        assert_eq!(next_look(false, interval, lease), interval);
-        assert_eq!(next_look(true, lease / 30, lease), lease / 30);
+        assert_eq!(next_round(false, interval, lease), interval);
+        assert_eq!(next_round(true, lease / 30, lease), lease / 30);
     }
 }

@@ -1,8 +1,8 @@
-//! Jobs that are at work, and those that stand still.
+//! Jobs that are running, and those that make no progress.
 //!
 //! A job whose store has not answered and that has done no part of its work for `stuck_after` is stuck: it is told to stop, as
 //! at the end of the process, and cut off when it does not. Then its files are deleted like those of any job that is cut off,
-//! and its place is free. A commit that has begun goes on by itself.
+//! and its slot is free. A commit that has begun goes on by itself.
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, time::Duration};
 
@@ -33,11 +33,11 @@ pub(super) enum How {
 pub(super) struct Ended {
     pub(super) job: Job,
     pub(super) how: How,
-    /// Given back once the end is told, so that the log shows no two jobs in one place.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Given back once the end is logged, so that the log shows no two jobs in one slot.
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
-/// One that is at work.
+/// One that is running.
 struct AtWork {
     job: Job,
     progress: Progress,
@@ -47,7 +47,7 @@ struct AtWork {
     stuck: Option<(Duration, Duration)>,
 }
 
-/// Those that are at work.
+/// Those that are running.
 #[derive(Default)]
 pub(super) struct Jobs {
     tasks: JoinSet<(How, OwnedSemaphorePermit)>,
@@ -74,15 +74,15 @@ impl Jobs {
         job: Job,
         progress: Progress,
         stop: CancellationToken,
-        place: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
         work: impl Future<Output = Result<Outcome, Error>> + Send + 'static,
     ) {
         let watched = progress.clone();
         let task = self.tasks.spawn(async move {
-            // A table whose job panicked must not count as at work for ever.
+            // A table whose job panicked must not count as running for ever.
             let work = AssertUnwindSafe(watched.watch(work)).catch_unwind();
             let how = work.await.map_or(How::Panicked, How::Ended);
-            (how, place)
+            (how, slot)
         });
         let at_work = AtWork {
             job,
@@ -94,14 +94,14 @@ impl Jobs {
         self.at_work.insert(task.id(), at_work);
     }
 
-    /// The next that ends; it waits for ever where none is at work. Nothing is lost when it is dropped.
+    /// The next that ends; it waits for ever where none is running. Nothing is lost when it is dropped.
     pub(super) async fn next(&mut self) -> Ended {
         loop {
             let Some(ended) = self.tasks.join_next_with_id().await else {
                 return std::future::pending().await;
             };
-            let (id, how, place) = match ended {
-                Ok((id, (how, place))) => (id, how, Some(place)),
+            let (id, how, slot) = match ended {
+                Ok((id, (how, slot))) => (id, how, Some(slot)),
                 Err(e) => (e.id(), How::Panicked, None),
             };
             let Some(AtWork { job, stuck, .. }) = self.at_work.remove(&id) else {
@@ -116,12 +116,12 @@ impl Jobs {
             return Ended {
                 job,
                 how,
-                _place: place,
+                _slot: slot,
             };
         }
     }
 
-    /// Tells those to stop that stand still, and cuts off those that do not; says which were found to be stuck.
+    /// Tells those to stop that make no progress, and cuts off those that do not; says which were found to be stuck.
     pub(super) fn give_up(&mut self, now: Duration, stuck_after: Duration) -> Vec<(Job, Duration)> {
         let mut found = Vec::new();
         for at_work in self.at_work.values_mut() {
@@ -169,42 +169,42 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_that_stands_still_is_told_to_stop_then_cut_off_and_gives_its_place_back() {
-        let places = Arc::new(Semaphore::new(1));
+        let slots = Arc::new(Semaphore::new(1));
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
-        let place = places.clone().try_acquire_owned().unwrap();
+        let slot = slots.clone().try_acquire_owned().unwrap();
         let progress = Progress::default();
-        jobs.begin(job(), progress, stop.clone(), place, pending());
+        jobs.begin(job(), progress, stop.clone(), slot, pending());
         let at = Duration::from_secs;
         assert!(jobs.give_up(at(0), at(60)).is_empty(), "it has just begun");
         let found = jobs.give_up(at(1), Duration::ZERO);
         assert_eq!(found.len(), 1);
         assert!(stop.is_cancelled());
         assert!(jobs.give_up(at(2), Duration::ZERO).is_empty(), "told once");
-        assert_eq!(places.available_permits(), 0, "it may stop by itself");
+        assert_eq!(slots.available_permits(), 0, "it may stop by itself");
         jobs.give_up(at(1) + STOP_PATIENCE, Duration::ZERO);
         let ended = jobs.next().await;
         assert!(matches!(ended.how, How::Stuck(_)), "{:?}", ended.how);
         drop(ended);
-        assert_eq!(places.available_permits(), 1);
+        assert_eq!(slots.available_permits(), 1);
         assert!(jobs.is_empty());
     }
 
     #[tokio::test]
     async fn a_job_that_was_taken_for_stuck_and_stops_says_so_and_one_that_panics_says_that() {
-        let places = Arc::new(Semaphore::new(2));
+        let slots = Arc::new(Semaphore::new(2));
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
-        let place = || places.clone().try_acquire_owned().unwrap();
+        let slot = || slots.clone().try_acquire_owned().unwrap();
         let token = stop.clone();
-        jobs.begin(job(), Progress::default(), stop, place(), async move {
+        jobs.begin(job(), Progress::default(), stop, slot(), async move {
             token.cancelled().await;
             Err(Error::Cancelled)
         });
         jobs.give_up(Duration::ZERO, Duration::ZERO);
         assert!(matches!(jobs.next().await.how, How::Stuck(_)));
         let stop = CancellationToken::new();
-        jobs.begin(job(), Progress::default(), stop, place(), async {
+        jobs.begin(job(), Progress::default(), stop, slot(), async {
             panic!("a wrong length")
         });
         assert!(matches!(jobs.next().await.how, How::Panicked));

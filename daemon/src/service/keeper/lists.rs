@@ -5,10 +5,10 @@ use std::time::Duration;
 use squire_engine::{Error, TableKey, VersionInfo, planner::Duty};
 
 use super::{
-    Keeper,
     listing::{self, Listing},
+    read_results::Due,
     reads::Read,
-    refresh::Due,
+    state::Keeper,
     table_state::Unlisted,
 };
 use crate::service::clock;
@@ -16,7 +16,7 @@ use crate::service::clock;
 impl Keeper {
     /// Finds tables whose versions are to be listed, as a cleanup could be due for them, and those in which files that no
     /// version names were not looked for for a day.
-    pub(super) fn find_lists_due(&mut self) {
+    pub(super) fn schedule_lists(&mut self) {
         if !self.within_reach {
             return;
         }
@@ -30,7 +30,7 @@ impl Keeper {
             let (listing, policy) = (kept.listing.as_ref(), &kept.policy.cleanup);
             let forced = kept.forced.contains(&Duty::Cleanup);
             let rests = kept.unlisted.as_ref().is_some_and(|u| monotonic < u.again);
-            let mut due = |read| lists.push((kept.listed_at, Due { read, told: None }));
+            let mut due = |read| lists.push((kept.listed_at, Due { read, pinned: None }));
             if !rests && listing::is_due(listing, kept.stats.version, policy, now, forced) {
                 due(Read::Versions(table.clone()));
             }
@@ -62,11 +62,13 @@ impl Keeper {
             Ok(versions) => {
                 let (name, n) = (&self.target.name, versions.len());
                 let metrics = &self.shared.metrics;
-                metrics.versions(name, &table.to_string(), n, &kept.policy);
+                metrics
+                    .tables
+                    .versions(name, &table.to_string(), n, &kept.policy);
                 let text = table.to_string();
-                self.shared.board.versions(name, &text, n);
+                self.shared.status.versions(name, &text, n);
                 if kept.unlisted.take().is_some() {
-                    self.shared.board.unlisted(name, &text, None);
+                    self.shared.status.unlisted(name, &text, None);
                 }
                 kept.listing = Some(Listing::new(versions, &kept.policy.cleanup, now));
             }
@@ -83,7 +85,7 @@ impl Keeper {
         };
         kept.listed_at = again;
         let (name, text) = (&self.target.name, table.to_string());
-        self.shared.board.unlisted(name, &text, Some(&why));
+        self.shared.status.unlisted(name, &text, Some(&why));
         kept.unlisted = Some(Unlisted { again });
     }
 }

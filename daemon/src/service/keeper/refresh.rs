@@ -13,19 +13,15 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use squire_config::Target;
-use squire_engine::{
-    Directory, Error, Kind, Snapshot, TableKey, TableStats, VersionInfo, detect,
-    planner::poll_schedule::Change,
-};
+use squire_engine::{Directory, Kind, Snapshot, TableKey, detect, planner::poll_schedule::Change};
 
 use super::{
-    Keeper, Kept,
-    faults::{Tell, Trouble},
+    faults::{Report, Trouble},
+    read_results::{Came, Due, Seen, TableRead, Whole},
     reads::{Ended, How, Read},
-    table_state::Told,
-    tables::TableRead,
+    state::Keeper,
+    table_state::TableState,
 };
 use crate::{
     exit::Failure,
@@ -35,67 +31,9 @@ use crate::{
 /// A directory that had tables and has none is taken for empty after this, where the configuration says that it is one.
 const VANISHED_FOR: Duration = Duration::from_secs(3600);
 
-/// What a look came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// It is what it was; whether it could be looked at is noted.
-    Looked,
-    /// Where a directory was kept, there is a graph now.
-    Another,
-}
-
-impl Seen {
-    pub(super) fn or(self, other: Self) -> Self {
-        if self == Self::Looked { other } else { self }
-    }
-}
-
-/// What is to be read of a table.
-#[derive(Debug)]
-pub(super) struct Due {
-    pub(super) read: Read,
-    /// What a graph's manifest says of it.
-    pub(super) told: Option<Told>,
-}
-
-impl Due {
-    /// The statistics of a directory's table.
-    pub(super) fn of_table(table: &TableKey) -> Self {
-        Self {
-            read: Read::Table(table.clone()),
-            told: None,
-        }
-    }
-}
-
-/// A target as a whole.
-#[derive(Clone, Debug)]
-pub(super) enum Whole {
-    /// Of a graph, its state.
-    Graph(Snapshot),
-    /// Of a directory, its tables.
-    Directory(Arc<BTreeSet<TableKey>>),
-}
-
-/// What a read came to.
-pub(super) enum Came {
-    Whole(Result<Whole, Failure>),
-    /// There is a graph, where a directory was kept.
-    AGraph,
-    Table {
-        stats: Result<TableStats, Error>,
-        told: Option<Told>,
-        written: Option<DateTime<Utc>>,
-        /// As of when this is.
-        as_of: Duration,
-    },
-    Versions(Result<Vec<VersionInfo>, Error>),
-    LeftOver(Result<bool, Error>),
-}
-
 impl Keeper {
     /// Begins to look at the target; what of it is due for a look follows. One look at a time is enough.
-    pub(super) fn look(&mut self, opened: &Opened) {
+    pub(super) fn poll(&mut self, opened: &Opened) {
         if !self.reads.has_room_for(&Read::Root) {
             return;
         }
@@ -103,33 +41,33 @@ impl Keeper {
         match opened {
             Opened::Graph(graph) => {
                 let graph = graph.clone();
-                let look = async move {
+                let poll = async move {
                     let snapshot = graph.snapshot().await;
                     Came::Whole(snapshot.map(Whole::Graph).map_err(Failure::from))
                 };
-                self.reads.begin(Read::Root, now, look);
+                self.reads.begin(Read::Root, now, poll);
             }
             Opened::Directory(directory) => {
                 let known = match &self.whole {
                     Some(Whole::Directory(known)) => Some(known.clone()),
                     _ => None,
                 };
-                let look = look_at_directory(directory.clone(), self.target.clone(), known);
-                self.reads.begin(Read::Root, now, look);
+                let poll = poll_directory(directory.clone(), self.target.clone(), known);
+                self.reads.begin(Read::Root, now, poll);
             }
         }
     }
 
-    /// Looks at tables of a directory that are written so fast that they must not wait for the next tick.
-    pub(super) fn look_between_ticks(&mut self, opened: &Opened) {
+    /// PollSchedule at tables of a directory that are written so fast that they must not wait for the next tick.
+    pub(super) fn poll_between_ticks(&mut self, opened: &Opened) {
         if let Opened::Directory(_) = opened {
-            self.find_tables_due();
+            self.schedule_tables();
         }
     }
 
-    /// Looks at what a job of ours left: at a whole graph, as its one request tells of all, and at one table of a
+    /// PollSchedule at what a job of ours left: at a whole graph, as its one request tells of all, and at one table of a
     /// directory. Nothing is decided about the table before.
-    pub(super) fn look_at_own_work(&mut self, opened: &Opened, table: &TableKey) {
+    pub(super) fn poll_own_work(&mut self, opened: &Opened, table: &TableKey) {
         let now = self.now();
         let Some(kept) = self.tables.get_mut(table) else {
             return;
@@ -137,7 +75,7 @@ impl Keeper {
         kept.stale = Some(now);
         match opened {
             Opened::Graph(_) if self.reads.has(&Read::Root) => self.read_again = true,
-            Opened::Graph(_) => self.look(opened),
+            Opened::Graph(_) => self.poll(opened),
             Opened::Directory(_) if kept.being_read => {}
             Opened::Directory(_) => self.due.push_front(Due::of_table(table)),
         }
@@ -172,7 +110,7 @@ impl Keeper {
     }
 
     fn begin_read(&mut self, opened: &Opened, due: Due, now: Duration) {
-        let Due { read, told } = due;
+        let Due { read, pinned } = due;
         let Some(kept) = read.table().and_then(|table| self.tables.get_mut(table)) else {
             return;
         };
@@ -196,7 +134,7 @@ impl Keeper {
                     };
                     Came::Table {
                         stats,
-                        told,
+                        pinned,
                         written,
                         as_of,
                     }
@@ -237,14 +175,14 @@ impl Keeper {
                 Read::Table(table),
                 Came::Table {
                     stats,
-                    told,
+                    pinned,
                     written,
                     as_of,
                 },
             ) => {
                 let read = TableRead {
                     stats,
-                    told,
+                    pinned,
                     written,
                     as_of,
                     began,
@@ -276,15 +214,15 @@ impl Keeper {
         match read {
             Read::Root => {
                 self.within_reach = false;
-                self.looked(Err(trouble));
+                self.polled(Err(trouble));
             }
             Read::Table(table) => {
                 self.fails(table, &trouble);
-                let (looks, retries) = (self.looks, self.retries());
+                let (looks, retries) = (self.poll_policy, self.retries());
                 if let Some(kept) = self.tables.get_mut(table) {
                     (kept.being_read, kept.stale, kept.read_at) = (false, None, now);
                     // The longer it goes on, the less it takes the place of others.
-                    kept.look_again(Change::Nothing, &looks, &retries, now);
+                    kept.schedule_poll(Change::Nothing, &looks, &retries, now);
                 }
             }
             Read::Versions(table) => self.cannot_list(table, trouble.to_string()),
@@ -305,7 +243,7 @@ impl Keeper {
             match &read {
                 Read::Root => {
                     self.within_reach = false;
-                    self.looked(Err(trouble));
+                    self.polled(Err(trouble));
                 }
                 // It is looked at again when this read has ended.
                 Read::Table(table) => {
@@ -316,43 +254,43 @@ impl Keeper {
             }
         }
         self.shared
-            .pulse
+            .liveness
             .answers(&self.target.name, self.reads.answer());
         let metrics = &self.shared.metrics;
-        metrics.passed_over(&self.target.name, opened.uri());
+        metrics.targets.passed_over(&self.target.name, opened.uri());
     }
 
     /// Notes how a look went.
-    pub(super) fn looked(&mut self, look: Result<(), Trouble>) {
+    pub(super) fn polled(&mut self, poll: Result<(), Trouble>) {
         let now = self.now();
         let name = &self.target.name;
-        self.shared.metrics.looked(name, look.is_ok());
-        match &look {
+        self.shared.metrics.targets.polled(name, poll.is_ok());
+        match &poll {
             Ok(()) => {
                 if self.trouble.over() {
                     tracing::info!(target_name = %name, "the target can be kept again");
                 }
             }
             Err(error) => match self.trouble.met(error, now) {
-                Tell::New => {
+                Report::New => {
                     tracing::error!(target_name = %name, %error, "the target cannot be kept; trying again on every tick");
                 }
-                Tell::GoesOn(times, since) => {
+                Report::GoesOn(times, since) => {
                     tracing::error!(target_name = %name, %error, times, seconds = since.as_secs(), "the target still cannot be kept");
                 }
-                Tell::Nothing => {}
+                Report::Nothing => {}
             },
         }
         let error = self.trouble.text().map(str::to_owned);
-        self.shared.pulse.looked(name, error.clone());
-        self.shared.board.looked(name, error);
+        self.shared.liveness.polled(name, error.clone());
+        self.shared.status.polled(name, error);
     }
 
     /// Takes in a look at the target as a whole.
     fn take_in_whole(&mut self, opened: &Opened, whole: Result<Whole, Failure>, began: Duration) {
-        let look = match whole {
+        let poll = match whole {
             Ok(Whole::Graph(snapshot)) => {
-                self.bury_missed(began);
+                self.settle_missed(began);
                 self.take_in_graph(&snapshot);
                 (self.whole, self.whole_at) = (Some(Whole::Graph(snapshot)), began);
                 Ok(())
@@ -360,7 +298,7 @@ impl Keeper {
             Ok(Whole::Directory(there)) => match self.vanished(&there) {
                 Some(tables) => Err(Trouble::Vanished(tables)),
                 None => {
-                    self.bury_missed(began);
+                    self.settle_missed(began);
                     self.found(&there);
                     self.whole = Some(Whole::Directory(there));
                     Ok(())
@@ -368,24 +306,24 @@ impl Keeper {
             },
             Err(e) => Err(Trouble::Failed(e)),
         };
-        self.within_reach = look.is_ok();
-        self.looked(look);
+        self.within_reach = poll.is_ok();
+        self.polled(poll);
         if self.within_reach {
-            self.find_tables_due();
+            self.schedule_tables();
         }
         if std::mem::take(&mut self.read_again) {
-            self.look(opened);
+            self.poll(opened);
         }
     }
 
     /// The target is there, so what was missed of it before this look began is gone.
-    fn bury_missed(&mut self, began: Duration) {
+    fn settle_missed(&mut self, began: Duration) {
         let missed = std::mem::take(&mut self.missed);
         let (gone, later) = missed.into_iter().partition(|(_, at)| *at <= began);
         self.missed = later;
         let gone: BTreeMap<TableKey, Duration> = gone;
-        gone.keys().for_each(|table| self.bury(table));
-        self.look_soon |= !self.missed.is_empty();
+        gone.keys().for_each(|table| self.mark_missing(table));
+        self.poll_soon |= !self.missed.is_empty();
     }
 
     /// How many tables a directory had that has none now, as where its volume is not mounted.
@@ -403,12 +341,16 @@ impl Keeper {
 
     fn take_in_graph(&mut self, snapshot: &Snapshot) {
         let manifest = snapshot.manifest();
-        self.shared.metrics.manifest(&self.target.name, manifest);
-        self.shared.board.queue(&self.target.name, manifest);
-        let another = |(table, kept): &(&TableKey, &Kept)| {
+        self.shared
+            .metrics
+            .graphs
+            .manifest(&self.target.name, manifest);
+        self.shared.status.queue(&self.target.name, manifest);
+        let another = |(table, kept): &(&TableKey, &TableState)| {
             let now = manifest.tables.get(*table);
-            let told = kept.told.as_ref();
-            let other = told.is_some_and(|told| now.is_some_and(|now| told.is_of_another(now)));
+            let pinned = kept.pinned.as_ref();
+            let other =
+                pinned.is_some_and(|pinned| now.is_some_and(|now| pinned.is_of_another(now)));
             other && kept.history.running.is_none()
         };
         let another: Vec<_> = self
@@ -426,12 +368,12 @@ impl Keeper {
 }
 
 /// Lists a directory; where its tables are not those that were known, it is seen whether it is a graph now.
-async fn look_at_directory(
+async fn poll_directory(
     directory: Directory,
     target: Target,
     known: Option<Arc<BTreeSet<TableKey>>>,
 ) -> Came {
-    let look = async {
+    let poll = async {
         let there: BTreeSet<_> = directory.tables().await?.into_iter().collect();
         // A graph that is made here has a manifest before it has tables.
         let same = known.is_some_and(|known| *known == there);
@@ -445,7 +387,7 @@ async fn look_at_directory(
         }
         Ok(Some(Whole::Directory(Arc::new(there))))
     };
-    match look.await.transpose() {
+    match poll.await.transpose() {
         Some(whole) => Came::Whole(whole),
         None => Came::AGraph,
     }

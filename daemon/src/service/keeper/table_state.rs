@@ -12,9 +12,7 @@ use squire_engine::{
     TableKey, TableStats,
     manifest::TableEntry,
     planner::{
-        Decision, Duty, History, Policy, Skip, SkipClass,
-        cleanup::{self, Protected},
-        compaction,
+        Decision, Duty, History, Policy, Skip, cleanup, compaction,
         contention::Contention,
         indexing,
         poll_schedule::{Change, PollPolicy, PollSchedule},
@@ -22,11 +20,11 @@ use squire_engine::{
     schema::{Index, TypeDef},
 };
 
-use super::{faults::Repeated, listing::Listing};
+use super::{faults::Repeated, left_over::LeftOver, listing::Listing};
 use crate::service::state::RestoredTable;
 
 /// One table, as far as it is known.
-pub(super) struct Kept {
+pub(super) struct TableState {
     pub(super) policy: Policy,
     pub(super) crons: BTreeMap<Duty, String>,
     pub(super) stats: TableStats,
@@ -37,11 +35,11 @@ pub(super) struct Kept {
     /// Files that no version names.
     pub(super) left_over: LeftOver,
     /// When a table of a directory is looked at; a graph tells of all of its tables at once.
-    pub(super) looks: PollSchedule,
+    pub(super) poll_schedule: PollSchedule,
     /// The last decisions, so that only changes are logged.
     pub(super) decisions: BTreeMap<Duty, Decision>,
     /// What was told of indexes that cannot be built.
-    pub(super) refusals_told: Vec<String>,
+    pub(super) refusals_reported: Vec<String>,
     pub(super) forced: BTreeSet<Duty>,
     /// Duties that began, looked closer and found nothing to do, such as versions that pins protect, with the reason;
     /// until the table changes.
@@ -63,17 +61,17 @@ pub(super) struct Kept {
     /// Its folder is listed and there is no table in it, as when a writer was killed or has just begun.
     pub(super) gone: bool,
     /// What a graph's manifest said of it when its statistics were read.
-    pub(super) told: Option<Told>,
+    pub(super) pinned: Option<PinnedTable>,
     /// A look went well that nothing was made of yet.
-    pub(super) looked_well: bool,
-    successes: Successes,
+    pub(super) polled_well: bool,
+    pub(super) successes: Successes,
     /// Manifests below this are collected: what they pinned is protected no more.
     collected_below: u64,
 }
 
 /// What a graph's manifest says of a table.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct PinnedTable {
     entry: TableEntry,
     /// Statistics have what is declared and not there.
     indexes: Vec<Index>,
@@ -83,42 +81,6 @@ pub(super) struct Told {
 pub(super) struct Unlisted {
     /// When it is tried again.
     pub(super) again: Duration,
-}
-
-/// So often it is looked for files that no version names.
-const LEFT_OVER_EVERY: Duration = Duration::from_secs(24 * 3600);
-
-/// Files that no version names, as far as it was looked for them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LeftOver {
-    /// Whether there are old ones.
-    pub(super) found: bool,
-    /// When it is looked again.
-    again: Duration,
-}
-
-impl LeftOver {
-    /// They are days old, and a look lists all files: it comes an hour after the table was found, or somewhat later, so
-    /// that not all tables are listed at once.
-    fn after(now: Duration, seed: u64) -> Self {
-        let hour = Duration::from_secs(3600);
-        Self {
-            found: false,
-            again: now + hour + Duration::from_secs(seed % hour.as_secs()),
-        }
-    }
-
-    pub(super) fn is_due(&self, now: Duration) -> bool {
-        now >= self.again
-    }
-
-    /// Takes in a look. One that failed is made again a day later, too.
-    pub(super) fn looked(&mut self, found: bool, now: Duration) {
-        *self = Self {
-            found,
-            again: now + LEFT_OVER_EVERY,
-        };
-    }
 }
 
 /// What an executor said that found nothing to do.
@@ -133,11 +95,11 @@ pub(super) struct Unneeded {
 #[derive(Debug)]
 pub(super) struct Successes {
     /// Of a duty that never was, this counts: when the table was found.
-    found: DateTime<Utc>,
-    last: BTreeMap<Duty, DateTime<Utc>>,
+    pub(super) found: DateTime<Utc>,
+    pub(super) last: BTreeMap<Duty, DateTime<Utc>>,
 }
 
-impl Told {
+impl PinnedTable {
     pub(super) fn new(entry: &TableEntry, def: Option<&TypeDef>) -> Self {
         Self {
             entry: entry.clone(),
@@ -166,15 +128,15 @@ fn crons(policies: &Policies) -> BTreeMap<Duty, String> {
     crons.collect()
 }
 
-impl Kept {
+impl TableState {
     /// Goes by other policies from now on.
-    pub(super) fn take_orders(&mut self, policies: &Policies) {
+    pub(super) fn apply_config(&mut self, policies: &Policies) {
         self.policy = policies.table.clone();
         self.crons = crons(policies);
         // By others, there may be something to do after all, and more to tell.
         self.unneeded.clear();
         self.listing = None;
-        self.told = None;
+        self.pinned = None;
     }
 
     pub(super) fn new(
@@ -197,9 +159,9 @@ impl Kept {
             contention: Contention::default(),
             listing: None,
             left_over: LeftOver::after(now, seed),
-            looks: PollSchedule::at_once(looks, now, seed),
+            poll_schedule: PollSchedule::at_once(looks, now, seed),
             decisions: BTreeMap::new(),
-            refusals_told: Vec::new(),
+            refusals_reported: Vec::new(),
             forced: BTreeSet::new(),
             unneeded: BTreeMap::new(),
             trouble: Repeated::default(),
@@ -210,8 +172,8 @@ impl Kept {
             cleaned: Duration::ZERO,
             unlisted: None,
             gone: false,
-            told: None,
-            looked_well: false,
+            pinned: None,
+            polled_well: false,
             successes: Successes {
                 found: Utc::now(),
                 last: BTreeMap::new(),
@@ -234,7 +196,7 @@ impl Kept {
     /// Takes in a look; says what it brought.
     pub(super) fn take_in(&mut self, stats: TableStats, now: Duration) -> Change {
         let news = Change::between(&self.stats, &stats, &self.policy.compaction);
-        self.looked_well = true;
+        self.polled_well = true;
         if std::mem::take(&mut self.gone) {
             self.successes.found = Utc::now();
         }
@@ -252,20 +214,20 @@ impl Kept {
     }
 
     /// There is no table any more, but for its folder, which is looked at less and less.
-    pub(super) fn bury(&mut self) {
+    pub(super) fn mark_missing(&mut self) {
         self.gone = true;
         self.stats = TableStats::default();
         self.contention = Contention::default();
         self.listing = None;
         self.left_over.found = false;
         self.decisions.clear();
-        self.refusals_told.clear();
+        self.refusals_reported.clear();
         self.unneeded.clear();
         self.trouble.over();
         self.stale = None;
         self.unlisted = None;
-        self.told = None;
-        self.looked_well = false;
+        self.pinned = None;
+        self.polled_well = false;
         self.successes.last.clear();
     }
 
@@ -325,7 +287,7 @@ impl Kept {
 
     /// After a look: when the next is due. What cannot be read is tried again by `retries`; and what a job of one's own
     /// does meanwhile is no news.
-    pub(super) fn look_again(
+    pub(super) fn schedule_poll(
         &mut self,
         news: Change,
         looks: &PollPolicy,
@@ -333,11 +295,11 @@ impl Kept {
         now: Duration,
     ) {
         if self.trouble.text().is_some() {
-            self.looks.polled(news, retries, now);
+            self.poll_schedule.polled(news, retries, now);
         } else if self.history.running.is_some() {
-            self.looks.job_ended(looks, now, Duration::ZERO);
+            self.poll_schedule.job_ended(looks, now, Duration::ZERO);
         } else {
-            self.looks.polled(news, looks, now);
+            self.poll_schedule.polled(news, looks, now);
         }
     }
 
@@ -356,7 +318,7 @@ impl Kept {
         }
     }
 
-    /// What the planner is asked to judge by: a duty is left out that looked closer a while ago and found nothing to do.
+    /// The policy that the planner is given: a duty is left out that looked closer a while ago and found nothing to do.
     pub(super) fn policy_at(&self, now: Duration) -> Policy {
         let mut policy = self.policy.clone();
         for duty in Duty::ALL {
@@ -372,66 +334,10 @@ impl Kept {
         let unneeded = self.unneeded.get(&duty)?;
         (now < unneeded.until).then_some(unneeded.skip)
     }
-
-    /// Notes what is in order, once for each good look; says whether there was one.
-    pub(super) fn note_successes(&mut self, now: DateTime<Utc>) -> bool {
-        if !std::mem::take(&mut self.looked_well) {
-            return false;
-        }
-        for duty in Duty::ALL {
-            if self.in_order(duty) {
-                self.successes.last.insert(duty, now);
-            }
-        }
-        true
-    }
-
-    /// When it was found, and when each duty was last in order.
-    pub(super) fn successes(&self) -> (DateTime<Utc>, &BTreeMap<Duty, DateTime<Utc>>) {
-        (self.successes.found, &self.successes.last)
-    }
-
-    /// When a duty was last in order; of one that never was, when the table was found. Nothing where it does not count.
-    pub(super) fn last_success(&self, duty: Duty) -> Option<DateTime<Utc>> {
-        let counts = !self.gone && self.policy.of(duty).enabled;
-        let last = self.successes.last.get(&duty);
-        counts.then(|| *last.unwrap_or(&self.successes.found))
-    }
-
-    /// How many of its versions should have gone, as of the last list. Where cleanup looked closer and found all that is left
-    /// protected, there are none.
-    pub(super) fn overdue_versions(&self, now: DateTime<Utc>) -> usize {
-        let Some(listing) = self.listing.as_ref().filter(|_| !self.gone) else {
-            return 0;
-        };
-        if self.in_order(Duty::Cleanup) {
-            return 0;
-        }
-        let nothing = Protected::default();
-        cleanup::overdue(&listing.versions, &nothing, &self.policy.cleanup, now)
-    }
-
-    /// Whether a duty has nothing to do on it that it should.
-    fn in_order(&self, duty: Duty) -> bool {
-        match self.decisions.get(&duty) {
-            // A table of few versions is not listed.
-            Some(Decision::Skip(skip)) => match skip.class() {
-                SkipClass::Idle => true,
-                // A table of few versions is not listed.
-                SkipClass::Unlisted => self.unlisted.is_none(),
-                SkipClass::Excluded
-                | SkipClass::Busy
-                | SkipClass::Delayed
-                | SkipClass::Paused
-                | SkipClass::Blocked => false,
-            },
-            Some(Decision::Act(_)) | None => false,
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::service::keeper::faults::Trouble;
 
@@ -441,18 +347,22 @@ mod tests {
         cold_tick: Duration::from_secs(600),
     };
 
-    fn at(seconds: i64) -> DateTime<Utc> {
+    pub(in crate::service::keeper) fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
     }
 
-    fn kept() -> Kept {
+    pub(in crate::service::keeper) fn kept() -> TableState {
         let table = TableKey::of_directory("docs");
-        let mut kept = Kept::new(&table, &Policies::default(), &LOOKS, Duration::ZERO);
+        let mut kept = TableState::new(&table, &Policies::default(), &LOOKS, Duration::ZERO);
         kept.successes.found = at(1);
         kept
     }
 
-    fn seen(kept: &mut Kept, version: u64, decision: Decision) {
+    pub(in crate::service::keeper) fn seen(
+        kept: &mut TableState,
+        version: u64,
+        decision: Decision,
+    ) {
         let stats = TableStats {
             version,
             ..TableStats::default()
@@ -461,52 +371,9 @@ mod tests {
         kept.decisions.insert(Duty::Compaction, decision);
     }
 
-    const TIDY: Decision = Decision::Skip(Skip::Compaction(compaction::Skip::Tidy));
-    const PAUSED: Decision = Decision::Skip(Skip::Paused);
-
-    #[test]
-    fn a_success_is_of_a_good_look_and_stands_while_no_look_succeeds() {
-        let mut kept = kept();
-        let of = |kept: &Kept| kept.last_success(Duty::Compaction);
-        assert_eq!(of(&kept), Some(at(1)), "it counts from when it was found");
-        seen(&mut kept, 1, TIDY);
-        kept.note_successes(at(5));
-        assert_eq!(of(&kept), Some(at(5)));
-        kept.trouble.met(&Trouble::Panicked, Duration::ZERO);
-        kept.note_successes(at(9));
-        assert_eq!(of(&kept), Some(at(5)), "nobody has looked since");
-        kept.trouble.over();
-        seen(&mut kept, 2, PAUSED);
-        kept.note_successes(at(12));
-        assert_eq!(of(&kept), Some(at(5)), "it is due and held back");
-        kept.bury();
-        assert_eq!(of(&kept), None);
-    }
-
-    #[test]
-    fn left_over_files_are_looked_for_some_time_after_the_start_and_then_once_a_day() {
-        let at = Duration::from_secs;
-        for seed in [0, 3_599, 3_600, u64::MAX] {
-            let mut left_over = LeftOver::after(at(10), seed);
-            assert!(!left_over.is_due(at(10 + 3_599)) && left_over.is_due(at(10 + 7_200)));
-            left_over.looked(true, at(8_000));
-            assert!(left_over.found);
-            assert!(!left_over.is_due(at(8_000 + 86_399)) && left_over.is_due(at(8_000 + 86_400)));
-        }
-    }
-
-    #[test]
-    fn versions_that_could_not_be_listed_are_not_in_order() {
-        let mut kept = kept();
-        seen(&mut kept, 1, TIDY);
-        let unlisted = Decision::Skip(Skip::Cleanup(cleanup::Skip::Unlisted));
-        kept.decisions.insert(Duty::Cleanup, unlisted);
-        assert!(kept.in_order(Duty::Cleanup), "there are few");
-        kept.unlisted = Some(Unlisted {
-            again: Duration::ZERO,
-        });
-        assert!(!kept.in_order(Duty::Cleanup));
-    }
+    pub(in crate::service::keeper) const TIDY: Decision =
+        Decision::Skip(Skip::Compaction(compaction::Skip::Tidy));
+    pub(in crate::service::keeper) const PAUSED: Decision = Decision::Skip(Skip::Paused);
 
     #[test]
     fn what_cannot_be_read_is_tried_again_soon_however_cold_the_table_was() {
@@ -516,16 +383,16 @@ mod tests {
             ..LOOKS
         };
         for n in 0..8 {
-            kept.look_again(Change::Nothing, &LOOKS, &retries, Duration::from_secs(n));
+            kept.schedule_poll(Change::Nothing, &LOOKS, &retries, Duration::from_secs(n));
         }
-        assert_eq!(kept.looks.interval(), LOOKS.cold_tick);
+        assert_eq!(kept.poll_schedule.interval(), LOOKS.cold_tick);
         kept.trouble.met(&Trouble::Panicked, Duration::ZERO);
-        kept.look_again(Change::Some, &LOOKS, &retries, Duration::from_secs(9));
-        assert_eq!(kept.looks.interval(), LOOKS.tick);
+        kept.schedule_poll(Change::Some, &LOOKS, &retries, Duration::from_secs(9));
+        assert_eq!(kept.poll_schedule.interval(), LOOKS.tick);
         for n in 10..20 {
-            kept.look_again(Change::Nothing, &LOOKS, &retries, Duration::from_secs(n));
+            kept.schedule_poll(Change::Nothing, &LOOKS, &retries, Duration::from_secs(n));
         }
-        assert_eq!(kept.looks.interval(), retries.cold_tick);
+        assert_eq!(kept.poll_schedule.interval(), retries.cold_tick);
     }
 
     #[test]
@@ -537,7 +404,7 @@ mod tests {
             until: Duration::from_secs(100),
         };
         let now = Duration::from_secs(50);
-        let found = |kept: &mut Kept| kept.unneeded.insert(Duty::Cleanup, unneeded);
+        let found = |kept: &mut TableState| kept.unneeded.insert(Duty::Cleanup, unneeded);
         found(&mut kept);
         assert!(!kept.policy_at(now).cleanup.enabled);
         assert!(kept.policy_at(now).compaction.enabled);
@@ -566,17 +433,20 @@ mod tests {
             indexes: vec![index],
             ..TypeDef::default()
         };
-        let told = Told::new(&entry, None);
-        assert!(told.is_as(&entry, None) && told.is_as(&entry, Some(&TypeDef::default())));
-        assert!(!told.is_as(&entry, Some(&declared)), "an index is declared");
-        assert!(!Told::new(&entry, Some(&declared)).is_as(&entry, None));
+        let pinned = PinnedTable::new(&entry, None);
+        assert!(pinned.is_as(&entry, None) && pinned.is_as(&entry, Some(&TypeDef::default())));
+        assert!(
+            !pinned.is_as(&entry, Some(&declared)),
+            "an index is declared"
+        );
+        assert!(!PinnedTable::new(&entry, Some(&declared)).is_as(&entry, None));
         let again = TableEntry {
             since: 9,
             ..entry.clone()
         };
-        assert!(!told.is_as(&again, None), "the same pin of another table");
-        assert!(told.is_of_another(&again));
+        assert!(!pinned.is_as(&again, None), "the same pin of another table");
+        assert!(pinned.is_of_another(&again));
         let moved = TableEntry { pin: 4, ..entry };
-        assert!(!told.is_as(&moved, None) && !told.is_of_another(&moved));
+        assert!(!pinned.is_as(&moved, None) && !pinned.is_of_another(&moved));
     }
 }

@@ -1,38 +1,29 @@
-//! Looks at tables: which are due for one, and what is made of it.
+//! PollSchedule at tables: which are due for one, and what is made of it.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use squire_engine::{
     Error, Kind, TableKey, TableStats,
     planner::poll_schedule::{Change, PollPolicy},
 };
 
 use super::{
-    Keeper, Kept,
-    faults::{Tell, Trouble},
+    faults::{Report, Trouble},
+    read_results::{Due, TableRead, Whole},
     reads::Read,
-    refresh::{Due, Whole},
-    table_state::Told,
+    state::Keeper,
+    table_state::{PinnedTable, TableState},
 };
 use crate::target::Opened;
 
 /// What cannot be read is tried again after so many ticks at the latest.
 const RETRY_TICKS: u32 = 6;
 
-/// A table as it was read.
-pub(super) struct TableRead {
-    pub(super) stats: Result<TableStats, Error>,
-    pub(super) told: Option<Told>,
-    pub(super) written: Option<DateTime<Utc>>,
-    pub(super) as_of: Duration,
-    pub(super) began: Duration,
-}
-
 impl Keeper {
     /// Finds the tables that are due for a look, the longest overdue first. Of a graph these are tables whose pin or
     /// declared indexes moved.
-    pub(super) fn find_tables_due(&mut self) {
+    pub(super) fn schedule_tables(&mut self) {
         let now = self.now();
         let mut due = Vec::new();
         match &self.whole {
@@ -43,12 +34,16 @@ impl Keeper {
                         continue;
                     };
                     let def = manifest.schema.types.get(table);
-                    if kept.told.as_ref().is_some_and(|t| t.is_as(entry, def)) {
-                        kept.looked_well = kept.trouble.text().is_none();
+                    if kept.pinned.as_ref().is_some_and(|t| t.is_as(entry, def)) {
+                        kept.polled_well = kept.trouble.text().is_none();
                         // What our own job left is what was known already.
                         kept.stale = kept.stale.filter(|ended| self.whole_at < *ended);
-                    } else if !kept.being_read && kept.looks.due(now) {
-                        due.push((kept.read_at, table.clone(), Some(Told::new(entry, def))));
+                    } else if !kept.being_read && kept.poll_schedule.due(now) {
+                        due.push((
+                            kept.read_at,
+                            table.clone(),
+                            Some(PinnedTable::new(entry, def)),
+                        ));
                     }
                 }
             }
@@ -56,8 +51,8 @@ impl Keeper {
                 for (table, kept) in &self.tables {
                     if kept.stale.is_some() && !kept.being_read {
                         due.push((Duration::ZERO, table.clone(), None));
-                    } else if !kept.being_read && kept.looks.due(now) {
-                        due.push((kept.looks.next(), table.clone(), None));
+                    } else if !kept.being_read && kept.poll_schedule.due(now) {
+                        due.push((kept.poll_schedule.next(), table.clone(), None));
                     }
                 }
             }
@@ -65,9 +60,9 @@ impl Keeper {
         }
         due.sort_by_key(|(since, ..)| *since);
         self.due.retain(|due| !matches!(due.read, Read::Table(_)));
-        let due = due.into_iter().map(|(_, table, told)| Due {
+        let due = due.into_iter().map(|(_, table, pinned)| Due {
             read: Read::Table(table),
-            told,
+            pinned,
         });
         self.due.extend(due);
     }
@@ -78,7 +73,7 @@ impl Keeper {
         let ignored = |table: &TableKey| target.ignores(&table.to_string());
         let gone = self.tables.keys();
         let gone = gone.filter(|table| !there.contains(*table) || ignored(table));
-        // One whose job is at work is forgotten when that has ended: it may be back by then.
+        // One whose job is running is forgotten when that has ended: it may be back by then.
         let gone = gone.filter(|table| self.tables[*table].history.running.is_none());
         let gone: Vec<_> = gone.cloned().collect();
         gone.iter().for_each(|table| self.forget(table));
@@ -90,12 +85,12 @@ impl Keeper {
                     continue;
                 }
                 let policies = self.target.policies_of(&text);
-                let mut kept = Kept::new(table, &policies, &self.looks, now);
+                let mut kept = TableState::new(table, &policies, &self.poll_policy, now);
                 if let Some(was) = self.remembered.remove(&text) {
                     kept.remember(was);
                 }
                 self.tables.insert(table.clone(), kept);
-                self.shared.board.found(&self.target.name, &text);
+                self.shared.status.found(&self.target.name, &text);
             }
         }
     }
@@ -106,7 +101,7 @@ impl Keeper {
         let well = read.stats.is_ok();
         let news = self.take_in_stats(table, read.stats, opened.kind());
         let now = self.now();
-        let (looks, retries) = (self.looks, self.retries());
+        let (looks, retries) = (self.poll_policy, self.retries());
         let Some(kept) = self.tables.get_mut(table) else {
             return;
         };
@@ -119,17 +114,17 @@ impl Keeper {
         }
         match opened {
             // One from before our own job ended may not have what could not be built.
-            Opened::Graph(_) if well => kept.told = read.told.filter(|_| kept.stale.is_none()),
-            Opened::Graph(_) => kept.look_again(news, &looks, &retries, now),
+            Opened::Graph(_) if well => kept.pinned = read.pinned.filter(|_| kept.stale.is_none()),
+            Opened::Graph(_) => kept.schedule_poll(news, &looks, &retries, now),
             Opened::Directory(_) if own && well => {
                 let rested = kept.rested();
-                kept.looks.job_ended(&looks, now, rested);
+                kept.poll_schedule.job_ended(&looks, now, rested);
             }
             Opened::Directory(_) => {
-                kept.look_again(news, &looks, &retries, read.began);
+                kept.schedule_poll(news, &looks, &retries, read.began);
                 let tick = chrono::TimeDelta::from_std(looks.tick).unwrap_or_default();
                 if !known && read.written.is_some_and(|at| Utc::now() - at < tick) {
-                    kept.looks.poll_soon(&looks, read.began);
+                    kept.poll_schedule.poll_soon(&looks, read.began);
                 }
                 if kept.stale.is_some() && !missed {
                     self.due.push_front(Due::of_table(table));
@@ -159,9 +154,12 @@ impl Keeper {
                     tracing::info!(target_name = %name, %table, "the table can be read again");
                 }
                 let news = kept.take_in(stats, now);
-                shared.board.table(name, &text, &kept.stats, &kept.policy);
+                shared.status.table(name, &text, &kept.stats, &kept.policy);
                 if news != Change::Nothing {
-                    shared.metrics.table(name, &text, &kept.stats, &kept.policy);
+                    shared
+                        .metrics
+                        .tables
+                        .table(name, &text, &kept.stats, &kept.policy);
                 }
                 brought = news;
                 if news == Change::Nothing {
@@ -181,8 +179,8 @@ impl Keeper {
         };
         let (name, shared) = (&self.target.name, &self.shared);
         tracing::debug!(target_name = %name, %table, found, "looked at a table");
-        shared.metrics.table_looked(name, kind, found);
-        let is_well = self.tables.get(table).is_some_and(Kept::is_well);
+        shared.metrics.targets.table_polled(name, kind, found);
+        let is_well = self.tables.get(table).is_some_and(TableState::is_well);
         if brought == Change::Nothing && was_well != is_well {
             return Change::Some;
         }
@@ -196,7 +194,7 @@ impl Keeper {
         if let Some(kept) = self.tables.get_mut(table) {
             kept.stale = Some(now);
             self.missed.insert(table.clone(), now);
-            self.look_soon = true;
+            self.poll_soon = true;
         }
     }
 
@@ -208,25 +206,25 @@ impl Keeper {
             return;
         };
         match kept.trouble.met(trouble, now) {
-            Tell::New => {
+            Report::New => {
                 tracing::error!(target_name = %name, %table, error = %trouble, "the table cannot be read and is left alone; it is tried again, the others are kept");
             }
-            Tell::GoesOn(times, since) => {
+            Report::GoesOn(times, since) => {
                 tracing::error!(target_name = %name, %table, error = %trouble, times, seconds = since.as_secs(), "the table still cannot be read");
             }
-            Tell::Nothing => {}
+            Report::Nothing => {}
         }
         if let Some(error) = kept.trouble.text() {
-            shared.board.table_failing(name, &table.to_string(), error);
+            shared.status.table_failing(name, &table.to_string(), error);
         }
     }
 
     /// How often a table is looked at that cannot be read.
     pub(super) fn retries(&self) -> PollPolicy {
-        let longest: Duration = self.looks.tick * RETRY_TICKS;
+        let longest: Duration = self.poll_policy.tick * RETRY_TICKS;
         PollPolicy {
-            cold_tick: longest.min(self.looks.cold_tick),
-            ..self.looks
+            cold_tick: longest.min(self.poll_policy.cold_tick),
+            ..self.poll_policy
         }
     }
 }

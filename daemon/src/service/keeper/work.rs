@@ -1,52 +1,22 @@
-//! The jobs, from their start to their end.
+//! The start of jobs, and the end of those that are stuck.
 
-use std::time::Duration;
-
-use squire_engine::{
-    Cleaned, Compacted, Error, Indexed, Loss,
-    planner::{Duty, Job, Skip},
-    progress::Progress,
-};
+use squire_engine::{Error, planner::Job, progress::Progress};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Keeper,
-    jobs::{Ended, How},
-    table_state::Unneeded,
-};
+use super::state::Keeper;
 use crate::{
-    service::{
-        clock,
-        state::JobEnd,
-        status::{jobs::Begun, words::Ending},
-    },
-    target::{Opened, Outcome},
+    service::{clock, status::Begun},
+    target::Opened,
 };
-
-/// A duty that found nothing to do is asked again after this, though its table has not changed: what protects versions
-/// may go.
-const UNNEEDED_FOR: Duration = Duration::from_secs(3600);
-
-/// What the end of a job means for what comes next.
-struct Meaning {
-    /// As `squire_jobs_total` spells it.
-    outcome: &'static str,
-    /// It is tried again, later and later.
-    lost: bool,
-    /// Bytes that were rewritten, as far as they are known.
-    bytes: Option<u64>,
-    /// Why there was nothing to do, after a closer look than the planner's.
-    unneeded: Option<Skip>,
-}
 
 impl Keeper {
-    /// Starts a job in a place.
+    /// Starts a job in a slot.
     pub(super) fn start(
         &mut self,
         opened: &Opened,
         job: Job,
-        place: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
         stop: &CancellationToken,
     ) {
         let now = self.now();
@@ -57,19 +27,19 @@ impl Keeper {
         // Whoever pauses either sees the job or is seen here.
         let progress = Progress::default();
         let begun = Begun {
-            duty: job.duty.into(),
+            duty: job.duty,
             reason: job.reason.to_string(),
             forced: job.ask.forced,
             progress: progress.clone(),
         };
-        self.shared.board.began(name, &table, begun);
+        self.shared.status.began(name, &table, begun);
         let unpaused = clock::not_ahead();
         if self.shared.pauses.until(name, &table, unpaused).is_some() {
-            self.shared.board.withdrawn(name, &table);
+            self.shared.status.withdrawn(name, &table);
             return;
         }
         kept.history.begin(&job, now);
-        self.shared.metrics.began(name, job.duty.as_str());
+        self.shared.metrics.jobs.began(name, job.duty.as_str());
         kept.forced.remove(&job.duty);
         tracing::info!(target_name = %self.target.name, table = %job.table, duty = %job.duty, reason = %job.reason, fragments = kept.stats.fragments.len(), bytes = kept.stats.bytes(), deleted_rows = kept.stats.deleted_rows(), "job started");
         let (stop, steady_until) = (stop.child_token(), clock::steady_until());
@@ -90,232 +60,17 @@ impl Keeper {
                 ended = opened.run(table, *duty, &policy, ask, &work_stop) => ended,
             }
         };
-        self.jobs.begin(job, progress, stop, place, work);
+        self.jobs.begin(job, progress, stop, slot, work);
     }
 
-    /// Gives up jobs that stand still.
+    /// Gives up jobs that make no progress.
     pub(super) fn give_up_jobs(&mut self) {
         let (now, stuck_after) = (self.now(), self.shared.daemon.stuck_after);
         let (name, shared) = (&self.target.name, &self.shared);
         for (Job { table, duty, .. }, still) in self.jobs.give_up(now, stuck_after) {
             tracing::error!(target_name = %name, %table, %duty, seconds = still.as_secs(), "the job is stuck: neither it nor its store has moved for daemon.stuck_after; it is cancelled");
-            shared.board.stuck(name, &table.to_string());
-            shared.metrics.stuck(name, duty.as_str());
+            shared.status.stuck(name, &table.to_string());
+            shared.metrics.jobs.stuck(name, duty.as_str());
         }
     }
-
-    /// Takes in the end of a job.
-    pub(super) fn ended(&mut self, ended: Ended) {
-        // Its place is given back once the end is told.
-        let Ended { job, how, .. } = &ended;
-        let meaning = self.tell_end(job, how);
-        self.mind_write(how);
-        let (now, Job { table, duty, .. }) = (self.now(), job);
-        let (name, shared) = (&self.target.name, &self.shared);
-        let detail = match how {
-            How::Panicked => Some("it panicked".to_owned()),
-            How::Stuck(still) => Some(stood_still(*still)),
-            How::Ended(Err(e)) => Some(e.to_string()),
-            How::Ended(Ok(_)) => meaning.unneeded.map(|skip| skip.to_string()),
-        };
-        let outcome = Ending::of(meaning.outcome);
-        shared
-            .board
-            .ended(name, &table.to_string(), outcome, detail);
-        self.shared
-            .metrics
-            .job(&self.target.name, duty.as_str(), meaning.outcome);
-        let Some(kept) = self.tables.get_mut(table) else {
-            return;
-        };
-        // What the schedule asked for is still to be done, as far as it is not.
-        if job.ask.forced && (meaning.lost || leaves_more(how)) {
-            kept.forced.insert(*duty);
-        }
-        if *duty == Duty::Cleanup {
-            kept.listing = None;
-            kept.cleaned = now;
-            kept.left_over.found = false;
-        }
-        // Statistics have what could not be built, whether or not the pin moved.
-        kept.told = None;
-        kept.unneeded.remove(duty);
-        // Of fragments, the next look tells as much. What passes by itself is due again as soon as it has passed.
-        let closer = *duty != Duty::Compaction;
-        if let Some(skip) = meaning.unneeded.filter(|skip| closer && !skip.passes()) {
-            let until = now + UNNEEDED_FOR;
-            kept.unneeded.insert(*duty, Unneeded { skip, until });
-        }
-        if let How::Ended(Ok(Outcome::Compacted(Compacted::Done(receipt)))) = how {
-            kept.contention
-                .measured(receipt.bytes_read, receipt.rewrite);
-        }
-        let expected = kept.history.running.map_or(0, |running| running.bytes);
-        let bytes = meaning.bytes.unwrap_or(expected);
-        let pace = &kept.policy.pace;
-        let charge = kept.history.end(*duty, now, meaning.lost, bytes, pace);
-        let lasts = match how {
-            // What hangs may hold a thread for each attempt.
-            How::Panicked | How::Stuck(_) => true,
-            How::Ended(Err(e)) => meaning.lost && e.lasts(),
-            How::Ended(Ok(_)) => false,
-        };
-        if lasts {
-            kept.history.lasts(*duty, kept.stats.version);
-        }
-        let end = JobEnd {
-            duty: *duty,
-            charge,
-            history: kept.history.of(*duty),
-        };
-        let (state, clock, table) = (&shared.state, shared.clock(), table.to_string());
-        state.ended(name, &table, &end, &clock);
-        state.forced(name, &table, &kept.forced, &clock);
-        self.spent.ledger.charge(charge, &self.spent.pace);
-    }
-
-    /// Tells how a job ended, in the log and in the metrics of its duty.
-    fn tell_end(&self, job: &Job, how: &How) -> Meaning {
-        let (name, metrics) = (&self.target.name, &self.shared.metrics);
-        let Job { table, duty, .. } = job;
-        let means = |outcome, lost, bytes| Meaning {
-            outcome,
-            lost,
-            bytes,
-            unneeded: None,
-        };
-        let skipped = |skip| Meaning {
-            unneeded: Some(skip),
-            ..means("skipped", false, Some(0))
-        };
-        match how {
-            How::Ended(Ok(Outcome::Compacted(Compacted::Done(receipt)))) => {
-                metrics.compacted(name, duty.as_str(), receipt);
-                let losses = receipt.lost.iter();
-                losses.for_each(|loss| metrics.lost(name, duty.as_str(), *loss));
-                let failed = receipt.failed.iter();
-                metrics.unreadable(name, failed.filter(|f| f.unreadable.is_some()).count());
-                for failed in &receipt.failed {
-                    tracing::warn!(target_name = %name, %table, %duty, fragments = failed.fragments.len(), error = failed.reason, "a group of fragments could not be rewritten and is left alone; the others were");
-                }
-                tracing::info!(target_name = %name, %table, %duty, operation = %receipt.operation, manifest = receipt.manifest, fragments_before = receipt.fragments_before, fragments_after = receipt.fragments_after, groups = receipt.groups, lost_groups = receipt.lost.len(), lost_because = told(&receipt.lost), carried = receipt.carried, bytes_read = receipt.bytes_read, bytes_written = receipt.bytes_written, index_bytes = receipt.index_bytes, rewrite_ms = millis(receipt.rewrite), hold_ms = millis(receipt.hold), "job done");
-                means(
-                    "done",
-                    false,
-                    Some(receipt.bytes_read.saturating_add(receipt.index_bytes)),
-                )
-            }
-            How::Ended(Ok(Outcome::Indexed(Indexed::Done(receipt)))) => {
-                metrics.indexed(name, duty.as_str(), receipt);
-                tracing::info!(target_name = %name, %table, %duty, operation = %receipt.operation, reason = %receipt.reason, tasks = receipt.tasks.len(), rows = receipt.rows, work_ms = millis(receipt.work), hold_ms = millis(receipt.hold), "job done");
-                means("done", false, None)
-            }
-            How::Ended(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) => {
-                metrics.cleaned(name, receipt);
-                tracing::info!(target_name = %name, %table, %duty, reason = %receipt.reason, versions = receipt.versions, files = receipt.files, bytes = receipt.bytes, read = receipt.read, "job done");
-                means("done", false, Some(receipt.read))
-            }
-            How::Ended(Ok(Outcome::Compacted(Compacted::Skipped(skip)))) => {
-                self.tell_no_longer_due(job, skip.as_str());
-                skipped(Skip::Compaction(*skip))
-            }
-            How::Ended(Ok(Outcome::Indexed(Indexed::Skipped(skip)))) => {
-                self.tell_no_longer_due(job, skip.as_str());
-                skipped(Skip::Index(*skip))
-            }
-            How::Ended(Ok(Outcome::Cleaned(Cleaned::Skipped(skip)))) => {
-                self.tell_no_longer_due(job, skip.as_str());
-                skipped(Skip::Cleanup(*skip))
-            }
-            How::Ended(Ok(
-                Outcome::Compacted(Compacted::Lost(loss)) | Outcome::Indexed(Indexed::Lost(loss)),
-            )) => {
-                metrics.lost(name, duty.as_str(), *loss);
-                tracing::info!(target_name = %name, %table, %duty, because = %loss, "job lost: it is planned anew");
-                means("lost", true, None)
-            }
-            How::Ended(Err(Error::Cancelled)) => {
-                let why = if clock::distrust(name).is_some() {
-                    "the clock jumped"
-                } else {
-                    "the daemon stops"
-                };
-                tracing::info!(target_name = %name, %table, %duty, "job abandoned: {why}");
-                means("cancelled", false, None)
-            }
-            How::Ended(Err(Error::TableGone { .. } | Error::UnknownTable { .. })) => {
-                tracing::debug!(target_name = %name, %table, %duty, "the table went while the job was at work");
-                means("gone", false, None)
-            }
-            How::Ended(Err(e @ Error::TableReplaced { .. })) => {
-                tracing::info!(target_name = %name, %table, %duty, because = %e, "job lost: it is planned anew");
-                means("lost", true, None)
-            }
-            How::Panicked => {
-                tracing::error!(target_name = %name, %table, %duty, "job panicked; please report it with the lines above");
-                means("failed", true, None)
-            }
-            How::Stuck(still) => {
-                tracing::error!(target_name = %name, %table, %duty, seconds = still.as_secs(), "job cut off, as it was stuck; it is tried again after a pause");
-                means("failed", true, None)
-            }
-            How::Ended(Err(e @ Error::Unreadable { .. })) => {
-                metrics.unreadable(name, 1);
-                tracing::warn!(target_name = %name, %table, %duty, error = %e, "job failed; the fragments are left alone");
-                means("failed", true, None)
-            }
-            How::Ended(Err(e @ Error::CommitRefused { .. })) => {
-                tracing::warn!(target_name = %name, %table, %duty, error = %e, "job failed; what it would have committed is left alone");
-                means("failed", true, None)
-            }
-            How::Ended(Err(e)) => {
-                tracing::error!(target_name = %name, %table, %duty, error = %e, "job failed; it is tried again after a pause");
-                means("failed", true, None)
-            }
-        }
-    }
-
-    /// Takes in what a job tells of the target: whether it takes writes.
-    fn mind_write(&mut self, how: &How) {
-        let now = self.now();
-        match how {
-            How::Ended(Err(e)) if e.stops_all_writes() && self.writes.failed(now) => {
-                tracing::warn!(target_name = %self.target.name, error = %e, "the target takes no writes: compaction and index work wait until it does");
-            }
-            How::Ended(Ok(
-                Outcome::Compacted(Compacted::Done(_)) | Outcome::Indexed(Indexed::Done(_)),
-            )) => self.writes.done(),
-            How::Ended(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) if receipt.bytes > 0 => {
-                self.writes.made_room();
-            }
-            _ => {}
-        }
-    }
-
-    fn tell_no_longer_due(&self, job: &Job, reason: &str) {
-        tracing::debug!(target_name = %self.target.name, table = %job.table, duty = %job.duty, reason, "the job was no longer due when it began");
-    }
-}
-
-/// Whether the job did a part of what it was asked for.
-fn leaves_more(how: &How) -> bool {
-    matches!(how, How::Ended(Ok(outcome)) if outcome.leaves_more())
-}
-
-/// Why a job was cut off.
-fn stood_still(still: Duration) -> String {
-    let still = humantime::format_duration(Duration::from_secs(still.as_secs()));
-    format!(
-        "neither it nor its store moved for {still}: see whether the store answers; if the job only takes its time, raise daemon.stuck_after"
-    )
-}
-
-/// Why rewrites were lost, for one field of a line.
-fn told(losses: &[Loss]) -> String {
-    let losses: Vec<_> = losses.iter().map(|loss| loss.as_str()).collect();
-    losses.join(",")
-}
-
-fn millis(d: Duration) -> u64 {
-    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }

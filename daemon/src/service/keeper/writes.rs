@@ -24,7 +24,7 @@ impl Writes {
         *self = Self::default();
     }
 
-    /// A cleanup made room, or a person says so: it may be over.
+    /// A cleanup made room, or a user requests a duty: the store may take writes again.
     pub(super) fn made_room(&mut self) {
         self.until = Duration::ZERO;
     }
@@ -40,7 +40,7 @@ impl Writes {
         more == 0
     }
 
-    /// How many jobs that write may begin, while so many are at work.
+    /// How many jobs that write may begin, while so many are running.
     pub(super) fn room(&self, at_work: usize, now: Duration) -> usize {
         if self.failures <= FREE {
             usize::MAX

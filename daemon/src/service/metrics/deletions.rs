@@ -22,7 +22,7 @@ pub(super) fn register(register: &Register) -> Result<()> {
     register.registry.register(Box::new(Deletions(counter)))
 }
 
-/// Takes over what the engine counts whenever somebody looks.
+/// Takes over what the engine counts whenever someone looks.
 struct Deletions(IntCounterVec);
 
 impl Collector for Deletions {

@@ -1,7 +1,7 @@
 //! Graphs: the queue, sidecars, healing, drift.
 //!
 //! Ages are told as the time at which something began, never as a number of seconds: that goes on to age in a query when
-//! the daemon, or its store, stands still. So the alert on an old sidecar needs nobody to look at the sidecar again.
+//! the daemon, or its store, makes no progress. So the alert on an old sidecar needs nobody to look at the sidecar again.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use squire_engine::{
     manifest::{Manifest, OperationKind},
 };
 
-use super::{Metrics, count, registry::Register, show_earliest, whole};
+use super::registry::{Register, count, show_earliest, whole};
 
 const TARGET: &[&str] = &["target"];
 const STATE: &[&str] = &["target", "state"];
@@ -22,7 +22,7 @@ const TICKETS: [&str; 3] = ["waiting", "decided", "quarantined"];
 const DRIFTS: [&str; 2] = ["benign", "semantic"];
 
 #[derive(Debug)]
-pub(super) struct Graphs {
+pub(in crate::service) struct Graphs {
     manifest: IntGaugeVec,
     tickets: IntGaugeVec,
     oldest_ticket: IntGaugeVec,
@@ -146,7 +146,7 @@ fn done(healed: &Healed) -> [(&'static str, usize); 6] {
     ]
 }
 
-/// Whose turn it is before the tickets that wait for somebody: how many wait for each kind of operation, and since when.
+/// Whose turn it is before the tickets that wait for someone: how many wait for each kind of operation, and since when.
 fn blocked(manifest: &Manifest) -> BTreeMap<&'static str, Vec<DateTime<Utc>>> {
     let mut blocked: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for ticket in &manifest.queue {
@@ -158,10 +158,10 @@ fn blocked(manifest: &Manifest) -> BTreeMap<&'static str, Vec<DateTime<Utc>>> {
     blocked
 }
 
-impl Metrics {
+impl Graphs {
     /// The newest manifest of a target.
     pub(in crate::service) fn manifest(&self, target: &str, manifest: &Manifest) {
-        let of = &self.graph;
+        let of = self;
         let number = whole(manifest.number);
         of.manifest.with_label_values(&[target]).set(number);
         for state in TICKETS {
@@ -183,7 +183,7 @@ impl Metrics {
 
     /// The sidecars of a target.
     pub(in crate::service) fn sidecars(&self, target: &str, sidecars: &[SidecarLook]) {
-        let of = &self.graph;
+        let of = self;
         for state in SidecarState::ALL {
             let labels = [target, state.as_str()];
             let in_state = sidecars.iter().filter(|s| s.state == state);
@@ -196,20 +196,20 @@ impl Metrics {
     /// A round of healing.
     pub(in crate::service) fn healed(&self, target: &str, healed: &Healed) {
         for (how, n) in done(healed) {
-            let counter = self.graph.healed.with_label_values(&[target, how]);
+            let counter = self.healed.with_label_values(&[target, how]);
             counter.inc_by(n as u64);
         }
     }
 
     /// So many tables have drift of a kind.
     pub(in crate::service) fn drifted(&self, target: &str, kind: &str, tables: usize) {
-        let gauge = self.graph.drifted.with_label_values(&[target, kind]);
+        let gauge = self.drifted.with_label_values(&[target, kind]);
         gauge.set(count(tables));
     }
 
     /// Drift of a kind was adopted.
     pub(in crate::service) fn adopted(&self, target: &str, kind: &str) {
-        self.graph.adopted.with_label_values(&[target, kind]).inc();
+        self.adopted.with_label_values(&[target, kind]).inc();
     }
 
     /// A round of what is done beside the looks went well, or did not.
@@ -217,9 +217,9 @@ impl Metrics {
         let labels = [target, task.as_str()];
         if well {
             let now = Utc::now().timestamp();
-            self.graph.upkeep.with_label_values(&labels).set(now);
+            self.upkeep.with_label_values(&labels).set(now);
         } else {
-            self.graph.upkeep_failures.with_label_values(&labels).inc();
+            self.upkeep_failures.with_label_values(&labels).inc();
         }
     }
 }
@@ -234,6 +234,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::service::metrics::Metrics;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
@@ -271,7 +272,7 @@ mod tests {
             ticket(3, OperationKind::Load, waiting(), "node:Plane", 200),
             ticket(4, OperationKind::Load, waiting(), "edge:Flight", 50),
         ];
-        metrics.manifest("g", &manifest);
+        metrics.graphs.manifest("g", &manifest);
         let blocked = "squire_queue_blocked_since_timestamp_seconds{ahead=\"Load\",target=\"g\"}";
         let oldest = "squire_queue_oldest_ticket_timestamp_seconds";
         for line in [
@@ -286,7 +287,7 @@ mod tests {
             assert!(shows(&metrics, line), "{line}");
         }
         manifest.queue.clear();
-        metrics.manifest("g", &manifest);
+        metrics.graphs.manifest("g", &manifest);
         let none = "squire_queue_blocked_tickets{ahead=\"Load\",target=\"g\"} 0";
         assert!(shows(&metrics, none));
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
@@ -306,7 +307,7 @@ mod tests {
             state,
         };
         let (decided, unnamed) = (SidecarState::Decided, SidecarState::Unnamed);
-        metrics.sidecars(
+        metrics.graphs.sidecars(
             "g",
             &[look(decided, 70), look(decided, 60), look(unnamed, 10)],
         );
@@ -319,7 +320,7 @@ mod tests {
         ] {
             assert!(shows(&metrics, line), "{line}");
         }
-        metrics.sidecars("g", &[look(unnamed, 10)]);
+        metrics.graphs.sidecars("g", &[look(unnamed, 10)]);
         assert!(shows(
             &metrics,
             "squire_sidecars{state=\"decided\",target=\"g\"} 0"

@@ -13,17 +13,16 @@ use squire_engine::{
     planner::{Decision, Duty, Plan},
 };
 
-use super::{Metrics, count, registry::Register, show_earliest};
+use super::registry::{Register, count, show_earliest};
+use crate::api::JobOutcome;
 
 const TARGET: &[&str] = &["target"];
 const DUTY: &[&str] = &["target", "duty"];
-/// How a job can end.
-const OUTCOMES: [&str; 6] = ["done", "skipped", "lost", "cancelled", "gone", "failed"];
 const HOLD_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 const REWRITE_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
 
 #[derive(Debug)]
-pub(super) struct Jobs {
+pub(in crate::service) struct Jobs {
     ended: IntCounterVec,
     running: IntGaugeVec,
     stuck: IntCounterVec,
@@ -151,8 +150,9 @@ impl Jobs {
             self.running.with_label_values(&[target, duty]).set(0);
             self.stuck.with_label_values(&[target, duty]);
             self.backlog.with_label_values(&[target, duty]).set(0);
-            for outcome in OUTCOMES {
-                self.ended.with_label_values(&[target, duty, outcome]);
+            for outcome in JobOutcome::ALL {
+                let labels = [target, duty, outcome.as_str()];
+                self.ended.with_label_values(&labels);
             }
         }
         for duty in Duty::ALL.into_iter().filter(|duty| duty.rewrites()) {
@@ -182,7 +182,7 @@ impl Jobs {
     }
 }
 
-impl Metrics {
+impl Jobs {
     /// What was decided of all tables of a target.
     pub(in crate::service) fn decided(&self, target: &str, plan: &Plan) {
         let mut counts = Counts::new();
@@ -193,17 +193,17 @@ impl Metrics {
             };
             *counts.entry((decided.duty, decision)).or_default() += 1;
         }
-        let mut shown = self.jobs.lock();
+        let mut shown = self.lock();
         let before = shown.entry(target.to_owned()).or_default();
         for (duty, decision) in before.keys() {
             if !counts.contains_key(&(*duty, *decision)) {
                 let labels = [target, duty.as_str(), decision];
-                let _ = self.jobs.decided.remove_label_values(&labels);
+                let _ = self.decided.remove_label_values(&labels);
             }
         }
         for ((duty, decision), tables) in &counts {
             let labels = [target, duty.as_str(), decision];
-            let gauge = self.jobs.decided.with_label_values(&labels);
+            let gauge = self.decided.with_label_values(&labels);
             gauge.set(count(*tables));
         }
         *before = counts;
@@ -212,47 +212,47 @@ impl Metrics {
     /// A decision to leave a table alone.
     pub(in crate::service) fn skipped(&self, target: &str, duty: &str, reason: &str) {
         let labels = [target, duty, reason];
-        self.jobs.skips.with_label_values(&labels).inc();
+        self.skips.with_label_values(&labels).inc();
     }
 
     /// So many tables are due.
     pub(in crate::service) fn backlog(&self, target: &str, duty: &str, tables: usize) {
-        let gauge = self.jobs.backlog.with_label_values(&[target, duty]);
+        let gauge = self.backlog.with_label_values(&[target, duty]);
         gauge.set(count(tables));
     }
 
     /// A job goes to work.
     pub(in crate::service) fn began(&self, target: &str, duty: &str) {
-        self.jobs.running.with_label_values(&[target, duty]).inc();
+        self.running.with_label_values(&[target, duty]).inc();
     }
 
     /// A job ended.
-    pub(in crate::service) fn job(&self, target: &str, duty: &str, outcome: &str) {
-        let labels = [target, duty, outcome];
-        self.jobs.ended.with_label_values(&labels).inc();
-        self.jobs.running.with_label_values(&[target, duty]).dec();
+    pub(in crate::service) fn ended(&self, target: &str, duty: &str, outcome: JobOutcome) {
+        let labels = [target, duty, outcome.as_str()];
+        self.ended.with_label_values(&labels).inc();
+        self.running.with_label_values(&[target, duty]).dec();
     }
 
-    /// A job stands still.
+    /// A job makes no progress.
     pub(in crate::service) fn stuck(&self, target: &str, duty: &str) {
-        self.jobs.stuck.with_label_values(&[target, duty]).inc();
+        self.stuck.with_label_values(&[target, duty]).inc();
     }
 
     /// Work was done for nothing.
     pub(in crate::service) fn lost(&self, target: &str, duty: &str, loss: Loss) {
         let labels = [target, duty, loss.as_str()];
-        self.jobs.lost.with_label_values(&labels).inc();
+        self.lost.with_label_values(&labels).inc();
     }
 
     /// Rewrites could not be read back.
     pub(in crate::service) fn unreadable(&self, target: &str, rewrites: usize) {
-        let counter = self.jobs.unreadable.with_label_values(&[target]);
+        let counter = self.unreadable.with_label_values(&[target]);
         counter.inc_by(rewrites as u64);
     }
 
     /// A compaction was published.
     pub(in crate::service) fn compacted(&self, target: &str, duty: &str, receipt: &CompactReceipt) {
-        let jobs = &self.jobs;
+        let jobs = self;
         jobs.took(target, duty, receipt.rewrite, receipt.hold);
         for (counter, n) in [
             (&jobs.bytes_read, receipt.bytes_read),
@@ -266,17 +266,17 @@ impl Metrics {
 
     /// Index work was published.
     pub(in crate::service) fn indexed(&self, target: &str, duty: &str, receipt: &IndexReceipt) {
-        self.jobs.took(target, duty, receipt.work, receipt.hold);
-        let rows = self.jobs.indexed_rows.with_label_values(&[target]);
+        self.took(target, duty, receipt.work, receipt.hold);
+        let rows = self.indexed_rows.with_label_values(&[target]);
         rows.inc_by(receipt.rows);
     }
 
     /// Versions were removed.
     pub(in crate::service) fn cleaned(&self, target: &str, receipt: &CleanupReceipt) {
         for (counter, n) in [
-            (&self.jobs.removed_versions, receipt.versions),
-            (&self.jobs.removed_files, receipt.files),
-            (&self.jobs.removed_bytes, receipt.bytes),
+            (&self.removed_versions, receipt.versions),
+            (&self.removed_files, receipt.files),
+            (&self.removed_bytes, receipt.bytes),
         ] {
             counter.with_label_values(&[target]).inc_by(n);
         }
@@ -290,7 +290,7 @@ impl Metrics {
         duty: &str,
         tables: impl Iterator<Item = DateTime<Utc>>,
     ) {
-        show_earliest(&self.jobs.last_success, &[target, duty], tables);
+        show_earliest(&self.last_success, &[target, duty], tables);
     }
 }
 
@@ -300,6 +300,7 @@ mod tests {
     use squire_engine::planner::{Decided, Skip, compaction};
 
     use super::*;
+    use crate::service::metrics::Metrics;
 
     #[test]
     fn a_duty_that_no_policy_leaves_on_any_more_was_never_late() {
@@ -309,9 +310,9 @@ mod tests {
             text.contains("squire_last_success_timestamp_seconds{")
         };
         let now = Utc::now();
-        metrics.succeeded("g", "cleanup", [now].into_iter());
+        metrics.jobs.succeeded("g", "cleanup", [now].into_iter());
         assert!(shown());
-        metrics.succeeded("g", "cleanup", [].into_iter());
+        metrics.jobs.succeeded("g", "cleanup", [].into_iter());
         assert!(!shown());
     }
 
@@ -329,7 +330,7 @@ mod tests {
                 decisions,
                 jobs: Vec::new(),
             };
-            metrics.decided("g", &plan);
+            metrics.jobs.decided("g", &plan);
             let text = String::from_utf8(metrics.render().unwrap()).unwrap();
             let of = "squire_decided_tables{decision=\"";
             let lines = text.lines().filter_map(|line| line.strip_prefix(of));

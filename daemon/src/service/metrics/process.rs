@@ -4,7 +4,7 @@ use chrono::Utc;
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Result};
 use squire_config::Daemon;
 
-use super::{Metrics, count, registry::Register, whole};
+use super::registry::{Register, count, whole};
 use crate::service::pauses::PauseBook;
 
 /// The commit that this was built from, where whoever built it said so.
@@ -41,14 +41,14 @@ pub(super) fn register(register: &Register, daemon: &Daemon) -> Result<()> {
 
 /// How the configuration was taken.
 #[derive(Debug)]
-pub(super) struct Reloads {
+pub(in crate::service) struct Configuration {
     places: IntGauge,
     tick: IntGauge,
     successful: IntGauge,
     last_success: IntGauge,
 }
 
-impl Reloads {
+impl Configuration {
     pub(super) fn new(register: &Register) -> Result<Self> {
         Ok(Self {
             places: register.single(
@@ -101,7 +101,7 @@ impl OnDisk {
 
 /// The wall clock.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(in crate::service) struct Clock {
     jumps: IntCounter,
     steady: IntGauge,
 }
@@ -122,25 +122,27 @@ impl Clock {
     }
 }
 
-impl Metrics {
+impl Clock {
     /// The wall clock jumped so often since it was looked at last, and is trusted or not.
-    pub(in crate::service) fn clock(&self, jumps: u64, steady: bool) {
-        self.clock.jumps.inc_by(jumps);
-        self.clock.steady.set(steady.into());
+    pub(in crate::service) fn set(&self, jumps: u64, steady: bool) {
+        self.jumps.inc_by(jumps);
+        self.steady.set(steady.into());
     }
+}
 
-    /// These settings are in force, and so many jobs can be at work at once.
+impl Configuration {
+    /// These settings are in force, and so many jobs can be running at once.
     pub(in crate::service) fn follow(&self, daemon: &Daemon, places: usize) {
-        self.reloads.places.set(count(places));
+        self.places.set(count(places));
         let tick = daemon.tick.as_secs().max(1);
-        self.reloads.tick.set(whole(tick));
+        self.tick.set(whole(tick));
     }
 
     /// A configuration was read, and is in force or was refused.
     pub(in crate::service) fn reloaded(&self, successfully: bool) {
-        self.reloads.successful.set(successfully.into());
+        self.successful.set(successfully.into());
         if successfully {
-            self.reloads.last_success.set(Utc::now().timestamp());
+            self.last_success.set(Utc::now().timestamp());
         }
     }
 }

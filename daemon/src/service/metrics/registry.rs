@@ -2,12 +2,11 @@
 
 use std::{collections::HashMap, fmt};
 
+use chrono::{DateTime, Utc};
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
     core::{Collector, MetricVec, MetricVecBuilder},
 };
-
-use super::whole;
 
 const TARGET: &str = "target";
 
@@ -103,5 +102,28 @@ impl Register {
             self.of_targets.push(Box::new(metric.clone()));
         }
         self.registry.register(Box::new(metric))
+    }
+}
+
+/// A gauge's number.
+pub(super) fn whole(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// How many, as a gauge's number.
+pub(super) fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Shows the earliest of some times, as seconds since 1970; nothing when there is none.
+pub(super) fn show_earliest(
+    gauge: &IntGaugeVec,
+    labels: &[&str],
+    times: impl Iterator<Item = DateTime<Utc>>,
+) {
+    match times.min() {
+        Some(earliest) => gauge.with_label_values(labels).set(earliest.timestamp()),
+        // It may never have been there.
+        None => drop(gauge.remove_label_values(labels)),
     }
 }

@@ -7,7 +7,6 @@
 use metrics_prometheus::{Recorder, failure::strategy};
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, Result};
 
-use super::Metrics;
 use crate::exit::Failure;
 
 const OPERATION: &[&str] = &["operation", "base"];
@@ -110,19 +109,16 @@ impl Store {
     }
 }
 
-impl Metrics {
-    /// Takes in what Lance counts, from now on and for the whole process. Comes before anything is opened.
+impl Store {
+    /// Takes in what Lance counts, from now on and for the whole process.
     ///
     /// # Errors
-    /// When somebody else takes it in already.
-    pub(in crate::service) fn listen_to_lance(&self) -> std::result::Result<(), Failure> {
+    /// When another recorder is installed already.
+    pub(super) fn listen(&self, registry: &Registry) -> std::result::Result<(), Failure> {
         let failed = |e: &dyn std::fmt::Display| {
             Failure::Machine(format!("the requests to stores cannot be counted: {e}"))
         };
-        let bridge = self
-            .store
-            .bridge(&self.register.registry)
-            .map_err(|e| failed(&e))?;
+        let bridge = self.bridge(registry).map_err(|e| failed(&e))?;
         metrics::set_global_recorder(bridge).map_err(|e| failed(&e))
     }
 }
@@ -131,7 +127,7 @@ impl Metrics {
 mod tests {
     use squire_config::Daemon;
 
-    use super::*;
+    use crate::service::metrics::Metrics;
 
     #[test]
     fn what_is_said_through_the_facade_is_in_the_metrics_and_other_labels_are_left_out() {

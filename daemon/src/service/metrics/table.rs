@@ -22,7 +22,7 @@ use squire_engine::{
     planner::{Duty, Policy},
 };
 
-use super::{Metrics, count, registry::Register, whole};
+use super::registry::{Register, count, whole};
 
 const TARGET: &[&str] = &["target"];
 const TABLE: &[&str] = &["target", "table"];
@@ -315,7 +315,7 @@ impl Collector for Series {
 }
 
 #[derive(Debug)]
-pub(super) struct Tables {
+pub(in crate::service) struct Tables {
     book: Arc<Book>,
 }
 
@@ -338,7 +338,7 @@ impl Tables {
     }
 }
 
-impl Metrics {
+impl Tables {
     /// The layout of one table.
     pub(in crate::service) fn table(
         &self,
@@ -348,7 +348,7 @@ impl Metrics {
         policy: &Policy,
     ) {
         let now = Table::of(stats, policy);
-        let mut book = self.tables.book.lock();
+        let mut book = self.book.lock();
         let tables = book.entry(target.to_owned()).or_default();
         let now = match tables.get(table) {
             Some(before) => now.after(before),
@@ -365,7 +365,7 @@ impl Metrics {
         versions: usize,
         policy: &Policy,
     ) {
-        let mut book = self.tables.book.lock();
+        let mut book = self.book.lock();
         let known = book
             .get_mut(target)
             .and_then(|tables| tables.get_mut(table));
@@ -378,7 +378,7 @@ impl Metrics {
 
     /// So many versions of a table should have gone.
     pub(in crate::service) fn overdue_versions(&self, target: &str, table: &str, overdue: usize) {
-        let mut book = self.tables.book.lock();
+        let mut book = self.book.lock();
         let known = book
             .get_mut(target)
             .and_then(|tables| tables.get_mut(table));
@@ -388,13 +388,13 @@ impl Metrics {
     }
 
     /// When each duty was last in order on a table; nothing where that does not count.
-    pub(in crate::service) fn table_succeeded(
+    pub(in crate::service) fn succeeded(
         &self,
         target: &str,
         table: &str,
         last: &[(Duty, Option<DateTime<Utc>>)],
     ) {
-        let mut book = self.tables.book.lock();
+        let mut book = self.book.lock();
         let known = book
             .get_mut(target)
             .and_then(|tables| tables.get_mut(table));
@@ -405,8 +405,8 @@ impl Metrics {
     }
 
     /// A table is gone.
-    pub(in crate::service) fn forget_table(&self, target: &str, table: &str) {
-        if let Some(tables) = self.tables.book.lock().get_mut(target) {
+    pub(in crate::service) fn forget(&self, target: &str, table: &str) {
+        if let Some(tables) = self.book.lock().get_mut(target) {
             tables.remove(table);
         }
     }

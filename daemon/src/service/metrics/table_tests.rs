@@ -4,6 +4,7 @@ use squire_config::Daemon;
 use squire_engine::FragmentStats;
 
 use super::*;
+use crate::service::metrics::Metrics;
 
 const LIMIT: usize = 20;
 
@@ -55,7 +56,9 @@ fn ten_thousand_tables_make_no_more_series_than_are_allowed_and_the_sums_count_a
     let metrics = metrics();
     let policy = Policy::default();
     for n in 0..10_000 {
-        metrics.table("lake", &name(n), &with_fragments(2), &policy);
+        metrics
+            .tables
+            .table("lake", &name(n), &with_fragments(2), &policy);
     }
     let text = String::from_utf8(metrics.render().unwrap()).unwrap();
     let of_tables = text.lines().filter(|l| l.contains("table=\"t")).count();
@@ -77,23 +80,29 @@ fn the_tables_in_most_need_are_shown_and_those_at_rest_come_by_name() {
     let metrics = metrics();
     let policy = Policy::default();
     for n in 0..100 {
-        metrics.table("lake", &name(n), &with_fragments(2), &policy);
+        metrics
+            .tables
+            .table("lake", &name(n), &with_fragments(2), &policy);
     }
     let shows = |table: usize| {
         let labels = format!("table=\"{}\",target=\"lake\"", name(table));
         samples(&metrics, "squire_table_fragments").contains_key(&labels)
     };
     assert!(shows(0) && shows(LIMIT - 1) && !shows(LIMIT));
-    metrics.table("lake", &name(77), &with_fragments(500), &policy);
+    metrics
+        .tables
+        .table("lake", &name(77), &with_fragments(500), &policy);
     assert!(
         shows(77) && shows(0) && !shows(LIMIT - 1),
         "the last by name gave way"
     );
-    metrics.versions("lake", &name(99), 5_000, &policy);
+    metrics.tables.versions("lake", &name(99), 5_000, &policy);
     assert!(shows(99) && shows(77));
-    metrics.table("lake", &name(77), &with_fragments(2), &policy);
+    metrics
+        .tables
+        .table("lake", &name(77), &with_fragments(2), &policy);
     assert!(!shows(77) && shows(99), "a new look keeps what was listed");
-    metrics.forget_table("lake", &name(99));
+    metrics.tables.forget("lake", &name(99));
     assert!(!shows(99) && shows(LIMIT - 1));
 }
 

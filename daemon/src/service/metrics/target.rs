@@ -1,4 +1,4 @@
-//! Targets: whether each can be looked at, when that was done last, and what a person wants left alone.
+//! Targets: whether each can be looked at, when that was done last, and what a user wants left alone.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use chrono::{DateTime, Utc};
 use prometheus::{IntCounterVec, IntGaugeVec, Result};
 use squire_engine::{Kind, passed_over};
 
-use super::{Metrics, count, registry::Register, whole};
-use crate::service::{pauses::Noted, status::target::HealthCounts};
+use super::registry::{Register, count, whole};
+use crate::api::{HealthCounts, Pause};
 
 const TARGET: &[&str] = &["target"];
 /// What a look at a single table can find.
 const FOUND: [&str; 4] = ["changed", "unchanged", "gone", "failed"];
 
 #[derive(Debug)]
-pub(super) struct Targets {
+pub(in crate::service) struct Targets {
     up: IntGaugeVec,
     ticks: IntCounterVec,
     last_look: IntGaugeVec,
@@ -112,7 +112,7 @@ impl Targets {
     }
 
     /// What is paused: whole targets, and of single tables no more than have series of their own.
-    pub(super) fn paused(&self, pauses: &[Noted], now: DateTime<Utc>) {
+    pub(super) fn paused(&self, pauses: &[Pause], now: DateTime<Utc>) {
         let gauge = &self.paused_until;
         gauge.reset();
         let (whole, single): (Vec<_>, Vec<_>) = pauses
@@ -129,33 +129,24 @@ impl Targets {
     }
 }
 
-impl Metrics {
+impl Targets {
     /// What is passed over below a root on a local disk, as the target's URI has it.
     pub(in crate::service) fn passed_over(&self, target: &str, root: &str) {
         for (why, entries) in passed_over(root) {
             let labels = [target, why.as_str()];
-            let gauge = self.target.passed_over.with_label_values(&labels);
+            let gauge = self.passed_over.with_label_values(&labels);
             gauge.set(whole(entries));
-        }
-    }
-
-    /// A target was opened, as what it is.
-    pub(in crate::service) fn opened(&self, target: &str, kind: Kind) {
-        self.target.opened(target, kind);
-        self.tables.opened(target);
-        if kind == Kind::Graph {
-            self.graph.opened(target);
         }
     }
 
     /// A keeper panicked, and another begins.
     pub(in crate::service) fn keeper_restarted(&self, target: &str) {
-        self.target.restarts.with_label_values(&[target]).inc();
+        self.restarts.with_label_values(&[target]).inc();
     }
 
     /// A look at a target succeeded or failed.
-    pub(in crate::service) fn looked(&self, target: &str, succeeded: bool) {
-        let of = &self.target;
+    pub(in crate::service) fn polled(&self, target: &str, succeeded: bool) {
+        let of = self;
         of.ticks.with_label_values(&[target]).inc();
         of.up.with_label_values(&[target]).set(succeeded.into());
         let now = Utc::now().timestamp();
@@ -163,14 +154,14 @@ impl Metrics {
     }
 
     /// A look at one table.
-    pub(in crate::service) fn table_looked(&self, target: &str, kind: Kind, found: &str) {
+    pub(in crate::service) fn table_polled(&self, target: &str, kind: Kind, found: &str) {
         let labels = [target, kind.as_str(), found];
-        self.target.looks.with_label_values(&labels).inc();
+        self.looks.with_label_values(&labels).inc();
     }
 
     /// What is left of a target's budget, when it has one.
     pub(in crate::service) fn budget_left(&self, target: &str, left: Option<u64>) {
-        let gauge = &self.target.budget_left;
+        let gauge = &self.budget_left;
         match left {
             Some(left) => gauge.with_label_values(&[target]).set(whole(left)),
             // A reload may have taken the budget away; there may never have been one.

@@ -2,10 +2,11 @@
 
 use std::{io, path::Path};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Noted;
+use crate::api::Pause;
 
 /// The file in the state folder.
 pub(crate) const FILE: &str = "pauses.json";
@@ -16,14 +17,48 @@ const VERSION: u64 = 1;
 #[serde(deny_unknown_fields)]
 struct Written {
     version: u64,
-    pauses: Vec<Noted>,
+    pauses: Vec<Entry>,
+}
+
+/// One pause. What is not known is an error: a pause must not be read as another one.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    target: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
+    until: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl From<Entry> for Pause {
+    fn from(entry: Entry) -> Self {
+        Self {
+            target: entry.target,
+            table: entry.table,
+            until: entry.until,
+            reason: entry.reason,
+        }
+    }
+}
+
+impl From<Pause> for Entry {
+    fn from(pause: Pause) -> Self {
+        Self {
+            target: pause.target,
+            table: pause.table,
+            until: pause.until,
+            reason: pause.reason,
+        }
+    }
 }
 
 /// The pauses in a state folder; none where there is no file.
 ///
 /// # Errors
 /// Why they cannot be read, with the path.
-pub(crate) fn read(folder: &Path) -> Result<Vec<Noted>, String> {
+pub(crate) fn read(folder: &Path) -> Result<Vec<Pause>, String> {
     let file = folder.join(FILE);
     let read = match std::fs::read(&file) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -34,14 +69,15 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<Noted>, String> {
 }
 
 /// What a file says.
-fn parse(text: &[u8]) -> Result<Vec<Noted>, String> {
+fn parse(text: &[u8]) -> Result<Vec<Pause>, String> {
     if text.is_empty() {
         return Err("the file is empty".to_owned());
     }
     let value: Value = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     // Version 0 was a list of pauses, and nothing else.
     if value.is_array() {
-        return serde_json::from_value(value).map_err(|e| e.to_string());
+        let pauses: Vec<Entry> = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        return Ok(pauses.into_iter().map(Into::into).collect());
     }
     if let Some(version) = value["version"].as_u64().filter(|of| *of > VERSION) {
         return Err(format!(
@@ -49,14 +85,14 @@ fn parse(text: &[u8]) -> Result<Vec<Noted>, String> {
         ));
     }
     let written: Written = serde_json::from_value(value).map_err(|e| e.to_string())?;
-    Ok(written.pauses)
+    Ok(written.pauses.into_iter().map(Into::into).collect())
 }
 
 /// What is to be written.
-pub(super) fn text(pauses: Vec<Noted>) -> io::Result<Vec<u8>> {
+pub(super) fn text(pauses: Vec<Pause>) -> io::Result<Vec<u8>> {
     let written = Written {
         version: VERSION,
-        pauses,
+        pauses: pauses.into_iter().map(Into::into).collect(),
     };
     Ok(serde_json::to_vec_pretty(&written)?)
 }

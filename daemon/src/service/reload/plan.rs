@@ -12,29 +12,29 @@ use crate::service::schedule::cron;
 pub(super) struct Plan {
     /// What is in force afterwards: the new settings, but for what takes a restart.
     pub(super) settings: Settings,
-    /// What becomes of the targets, as far as something does.
-    pub(super) fates: BTreeMap<String, Fate>,
+    /// The targets that change, by name.
+    pub(super) changes: BTreeMap<String, TargetChange>,
     /// The keys of `[daemon]` that change.
     pub(super) daemon: Vec<&'static str>,
     /// The keys of `[daemon]` that only a restart changes.
     pub(super) waits: Vec<&'static str>,
     /// How many jobs may run at once.
-    pub(super) places: usize,
+    pub(super) job_slots: usize,
     /// Whether cron schedules change.
     pub(super) schedules: bool,
 }
 
-/// What becomes of one target.
+/// The change of one target.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum TargetChange {
     /// It is new.
-    Begin,
+    Start,
     /// It is gone.
-    LetGo,
+    Detach,
     /// Its keeper ends in order, and another begins: these changed.
     Restart(Vec<&'static str>),
-    /// Its keeper goes on, by other policies.
-    Adjust,
+    /// Its keeper goes on with other policies.
+    Update,
 }
 
 /// Compares. `most` is how many places for jobs this process may have.
@@ -42,12 +42,12 @@ pub(super) fn plan(old: &Settings, new: &Settings, most: usize) -> Plan {
     let daemon = compare(&old.daemon, &new.daemon, most);
     let (before, after) = (by_name(old), by_name(new));
     let names: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
-    let fates = names.into_iter().filter_map(|name| {
+    let changes = names.into_iter().filter_map(|name| {
         let (before, after) = (before.get(name).copied(), after.get(name).copied());
-        Some((name.to_owned(), fate(before, after, &daemon.rhythm)?))
+        Some((name.to_owned(), change(before, after, &daemon.rhythm)?))
     });
     Plan {
-        fates: fates.collect(),
+        changes: changes.collect(),
         schedules: schedules(&before) != schedules(&after),
         settings: Settings {
             daemon: daemon.settings,
@@ -55,7 +55,7 @@ pub(super) fn plan(old: &Settings, new: &Settings, most: usize) -> Plan {
         },
         daemon: daemon.changed,
         waits: daemon.waits,
-        places: daemon.places,
+        job_slots: daemon.job_slots,
     }
 }
 
@@ -76,11 +76,15 @@ fn schedules<'a>(
     all.filter(|(_, of_target)| !of_target.is_empty()).collect()
 }
 
-fn fate(old: Option<&Target>, new: Option<&Target>, rhythm: &[&'static str]) -> Option<Fate> {
+fn change(
+    old: Option<&Target>,
+    new: Option<&Target>,
+    rhythm: &[&'static str],
+) -> Option<TargetChange> {
     let (old, new) = match (old, new) {
         (None, None) => return None,
-        (None, Some(_)) => return Some(Fate::Begin),
-        (Some(_), None) => return Some(Fate::LetGo),
+        (None, Some(_)) => return Some(TargetChange::Start),
+        (Some(_), None) => return Some(TargetChange::Detach),
         (Some(old), Some(new)) => (old, new),
     };
     let other = [
@@ -96,9 +100,9 @@ fn fate(old: Option<&Target>, new: Option<&Target>, rhythm: &[&'static str]) -> 
         .chain(rhythm.iter().copied())
         .collect();
     if !other.is_empty() {
-        return Some(Fate::Restart(other));
+        return Some(TargetChange::Restart(other));
     }
-    (old != new).then_some(Fate::Adjust)
+    (old != new).then_some(TargetChange::Update)
 }
 
 /// What changes about the process.
@@ -108,7 +112,7 @@ struct Compared {
     /// Those of them that a keeper takes when it begins.
     rhythm: Vec<&'static str>,
     waits: Vec<&'static str>,
-    places: usize,
+    job_slots: usize,
 }
 
 /// Every key is named here: one that is new must find out whether it can change while the daemon runs.
@@ -200,20 +204,24 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
         changed: [named(&changed), named(&rhythm), named(&taken_over)].concat(),
         rhythm: named(&rhythm),
         waits: named(&waits),
-        places: wanted.min(most),
+        job_slots: wanted.min(most),
     }
 }
 
 impl Plan {
-    /// What changes, a line each, as a person reads it.
+    /// What changes, a line each, as a user reads it.
     pub(super) fn told(&self) -> Vec<String> {
-        let of_target = |(name, fate): (&String, &Fate)| match fate {
-            Fate::Begin => format!("target {name}: kept from now on"),
-            Fate::LetGo => format!("target {name}: let go of, as soon as its jobs have ended"),
-            Fate::Restart(keys) => format!("target {name}: kept anew ({})", keys.join(", ")),
-            Fate::Adjust => format!("target {name}: other policies"),
+        let of_target = |(name, change): (&String, &TargetChange)| match change {
+            TargetChange::Start => format!("target {name}: kept from now on"),
+            TargetChange::Detach => {
+                format!("target {name}: let go of, as soon as its jobs have ended")
+            }
+            TargetChange::Restart(keys) => {
+                format!("target {name}: kept anew ({})", keys.join(", "))
+            }
+            TargetChange::Update => format!("target {name}: other policies"),
         };
         let keys = self.daemon.iter().map(|key| (*key).to_owned());
-        self.fates.iter().map(of_target).chain(keys).collect()
+        self.changes.iter().map(of_target).chain(keys).collect()
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use squire_config::Layers;
 
-use super::plan::{Fate, plan};
+use super::plan::{TargetChange, plan};
 
 fn settings(text: &str) -> squire_config::Settings {
     let dir = tempfile::tempdir().expect("there is a temporary folder");
@@ -18,7 +18,7 @@ const TWO: &str =
 #[test]
 fn the_same_configuration_changes_nothing() {
     let same = plan(&settings(TWO), &settings(TWO), 2);
-    assert!(same.fates.is_empty() && same.daemon.is_empty() && same.waits.is_empty());
+    assert!(same.changes.is_empty() && same.daemon.is_empty() && same.waits.is_empty());
     assert!(!same.schedules);
     assert!(same.told().is_empty());
 }
@@ -27,14 +27,14 @@ fn the_same_configuration_changes_nothing() {
 fn each_target_meets_its_own_fate() {
     let new =
         "[[target]]\nname = \"b\"\nuri = \"/elsewhere\"\n[[target]]\nname = \"c\"\nuri = \"/c\"\n";
-    let fates = plan(&settings(TWO), &settings(new), 2).fates;
-    assert_eq!(fates["a"], Fate::LetGo);
-    assert_eq!(fates["b"], Fate::Restart(vec!["uri"]));
-    assert_eq!(fates["c"], Fate::Begin);
+    let changes = plan(&settings(TWO), &settings(new), 2).changes;
+    assert_eq!(changes["a"], TargetChange::Detach);
+    assert_eq!(changes["b"], TargetChange::Restart(vec!["uri"]));
+    assert_eq!(changes["c"], TargetChange::Start);
     let policies = format!("{TWO}[target.compaction]\nmin_small_fragments = 3\n");
-    let fates = plan(&settings(TWO), &settings(&policies), 2).fates;
-    assert_eq!(fates.len(), 1);
-    assert_eq!(fates["b"], Fate::Adjust);
+    let changes = plan(&settings(TWO), &settings(&policies), 2).changes;
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes["b"], TargetChange::Update);
 }
 
 #[test]
@@ -42,12 +42,12 @@ fn only_another_lease_makes_another_keeper_begin_and_rhythms_are_taken_over() {
     let with = |keys: &str| settings(&TWO.replace("[daemon]\n", &format!("[daemon]\n{keys}")));
     let quick = plan(&settings(TWO), &with("tick = \"5s\"\n"), 2);
     assert_eq!(quick.daemon, ["daemon.tick"]);
-    assert!(quick.fates.is_empty(), "budgets and back-off go on");
+    assert!(quick.changes.is_empty(), "budgets and back-off go on");
     let patient = plan(&settings(TWO), &with("lease = \"30s\"\n"), 2);
     assert_eq!(patient.daemon, ["daemon.lease"]);
-    assert_eq!(patient.fates.len(), 2);
-    for fate in patient.fates.values() {
-        assert_eq!(*fate, Fate::Restart(vec!["daemon.lease"]));
+    assert_eq!(patient.changes.len(), 2);
+    for change in patient.changes.values() {
+        assert_eq!(*change, TargetChange::Restart(vec!["daemon.lease"]));
     }
     let other = plan(
         &settings(TWO),
@@ -55,8 +55,8 @@ fn only_another_lease_makes_another_keeper_begin_and_rhythms_are_taken_over() {
         2,
     );
     assert_eq!(other.daemon, ["daemon.concurrency", "daemon.log"]);
-    assert!(other.fates.is_empty());
-    assert_eq!(other.places, 1);
+    assert!(other.changes.is_empty());
+    assert_eq!(other.job_slots, 1);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::outcome::Loaded;
+use crate::api::Loaded;
 
 /// Its name in the runtime folder.
 pub(crate) const SOCKET: &str = "reload.sock";

@@ -62,7 +62,7 @@ pub(crate) fn of_target(target: &Target) -> BTreeSet<(Duty, String)> {
     all
 }
 
-/// A time as a person reads it who may not think in UTC.
+/// A time as a user reads it who may not think in UTC.
 pub(crate) fn shown(at: DateTime<Utc>) -> String {
     shown_in(at, &Local)
 }

@@ -5,32 +5,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, FixedOffset, Local, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Local, Utc};
 use squire_config::Target;
 use squire_engine::planner::Duty;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
-use utoipa::ToSchema;
 
-use super::triggers::{Call, Forces};
-use crate::service::status::words::DutyWord;
-use crate::{
-    exit::Failure,
-    service::schedule::cron::{self, Schedule},
+use super::{
+    cron::{self, Schedule},
+    triggers::{Trigger, Triggers},
 };
-
-/// A cron schedule of a target, and when it comes next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct ScheduleNotes {
-    /// The duty that it forces.
-    pub(crate) duty: DutyWord,
-    /// As the configuration has it.
-    pub(crate) cron: String,
-    /// When it comes next; nothing when it never does any more.
-    pub(crate) next: Option<DateTime<Utc>>,
-    /// The same in the daemon's local time.
-    pub(crate) next_local: Option<DateTime<FixedOffset>>,
-}
+use crate::{api::ScheduleNotes, exit::Failure};
 
 /// One schedule of one target.
 #[derive(Clone, Debug)]
@@ -39,7 +23,7 @@ struct Entry {
     duty: Duty,
     cron: String,
     schedule: Schedule,
-    forces: Arc<Forces>,
+    triggers: Arc<Triggers>,
 }
 
 /// Schedules that have begun.
@@ -54,10 +38,10 @@ impl Started {
     /// # Errors
     /// When one of them cannot be used.
     pub(in crate::service) async fn new(
-        targets: impl Iterator<Item = (Target, Arc<Forces>)>,
+        targets: impl Iterator<Item = (Target, Arc<Triggers>)>,
     ) -> Result<Self, Failure> {
         let mut entries = Vec::new();
-        for (target, forces) in targets {
+        for (target, triggers) in targets {
             for (duty, cron) in cron::of_target(&target) {
                 let schedule = Schedule::parse(&cron).map_err(|e| {
                     Failure::Usage(format!(
@@ -70,7 +54,7 @@ impl Started {
                     duty,
                     cron,
                     schedule,
-                    forces: forces.clone(),
+                    triggers: triggers.clone(),
                 });
             }
         }
@@ -88,8 +72,9 @@ async fn begin(entries: &[Entry]) -> Result<Option<JobScheduler>, JobSchedulerEr
     }
     let scheduler = JobScheduler::new().await?;
     for entry in entries {
-        let (forces, duty, cron) = (entry.forces.clone(), entry.duty, entry.cron.clone());
-        let call = move |_, _: JobScheduler| forces.call(Call::Schedule(duty, cron.clone()));
+        let (triggers, duty, cron) = (entry.triggers.clone(), entry.duty, entry.cron.clone());
+        let call =
+            move |_, _: JobScheduler| triggers.request(Trigger::Schedule(duty, cron.clone()));
         scheduler.add(Job::new(entry.cron.as_str(), call)?).await?;
     }
     scheduler.start().await?;
@@ -98,7 +83,7 @@ async fn begin(entries: &[Entry]) -> Result<Option<JobScheduler>, JobSchedulerEr
 
 /// The schedules of all targets.
 #[derive(Default)]
-pub(crate) struct Timetable {
+pub(in crate::service) struct Timetable {
     entries: Mutex<Vec<Entry>>,
     scheduler: tokio::sync::Mutex<Option<JobScheduler>>,
 }
@@ -112,7 +97,7 @@ impl Timetable {
         replace(&mut running, scheduler).await;
     }
 
-    /// The schedules of a target, as whoever asks is told.
+    /// The schedules of a target, as clients see them.
     pub(in crate::service) fn of(&self, target: &str, now: DateTime<Utc>) -> Vec<ScheduleNotes> {
         let entries = self.entries();
         let of_target = entries.iter().filter(|entry| entry.target == target);
@@ -159,32 +144,32 @@ async fn replace(running: &mut Option<JobScheduler>, fresh: Option<JobScheduler>
 mod tests {
     use super::*;
 
-    async fn timetable(cron: &str) -> (Timetable, Arc<Forces>) {
-        let forces = Arc::new(Forces::default());
+    async fn timetable(cron: &str) -> (Timetable, Arc<Triggers>) {
+        let triggers = Arc::new(Triggers::default());
         let entries = vec![Entry {
             target: "lake".to_owned(),
             duty: Duty::Cleanup,
             cron: cron.to_owned(),
             schedule: Schedule::parse(cron).expect("it is a schedule"),
-            forces: forces.clone(),
+            triggers: triggers.clone(),
         }];
         let scheduler = begin(&entries).await.expect("it begins");
         let timetable = Timetable::default();
         timetable.follow(Started { entries, scheduler }).await;
-        (timetable, forces)
+        (timetable, triggers)
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_schedule_calls_when_its_time_has_come_and_so_it_does_after_it_was_planned_anew() {
-        let (timetable, forces) = timetable("* * * * * *").await;
-        let called = Call::Schedule(Duty::Cleanup, "* * * * * *".to_owned());
-        forces.called().await;
-        assert_eq!(forces.take(true), [called.clone()].into());
+        let (timetable, triggers) = timetable("* * * * * *").await;
+        let called = Trigger::Schedule(Duty::Cleanup, "* * * * * *".to_owned());
+        triggers.notified().await;
+        assert_eq!(triggers.take(true), [called.clone()].into());
         timetable.plan_anew().await;
         // What the one before had called for until it ended.
-        forces.take(true);
-        while forces.take(true) != [called.clone()].into() {
-            forces.called().await;
+        triggers.take(true);
+        while triggers.take(true) != [called.clone()].into() {
+            triggers.notified().await;
         }
     }
 

@@ -14,17 +14,15 @@ use squire_engine::planner::{
     pace::{Charge, Ledger, Pace},
 };
 
-use crate::service::status::words::DutyWord;
-
 /// Nothing is remembered for longer: no interval floor is.
 pub(in crate::service) const WINDOW: TimeDelta = TimeDelta::days(31);
 /// What was spent is asked for so long after: it may be owed. A rest that lasts longer than that, longer.
 const SPENT: TimeDelta = TimeDelta::days(7);
 /// No rest is longer than so many times the job before it.
 const LONGEST_REST: u32 = 1000;
-/// Losses in a row make whoever tries again wait, for minutes. Somebody who comes a day later begins anew.
+/// Losses in a row make whoever tries again wait, for minutes. Someone who comes a day later begins anew.
 const LOSSES: TimeDelta = TimeDelta::days(1);
-/// What somebody asked for at once, and waits for a window, is not wanted any more after this.
+/// What someone asked for at once, and waits for a window, is not wanted any more after this.
 const FORCED: TimeDelta = TimeDelta::days(1);
 /// Jobs of a target that ended within such a time of each other are remembered as one: in the last hour, and before it.
 const OF_TARGET: Grain = Grain {
@@ -74,12 +72,12 @@ struct OfTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     found: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    duties: BTreeMap<DutyWord, OfDuty>,
+    duties: BTreeMap<Duty, OfDuty>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     charges: Vec<Spent>,
-    /// What somebody asked for at once, and when.
+    /// What someone asked for at once, and when.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    forced: BTreeMap<DutyWord, DateTime<Utc>>,
+    forced: BTreeMap<Duty, DateTime<Utc>>,
 }
 
 /// One duty on a table.
@@ -138,7 +136,7 @@ pub(in crate::service) struct RestoredTable {
     duties: BTreeMap<Duty, DutyHistory>,
     /// What was spent on it.
     charges: Vec<Charge>,
-    /// What somebody asked for at once, and waits.
+    /// What someone asked for at once, and waits.
     pub(in crate::service) forced: BTreeSet<Duty>,
 }
 
@@ -212,7 +210,7 @@ impl OfTarget {
             emergency: end.charge.emergency,
         };
         let of_table = self.tables.entry(table.to_owned()).or_default();
-        let duty = of_table.duties.entry(end.duty.into()).or_default();
+        let duty = of_table.duties.entry(end.duty).or_default();
         duty.last = Some(Last {
             ended: spent.ended,
             ran_seconds: spent.ran_seconds,
@@ -226,7 +224,7 @@ impl OfTarget {
     /// A duty of a table waits no more for what failed. Says whether it did.
     pub(super) fn forgive(&mut self, table: &str, duty: Duty) -> bool {
         let of_duty = self.tables.get_mut(table);
-        let of_duty = of_duty.and_then(|of_table| of_table.duties.get_mut(&duty.into()));
+        let of_duty = of_duty.and_then(|of_table| of_table.duties.get_mut(&duty));
         let Some(last) = of_duty.and_then(|of_duty| of_duty.last.as_mut()) else {
             return false;
         };
@@ -241,8 +239,8 @@ impl OfTarget {
         let forced: BTreeMap<_, _> = forced
             .iter()
             .map(|duty| {
-                let since = before.and_then(|before| before.get(&(*duty).into()));
-                ((*duty).into(), since.copied().unwrap_or(clock.wall))
+                let since = before.and_then(|before| before.get(duty));
+                (*duty, since.copied().unwrap_or(clock.wall))
             })
             .collect();
         if before.map_or(forced.is_empty(), |before| *before == forced) {
@@ -262,7 +260,7 @@ impl OfTarget {
         let of_table = self.tables.entry(table.to_owned()).or_default();
         of_table.found = Some(found);
         for (duty, at) in last_success {
-            let duty = of_table.duties.entry((*duty).into()).or_default();
+            let duty = of_table.duties.entry(*duty).or_default();
             duty.last_success = Some(*at);
         }
     }
@@ -307,7 +305,7 @@ impl OfTable {
         let mut duties = BTreeMap::new();
         let mut last_success = BTreeMap::new();
         for (duty, of_duty) in &self.duties {
-            let duty = Duty::from(*duty);
+            let duty = *duty;
             if let Some(at) = of_duty.last_success {
                 last_success.insert(duty, clock.past(at));
             }
@@ -332,7 +330,7 @@ impl OfTable {
             last_success,
             duties,
             charges: charges(&self.charges, clock),
-            forced: forced.map(|(duty, _)| Duty::from(*duty)).collect(),
+            forced: forced.map(|(duty, _)| *duty).collect(),
         }
     }
 }

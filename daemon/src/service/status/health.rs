@@ -3,28 +3,28 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use squire_engine::planner::{Decision, Skip, SkipClass};
+use squire_engine::planner::{Decision, Duty, Skip, SkipClass};
 
-use super::words::{DutyWord, Health};
+use crate::api::Health;
 
 /// What is known of one table.
 pub(super) struct Known<'a> {
-    /// Somebody has looked at it.
+    /// Someone has looked at it.
     pub(super) looked: bool,
-    /// A job of it stands still.
+    /// A job of it makes no progress.
     pub(super) stuck: bool,
     /// Why the last look failed.
     pub(super) failing: Option<&'a str>,
     /// Why its versions could not be listed.
     pub(super) unlisted: Option<&'a str>,
     /// The duties whose last job failed, with the error, until one of it ends well.
-    pub(super) failed: &'a BTreeMap<DutyWord, String>,
+    pub(super) failed: &'a BTreeMap<Duty, String>,
     /// What was decided last about each duty, with details.
-    pub(super) decisions: &'a [(DutyWord, Decision, String)],
+    pub(super) decisions: &'a [(Duty, Decision, String)],
 }
 
 /// The worst that is known of the table, and why; no reason where all is well.
-pub(super) fn judge(known: &Known<'_>) -> (Health, Option<String>) {
+pub(super) fn classify(known: &Known<'_>) -> (Health, Option<String>) {
     if known.stuck {
         let why = "a job stands still, and is being cancelled";
         return (Health::Stuck, Some(why.to_owned()));
@@ -70,7 +70,7 @@ fn of(decision: Decision) -> Health {
 }
 
 /// How long a skip holds at least, where that is known.
-pub(crate) fn not_before(
+pub(super) fn not_before(
     skip: Skip,
     ended: Option<DateTime<Utc>>,
     wait: std::time::Duration,
@@ -95,8 +95,8 @@ mod tests {
 
     fn health(
         failing: Option<&str>,
-        failed: &[(DutyWord, &str)],
-        decisions: &[(DutyWord, Decision)],
+        failed: &[(Duty, &str)],
+        decisions: &[(Duty, Decision)],
     ) -> (Health, Option<String>) {
         let decisions: Vec<_> = decisions
             .iter()
@@ -108,7 +108,7 @@ mod tests {
         let failed = failed
             .iter()
             .map(|(duty, error)| (*duty, (*error).to_owned()));
-        judge(&Known {
+        classify(&Known {
             looked: !decisions.is_empty(),
             stuck: false,
             failing,
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_worst_that_is_known_of_a_table_is_its_health() {
-        use DutyWord::{Compaction, Index};
+        use Duty::{Compaction, Index};
         assert_eq!(health(None, &[], &[]).0, Health::Unknown);
         let tidy = (Compaction, TIDY);
         assert_eq!(health(None, &[], &[tidy]), (Health::Ok, None));

@@ -1,87 +1,25 @@
-//! Jobs: those that are at work, with how far they have come, and those that have ended.
+//! Jobs: those that are running, with how far they have come, and those that have ended.
 
 use std::collections::VecDeque;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use squire_engine::progress::Progress;
-use utoipa::ToSchema;
+use squire_engine::{planner::Duty, progress::Progress};
 
-use super::{
-    series::Layout,
-    words::{DutyWord, Ending},
-};
+use crate::api::{JobNotes, Layout, RunNotes};
 
 /// Runs of one target that are kept.
 const KEPT: usize = 200;
 
-/// A job that is at work.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct JobNotes {
-    /// The target's name.
-    pub(crate) target: String,
-    /// The table's key.
-    pub(crate) table: String,
-    /// What is done to it.
-    pub(crate) duty: DutyWord,
-    /// Why it was due.
-    pub(crate) reason: String,
-    /// Thresholds were left aside: a schedule or a person called for it.
-    pub(crate) forced: bool,
-    /// When it began.
-    pub(crate) since: DateTime<Utc>,
-    /// What it is at: `planning`, `rewriting`, `indexing`, `removing` or `committing`.
-    pub(crate) phase: String,
-    /// Fragments that were read so far, or indexes that were worked on.
-    pub(crate) done: u64,
-    /// Of so many; 0 where that cannot be told.
-    pub(crate) all: u64,
-    /// The table when it began.
-    pub(crate) before: Layout,
-}
-
-/// A job that has ended.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Run {
-    /// The revision at which it ended: a later run has a higher one.
-    pub(crate) id: u64,
-    /// The target's name.
-    pub(crate) target: String,
-    /// The table's key.
-    pub(crate) table: String,
-    /// What was done to it.
-    pub(crate) duty: DutyWord,
-    /// Why it was due.
-    pub(crate) reason: String,
-    /// Thresholds were left aside: a schedule or a person called for it.
-    pub(crate) forced: bool,
-    /// When it began.
-    pub(crate) began: DateTime<Utc>,
-    /// How long it took, in seconds.
-    pub(crate) seconds: f64,
-    /// How it ended.
-    pub(crate) outcome: Ending,
-    /// What went wrong, or why there was nothing to do.
-    pub(crate) detail: Option<String>,
-    /// The table when it began.
-    pub(crate) before: Layout,
-    /// The table at the first look after its end.
-    pub(crate) after: Option<Layout>,
-    #[serde(skip)]
-    #[schema(ignore)]
-    pub(super) changed: u64,
-}
-
-/// What the keeper tells of a job that begins.
+/// What a keeper reports of a job that begins.
 #[derive(Debug)]
-pub(crate) struct Begun {
-    pub(crate) duty: DutyWord,
-    pub(crate) reason: String,
-    pub(crate) forced: bool,
-    pub(crate) progress: Progress,
+pub(in crate::service) struct Begun {
+    pub(in crate::service) duty: Duty,
+    pub(in crate::service) reason: String,
+    pub(in crate::service) forced: bool,
+    pub(in crate::service) progress: Progress,
 }
 
-/// A job that is at work, as the board keeps it.
+/// A job that is running, as the store has it.
 #[derive(Debug)]
 pub(super) struct AtWork {
     pub(super) begun: Begun,
@@ -95,7 +33,7 @@ impl AtWork {
         JobNotes {
             target: target.to_owned(),
             table: table.to_owned(),
-            duty: self.begun.duty,
+            duty: self.begun.duty.into(),
             reason: self.begun.reason.clone(),
             forced: self.begun.forced,
             since: self.since,
@@ -109,10 +47,10 @@ impl AtWork {
 
 /// The last runs of a target, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct History(VecDeque<Run>);
+pub(super) struct History(VecDeque<RunNotes>);
 
 impl History {
-    pub(super) fn add(&mut self, run: Run) {
+    pub(super) fn add(&mut self, run: RunNotes) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
@@ -130,7 +68,7 @@ impl History {
     }
 
     /// The last first.
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Run> {
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &RunNotes> {
         self.0.iter().rev()
     }
 }

@@ -1,62 +1,35 @@
-//! How the API reads the board.
+//! How the API reads the store.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use squire_engine::planner::Duty;
 
-use super::{
-    Board,
-    jobs::{JobNotes, Run},
-    queue::TicketNotes,
-    table::TableNotes,
-    target::{HealthCounts, TargetNotes},
-    words::DutyWord,
+use super::store::StatusStore;
+use crate::api::{
+    GoneTable, HealthCounts, JobNotes, RunNotes, TableNotes, Tables, TargetNotes, TicketNotes,
 };
-
-/// Tables that changed.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Tables {
-    /// What the next request asks for as `since`.
-    pub(crate) revision: u64,
-    /// This is all there is: what is not in it is no more.
-    pub(crate) whole: bool,
-    /// Tables that changed since, by target and key.
-    pub(crate) tables: Vec<TableNotes>,
-    /// Tables that went since.
-    pub(crate) gone: Vec<GoneTable>,
-}
 
 /// How much there is to do, of all targets together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Load {
+pub(in crate::service) struct Load {
     /// Tables that are there.
-    pub(crate) tables: usize,
-    /// Jobs at work.
-    pub(crate) at_work: usize,
+    pub(in crate::service) tables: usize,
+    /// Jobs running.
+    pub(in crate::service) at_work: usize,
     /// Tables that are due and found no place.
-    pub(crate) waiting: u64,
+    pub(in crate::service) waiting: u64,
 }
 
-/// A table that went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct GoneTable {
-    /// The target's name.
-    pub(crate) target: String,
-    /// The table's key.
-    pub(crate) table: String,
-}
-
-impl Board {
+impl StatusStore {
     /// The number of the last change.
-    pub(crate) fn revision(&self) -> u64 {
+    pub(in crate::service) fn revision(&self) -> u64 {
         self.lock().revision
     }
 
     /// How much there is to do.
-    pub(crate) fn load(&self) -> Load {
-        let board = self.lock();
-        board
+    pub(in crate::service) fn load(&self) -> Load {
+        let store = self.lock();
+        store
             .targets
             .values()
             .fold(Load::default(), |sum, state| Load {
@@ -67,62 +40,62 @@ impl Board {
     }
 
     /// How many tables each target has, by their health.
-    pub(crate) fn health(&self) -> BTreeMap<String, HealthCounts> {
-        let board = self.lock();
-        let targets = board.targets.iter();
+    pub(in crate::service) fn health(&self) -> BTreeMap<String, HealthCounts> {
+        let store = self.lock();
+        let targets = store.targets.iter();
         targets
             .map(|(name, state)| (name.clone(), state.health()))
             .collect()
     }
 
     /// How many other daemons keep the place of each target.
-    pub(crate) fn other_daemons(&self) -> BTreeMap<String, usize> {
-        let board = self.lock();
-        let targets = board.targets.iter();
+    pub(in crate::service) fn other_daemons(&self) -> BTreeMap<String, usize> {
+        let store = self.lock();
+        let targets = store.targets.iter();
         targets
             .map(|(name, state)| (name.clone(), state.other_daemons))
             .collect()
     }
 
     /// All targets, by name.
-    pub(crate) fn targets(&self) -> Vec<TargetNotes> {
-        let board = self.lock();
-        let notes = board.targets.iter().map(|(name, state)| state.notes(name));
+    pub(in crate::service) fn targets(&self) -> Vec<TargetNotes> {
+        let store = self.lock();
+        let notes = store.targets.iter().map(|(name, state)| state.notes(name));
         notes.collect()
     }
 
     /// One target, if there is such a one.
-    pub(crate) fn target(&self, name: &str) -> Option<TargetNotes> {
-        let board = self.lock();
-        let state = board.targets.get(name)?;
+    pub(in crate::service) fn target(&self, name: &str) -> Option<TargetNotes> {
+        let store = self.lock();
+        let state = store.targets.get(name)?;
         Some(state.notes(name))
     }
 
     /// Whether there is such a target.
-    pub(crate) fn has(&self, target: &str) -> bool {
+    pub(in crate::service) fn has(&self, target: &str) -> bool {
         self.lock().targets.contains_key(target)
     }
 
     /// The keys of a target's tables.
-    pub(crate) fn keys(&self, target: &str) -> Vec<String> {
-        let board = self.lock();
-        let state = board.targets.get(target);
+    pub(in crate::service) fn keys(&self, target: &str) -> Vec<String> {
+        let store = self.lock();
+        let state = store.targets.get(target);
         state.map_or_else(Vec::new, |state| state.tables.keys().cloned().collect())
     }
 
     /// Tables that changed after a revision; without one, all.
-    pub(crate) fn tables(&self, target: Option<&str>, since: Option<u64>) -> Tables {
-        let board = self.lock();
-        let known = |since: &u64| (board.whole_since..=board.revision).contains(since);
+    pub(in crate::service) fn tables(&self, target: Option<&str>, since: Option<u64>) -> Tables {
+        let store = self.lock();
+        let known = |since: &u64| (store.whole_since..=store.revision).contains(since);
         let since = since.filter(known);
         let after = since.unwrap_or(0);
         let mut read = Tables {
-            revision: board.revision,
+            revision: store.revision,
             whole: since.is_none(),
             tables: Vec::new(),
             gone: Vec::new(),
         };
-        let asked = board.targets.iter();
+        let asked = store.targets.iter();
         for (name, state) in asked.filter(|(name, _)| target.is_none_or(|t| t == *name)) {
             let changed = state.tables.iter();
             let changed = changed.filter(|(_, table)| since.is_none() || table.changed > after);
@@ -142,22 +115,22 @@ impl Board {
     }
 
     /// One table.
-    pub(crate) fn of_table(&self, target: &str, table: &str) -> Option<TableNotes> {
-        let board = self.lock();
-        let state = board.targets.get(target)?;
+    pub(in crate::service) fn of_table(&self, target: &str, table: &str) -> Option<TableNotes> {
+        let store = self.lock();
+        let state = store.targets.get(target)?;
         let running = state.running.get(table).map(|job| job.begun.duty);
         Some(state.tables.get(table)?.notes(target, table, running))
     }
 
     /// The reasons of what was decided last about a duty of a target's tables, or of one.
-    pub(crate) fn decisions(
+    pub(in crate::service) fn decisions(
         &self,
         target: &str,
         table: Option<&str>,
-        duty: DutyWord,
+        duty: Duty,
     ) -> Vec<Option<String>> {
-        let board = self.lock();
-        let Some(state) = board.targets.get(target) else {
+        let store = self.lock();
+        let Some(state) = store.targets.get(target) else {
             return Vec::new();
         };
         let asked = state.tables.iter();
@@ -167,10 +140,14 @@ impl Board {
         reasons.collect()
     }
 
-    /// The jobs that are at work, those that began first first.
-    pub(crate) fn jobs(&self, target: Option<&str>, table: Option<&str>) -> Vec<JobNotes> {
-        let board = self.lock();
-        let asked = board.targets.iter();
+    /// The jobs that are running, those that began first first.
+    pub(in crate::service) fn jobs(
+        &self,
+        target: Option<&str>,
+        table: Option<&str>,
+    ) -> Vec<JobNotes> {
+        let store = self.lock();
+        let asked = store.targets.iter();
         let asked = asked.filter(|(name, _)| target.is_none_or(|t| t == *name));
         let mut jobs: Vec<_> = asked
             .flat_map(|(name, state)| {
@@ -184,25 +161,25 @@ impl Board {
     }
 
     /// The tickets in a graph's queue.
-    pub(crate) fn tickets(&self, target: &str) -> Vec<TicketNotes> {
-        let board = self.lock();
-        let state = board.targets.get(target);
+    pub(in crate::service) fn tickets(&self, target: &str) -> Vec<TicketNotes> {
+        let store = self.lock();
+        let state = store.targets.get(target);
         state.map_or_else(Vec::new, |state| state.queue.clone())
     }
 
     /// Runs that ended, or whose tables were looked at, after a revision; the last first, so many at most.
-    pub(crate) fn runs(
+    pub(in crate::service) fn runs(
         &self,
         target: Option<&str>,
         table: Option<&str>,
         since: Option<u64>,
         most: usize,
-    ) -> Vec<Run> {
-        let board = self.lock();
+    ) -> Vec<RunNotes> {
+        let store = self.lock();
         // As of tables: what came before some of it was forgotten is told as a whole.
-        let known = |since: &u64| (board.whole_since..=board.revision).contains(since);
+        let known = |since: &u64| (store.whole_since..=store.revision).contains(since);
         let after = since.filter(known).unwrap_or(0);
-        let asked = board.targets.iter();
+        let asked = store.targets.iter();
         let asked = asked.filter(|(name, _)| target.is_none_or(|t| t == *name));
         let mut runs: Vec<_> = asked
             .flat_map(|(_, state)| state.history.newest_first())

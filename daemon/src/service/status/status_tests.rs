@@ -4,7 +4,11 @@ use squire_engine::{
     progress::Progress,
 };
 
-use super::{words::Health, *};
+use super::*;
+use crate::{
+    api::{Health, Tables},
+    service::status::Load,
+};
 
 fn stats(fragments: u64) -> TableStats {
     let fragment = |id| FragmentStats {
@@ -24,19 +28,19 @@ fn stats(fragments: u64) -> TableStats {
     }
 }
 
-fn board() -> Board {
-    let board = Board::new(DateTime::UNIX_EPOCH);
-    board.expect("lake", "/lake");
-    board
+fn store() -> StatusStore {
+    let store = StatusStore::new(DateTime::UNIX_EPOCH);
+    store.expect("lake", "/lake");
+    store
 }
 
-fn looked(board: &Board, table: &str, fragments: u64) {
-    board.table("lake", table, &stats(fragments), &Policy::default());
+fn looked(store: &StatusStore, table: &str, fragments: u64) {
+    store.table("lake", table, &stats(fragments), &Policy::default());
 }
 
 fn begun(duty: Duty) -> Begun {
     Begun {
-        duty: duty.into(),
+        duty,
         reason: "small_fragments".to_owned(),
         forced: false,
         progress: Progress::default(),
@@ -49,99 +53,103 @@ fn keys(read: &Tables) -> Vec<&str> {
 
 #[test]
 fn whoever_reads_on_is_told_what_changed_and_what_went_and_no_more() {
-    let board = board();
+    let store = store();
     for table in ["a", "b", "c"] {
-        looked(&board, table, 3);
+        looked(&store, table, 3);
     }
-    let all = board.tables(None, None);
+    let all = store.tables(None, None);
     assert!(all.whole);
     assert_eq!(keys(&all), ["a", "b", "c"]);
-    looked(&board, "a", 3);
-    let nothing = board.tables(None, Some(all.revision));
+    looked(&store, "a", 3);
+    let nothing = store.tables(None, Some(all.revision));
     assert_eq!((nothing.whole, nothing.tables.len()), (false, 0));
-    looked(&board, "b", 4);
-    board.forget("lake", "c");
-    let news = board.tables(None, Some(all.revision));
+    looked(&store, "b", 4);
+    store.forget("lake", "c");
+    let news = store.tables(None, Some(all.revision));
     assert_eq!(keys(&news), ["b"]);
     assert_eq!(news.tables[0].fragments, 4);
     assert_eq!(news.gone[0].table, "c");
-    looked(&board, "c", 1);
-    let back = board.tables(None, Some(all.revision));
+    looked(&store, "c", 1);
+    let back = store.tables(None, Some(all.revision));
     assert_eq!(keys(&back), ["b", "c"]);
     assert!(back.gone.is_empty(), "it is there again");
 }
 
 #[test]
 fn whoever_read_an_earlier_daemon_or_missed_too_much_reads_everything_again() {
-    let later = Board::new(Utc::now());
+    let later = StatusStore::new(Utc::now());
     looked(&later, "a", 1);
     assert!(later.tables(None, Some(7)).whole, "of an earlier daemon");
     assert!(later.tables(None, Some(u64::MAX)).whole);
-    let board = board();
-    let before = board.revision();
+    let store = store();
+    let before = store.revision();
     for n in 0..=GONE {
         let table = format!("t{n}");
-        looked(&board, &table, 1);
-        board.forget("lake", &table);
+        looked(&store, &table, 1);
+        store.forget("lake", &table);
     }
-    assert!(board.tables(None, Some(before)).whole, "more than it keeps");
+    assert!(store.tables(None, Some(before)).whole, "more than it keeps");
 }
 
 #[test]
 fn a_run_is_told_with_its_reason_its_outcome_and_what_it_left() {
-    let board = board();
-    looked(&board, "a", 6);
-    board.began("lake", "a", begun(Duty::Compaction));
-    let jobs = board.jobs(Some("lake"), None);
+    let store = store();
+    looked(&store, "a", 6);
+    store.began("lake", "a", begun(Duty::Compaction));
+    let jobs = store.jobs(Some("lake"), None);
     assert_eq!((jobs.len(), jobs[0].before.fragments), (1, 6));
     assert_eq!(jobs[0].phase, "planning");
-    board.ended("lake", "a", Ending::Done, None);
-    assert!(board.jobs(None, None).is_empty());
-    let seen = board.revision();
-    assert_eq!(board.runs(None, None, None, 10)[0].after, None);
-    looked(&board, "a", 1);
-    let runs = board.runs(None, Some("a"), Some(seen), 10);
+    store.ended("lake", "a", JobOutcome::Done, None);
+    assert!(store.jobs(None, None).is_empty());
+    let seen = store.revision();
+    assert_eq!(store.runs(None, None, None, 10)[0].after, None);
+    looked(&store, "a", 1);
+    let runs = store.runs(None, Some("a"), Some(seen), 10);
     let run = runs.first().expect("its table was looked at since");
     assert_eq!(run.after.map(|layout| layout.fragments), Some(1));
     assert_eq!(
-        (run.reason.as_str(), run.outcome),
-        ("small_fragments", Ending::Done)
+        (run.reason.as_str(), run.outcome.known()),
+        ("small_fragments", Some(JobOutcome::Done))
     );
-    let now = board.revision();
-    looked(&board, "a", 2);
-    assert!(board.runs(None, None, Some(now), 10).is_empty());
+    let now = store.revision();
+    looked(&store, "a", 2);
+    assert!(store.runs(None, None, Some(now), 10).is_empty());
 }
 
 #[test]
 fn a_table_whose_job_failed_is_failing_until_one_of_the_same_duty_ends_well() {
-    let board = board();
-    looked(&board, "a", 6);
-    let health = |board: &Board| board.of_table("lake", "a").map(|notes| notes.health);
+    let store = store();
+    looked(&store, "a", 6);
+    let health = |store: &StatusStore| {
+        store
+            .of_table("lake", "a")
+            .and_then(|notes| notes.health.known())
+    };
     for (duty, outcome, then) in [
-        (Duty::Index, Ending::Failed, Health::Failing),
-        (Duty::Compaction, Ending::Done, Health::Failing),
-        (Duty::Index, Ending::Done, Health::Ok),
+        (Duty::Index, JobOutcome::Failed, Health::Failing),
+        (Duty::Compaction, JobOutcome::Done, Health::Failing),
+        (Duty::Index, JobOutcome::Done, Health::Ok),
     ] {
-        board.began("lake", "a", begun(duty));
-        board.ended("lake", "a", outcome, Some("no space".to_owned()));
-        assert_eq!(health(&board), Some(then), "{duty} {outcome:?}");
+        store.began("lake", "a", begun(duty));
+        store.ended("lake", "a", outcome, Some("no space".to_owned()));
+        assert_eq!(health(&store), Some(then), "{duty} {outcome:?}");
     }
-    board.table_failing("lake", "a", "no route");
-    assert_eq!(health(&board), Some(Health::Failing));
-    looked(&board, "a", 6);
-    assert_eq!(health(&board), Some(Health::Ok));
+    store.table_failing("lake", "a", "no route");
+    assert_eq!(health(&store), Some(Health::Failing));
+    looked(&store, "a", 6);
+    assert_eq!(health(&store), Some(Health::Ok));
 }
 
 #[test]
 fn the_failure_of_one_duty_does_not_hide_that_of_another_and_goes_when_the_duty_is_switched_off() {
-    let board = board();
-    looked(&board, "a", 6);
+    let store = store();
+    looked(&store, "a", 6);
     for duty in [Duty::Index, Duty::Cleanup] {
-        board.began("lake", "a", begun(duty));
-        board.ended("lake", "a", Ending::Failed, Some(format!("no {duty}")));
+        store.began("lake", "a", begun(duty));
+        store.ended("lake", "a", JobOutcome::Failed, Some(format!("no {duty}")));
     }
     let reason = || {
-        let notes = board.of_table("lake", "a");
+        let notes = store.of_table("lake", "a");
         notes.and_then(|notes| notes.reason).unwrap_or_default()
     };
     assert!(reason().contains("no index") && reason().contains("no cleanup"));
@@ -153,27 +161,32 @@ fn the_failure_of_one_duty_does_not_hide_that_of_another_and_goes_when_the_duty_
             wait: Duration::ZERO,
             not_before: None,
         };
-        board.decided("lake", "a", duty, off);
+        store.decided("lake", "a", duty, off);
     };
     off(Duty::Index);
     assert_eq!(reason(), "the last cleanup failed: no cleanup");
     off(Duty::Cleanup);
-    let health = board.of_table("lake", "a").map(|notes| notes.health);
+    let health = store
+        .of_table("lake", "a")
+        .and_then(|notes| notes.health.known());
     assert_eq!(health, Some(Health::Ok));
 }
 
 #[test]
 fn a_table_that_was_only_found_is_known_and_not_yet_judged() {
-    let board = board();
-    board.found("lake", "new");
-    assert_eq!(board.keys("lake"), ["new"]);
-    let notes = board.of_table("lake", "new").expect("it is there");
-    assert_eq!((notes.health, notes.looked), (Health::Unknown, None));
+    let store = store();
+    store.found("lake", "new");
+    assert_eq!(store.keys("lake"), ["new"]);
+    let notes = store.of_table("lake", "new").expect("it is there");
+    assert_eq!(
+        (notes.health.known(), notes.looked),
+        (Some(Health::Unknown), None)
+    );
 }
 
 #[test]
 fn a_decision_tells_when_the_duty_may_be_due_again_where_that_is_known() {
-    let board = board();
+    let store = store();
     let decide = |skip| {
         let decided = Decided {
             decision: Decision::Skip(skip),
@@ -182,8 +195,8 @@ fn a_decision_tells_when_the_duty_may_be_due_again_where_that_is_known() {
             wait: Duration::from_secs(60),
             not_before: (skip == Skip::Budget).then(|| Duration::from_secs(1_000)),
         };
-        board.decided("lake", "a", Duty::Compaction, decided);
-        let notes = board.of_table("lake", "a").expect("it is known");
+        store.decided("lake", "a", Duty::Compaction, decided);
+        let notes = store.of_table("lake", "a").expect("it is known");
         let left = notes.duties[0].not_before.map(|at| at - Utc::now());
         left.map(|left| left.num_seconds())
     };
@@ -196,22 +209,22 @@ fn a_decision_tells_when_the_duty_may_be_due_again_where_that_is_known() {
 
 #[test]
 fn the_load_adds_up_what_the_targets_have_and_forgets_those_that_are_gone() {
-    let board = board();
-    board.expect("sea", "/sea");
-    looked(&board, "docs", 3);
+    let store = store();
+    store.expect("sea", "/sea");
+    looked(&store, "docs", 3);
     for n in 0..20 {
         let table = n.to_string();
-        board.table("sea", &table, &stats(1), &Policy::default());
+        store.table("sea", &table, &stats(1), &Policy::default());
     }
-    board.began("lake", "docs", begun(Duty::Compaction));
-    board.began("sea", "0", begun(Duty::Index));
-    board.backlog("sea", 5);
+    store.began("lake", "docs", begun(Duty::Compaction));
+    store.began("sea", "0", begun(Duty::Index));
+    store.backlog("sea", 5);
     let load = |tables, at_work, waiting| Load {
         tables,
         at_work,
         waiting,
     };
-    assert_eq!(board.load(), load(21, 2, 5));
-    board.let_go("sea");
-    assert_eq!(board.load(), load(1, 1, 0));
+    assert_eq!(store.load(), load(21, 2, 5));
+    store.remove_target("sea");
+    assert_eq!(store.load(), load(1, 1, 0));
 }

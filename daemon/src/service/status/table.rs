@@ -1,105 +1,34 @@
-//! One table on the board.
+//! The state of one table.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use squire_engine::{
     TableStats,
-    planner::{Decision, Policy, Skip},
-};
-use utoipa::ToSchema;
-
-use super::{
-    health::{self, Known},
-    series::{Layout, Series},
-    words::{DutyWord, Health},
+    planner::{Decision, Duty, Policy, Skip},
 };
 
-/// A table: how it is, and why.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct TableNotes {
-    /// The target's name.
-    pub(crate) target: String,
-    /// The table's key: `node:Person`, in a directory its name.
-    pub(crate) table: String,
-    /// How it is, in one word.
-    pub(crate) health: Health,
-    /// Since when that is its health.
-    pub(crate) since: Option<DateTime<Utc>>,
-    /// Why it is not `ok`.
-    pub(crate) reason: Option<String>,
-    /// When it was looked at last.
-    pub(crate) looked: Option<DateTime<Utc>>,
-    /// The Lance version that this describes; in a graph, the pin.
-    pub(crate) version: u64,
-    /// Live rows.
-    pub(crate) rows: u64,
-    /// Fragments.
-    pub(crate) fragments: u64,
-    /// Fragments below the size that the policy calls small.
-    pub(crate) small_fragments: u64,
-    /// Bytes of data files.
-    pub(crate) bytes: u64,
-    /// The share of rows that are deleted but still in files, 0 to 1.
-    pub(crate) deleted_fraction: f64,
-    /// The share of live rows outside an index, of the index that misses most, 0 to 1; nothing without indexes.
-    pub(crate) unindexed_fraction: Option<f64>,
-    /// Versions on the store, as of the last list; nothing when they were not listed.
-    pub(crate) versions: Option<u64>,
-    /// What was decided last about each duty.
-    pub(crate) duties: Vec<DutyNotes>,
-    /// What is done to it now.
-    pub(crate) running: Option<DutyWord>,
-    /// How its layout went.
-    pub(crate) trend: Series,
-}
+use super::health::{self, Known};
+use crate::api::{DutyNotes, Health, Layout, Series, TableNotes};
 
-/// What was decided last about one duty of a table.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct DutyNotes {
-    /// The duty.
-    pub(crate) duty: DutyWord,
-    /// Whether it goes to work as soon as there is a place.
-    pub(crate) due: bool,
-    /// Why, or why not, in one of the planner's words.
-    pub(crate) reason: String,
-    /// More of the reason, such as the indexes that cannot be built.
-    pub(crate) details: Vec<String>,
-    /// Since when it is so.
-    pub(crate) since: DateTime<Utc>,
-    /// It is not due before, where that is known.
-    pub(crate) not_before: Option<DateTime<Utc>>,
-}
-
-impl DutyNotes {
-    /// The reason, with its details.
-    pub(crate) fn because(&self) -> String {
-        match &self.details[..] {
-            [] => self.reason.clone(),
-            details => format!("{} ({})", self.reason, details.join("; ")),
-        }
-    }
-}
-
-/// One table, as the board keeps it.
+/// The state of one table.
 #[derive(Debug, Default)]
-pub(super) struct TableState {
+pub(super) struct TableStatus {
     facts: Facts,
     versions: Option<u64>,
     looked: Option<DateTime<Utc>>,
     failing: Option<String>,
     /// Why its versions could not be listed.
     unlisted: Option<String>,
-    /// A job of it stands still.
+    /// A job of it makes no progress.
     stuck: bool,
     /// The duties whose last job failed, with the error.
-    failed: BTreeMap<DutyWord, String>,
-    decisions: BTreeMap<DutyWord, (Decision, DutyNotes)>,
+    failed: BTreeMap<Duty, String>,
+    decisions: BTreeMap<Duty, (Decision, DutyNotes)>,
     health: (Health, Option<String>),
     since: Option<DateTime<Utc>>,
     trend: Series,
-    /// The board's revision when something of it changed last.
+    /// The store's revision when something of it changed last.
     pub(super) changed: u64,
 }
 
@@ -141,7 +70,7 @@ impl Facts {
     }
 }
 
-impl TableState {
+impl TableStatus {
     pub(super) fn layout(&self) -> Layout {
         self.facts.layout
     }
@@ -158,7 +87,7 @@ impl TableState {
         let news = first || facts != self.facts || self.failing.is_some();
         self.facts = facts;
         self.failing = None;
-        self.judge();
+        self.classify();
         if news {
             self.trend.note(facts.layout, now);
         }
@@ -169,7 +98,7 @@ impl TableState {
     pub(super) fn fails(&mut self, error: &str) -> bool {
         let news = self.failing.as_deref() != Some(error);
         self.failing = Some(error.to_owned());
-        self.judge();
+        self.classify();
         news
     }
 
@@ -181,38 +110,38 @@ impl TableState {
     pub(super) fn is_unlisted(&mut self, why: Option<&str>) -> bool {
         let news = self.unlisted.as_deref() != why;
         self.unlisted = why.map(str::to_owned);
-        self.judge();
+        self.classify();
         news
     }
 
-    /// A job of it stands still.
+    /// A job of it makes no progress.
     pub(super) fn is_stuck(&mut self) -> bool {
         let news = !std::mem::replace(&mut self.stuck, true);
-        self.judge();
+        self.classify();
         news
     }
 
     /// A job ended, with this error or well.
-    pub(super) fn ended(&mut self, duty: DutyWord, error: Option<&str>) {
+    pub(super) fn ended(&mut self, duty: Duty, error: Option<&str>) {
         self.stuck = false;
         match error {
             Some(error) => drop(self.failed.insert(duty, error.to_owned())),
             None => drop(self.failed.remove(&duty)),
         }
-        self.judge();
+        self.classify();
     }
 
-    pub(super) fn decided(&mut self, decision: Decision, notes: DutyNotes) {
+    pub(super) fn decided(&mut self, duty: Duty, decision: Decision, notes: DutyNotes) {
         if decision == Decision::Skip(Skip::Disabled) {
             // Nobody expects anything of it any more.
-            self.failed.remove(&notes.duty);
+            self.failed.remove(&duty);
         }
-        self.decisions.insert(notes.duty, (decision, notes));
-        self.judge();
+        self.decisions.insert(duty, (decision, notes));
+        self.classify();
     }
 
     /// What was decided last about a duty.
-    pub(super) fn decision(&self, duty: DutyWord) -> Option<&DutyNotes> {
+    pub(super) fn decision(&self, duty: Duty) -> Option<&DutyNotes> {
         self.decisions.get(&duty).map(|(_, notes)| notes)
     }
 
@@ -221,12 +150,12 @@ impl TableState {
         &self.health
     }
 
-    /// Whoever asks finds the word ready: that is often, and while keepers wait.
-    fn judge(&mut self) {
+    /// A client finds the word ready: that is often, and while keepers wait.
+    fn classify(&mut self) {
         let decisions = self.decisions.iter();
         let decisions =
             decisions.map(|(duty, (decision, notes))| (*duty, *decision, notes.because()));
-        let health = health::judge(&Known {
+        let health = health::classify(&Known {
             looked: self.looked.is_some(),
             stuck: self.stuck,
             failing: self.failing.as_deref(),
@@ -240,13 +169,13 @@ impl TableState {
         self.health = health;
     }
 
-    pub(super) fn notes(&self, target: &str, table: &str, running: Option<DutyWord>) -> TableNotes {
+    pub(super) fn notes(&self, target: &str, table: &str, running: Option<Duty>) -> TableNotes {
         let (health, reason) = self.health.clone();
         let facts = self.facts;
         TableNotes {
             target: target.to_owned(),
             table: table.to_owned(),
-            health,
+            health: health.into(),
             since: self.since,
             reason,
             looked: self.looked,
@@ -263,7 +192,7 @@ impl TableState {
                 .values()
                 .map(|(_, notes)| notes.clone())
                 .collect(),
-            running,
+            running: running.map(Into::into),
             trend: self.trend.clone(),
         }
     }

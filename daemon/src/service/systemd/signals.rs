@@ -20,7 +20,7 @@ pub(in crate::service) const MARGIN: Duration = Duration::from_secs(10);
 /// For the last line of the log: it may be the log that hangs.
 const LAST_LINE: Duration = Duration::from_secs(1);
 
-/// Takes SIGHUP for nothing until somebody follows it. By default it ends the process: a reload that is asked for while the
+/// Takes SIGHUP for nothing until someone follows it. By default it ends the process: a reload that is asked for while the
 /// daemon starts would do that.
 pub(crate) fn survive_hangups() {
     // The first of all signals can always be followed.

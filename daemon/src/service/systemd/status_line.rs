@@ -1,8 +1,9 @@
-//! How the daemon is, in one line for a person: `systemctl status` shows it.
+//! How the daemon is, in one line for a user: `systemctl status` shows it.
 
 use crate::{
+    api::Status,
     output,
-    service::{health::Health, liveness::Status, status::Load},
+    service::{health::Health, status::Load},
 };
 
 /// So many names are said; the rest is counted.
@@ -20,7 +21,7 @@ pub(super) struct Amiss {
 /// While it runs.
 pub(super) fn running(health: &Health, load: Load, amiss: Amiss) -> String {
     let mut text = String::new();
-    // What needs somebody comes first: the line may be cut off.
+    // What needs someone comes first: the line may be cut off.
     for (status, word) in [(Status::Stuck, "STUCK"), (Status::Failing, "failing")] {
         let names_of = health.named(status);
         if !names_of.is_empty() {
@@ -96,21 +97,21 @@ mod tests {
     use chrono::Utc;
 
     use super::*;
-    use crate::service::{
-        health::Probe,
-        status::{Board, target::HealthCounts},
+    use crate::{
+        api::HealthCounts,
+        service::{health::Probe, status::StatusStore},
     };
 
     fn health(targets: &[(&str, Status)], tables: HealthCounts) -> Health {
         let probe = Probe {
-            pulse: Arc::default(),
-            board: Arc::new(Board::new(Utc::now())),
+            liveness: Arc::default(),
+            status: Arc::new(StatusStore::new(Utc::now())),
         };
         for (name, status) in targets {
-            probe.pulse.begin(name);
+            probe.liveness.begin(name);
             let error = (*status == Status::Failing).then(|| "no route".to_owned());
-            probe.pulse.looked(name, error);
-            probe.pulse.answers(name, *status != Status::Stuck);
+            probe.liveness.polled(name, error);
+            probe.liveness.answers(name, *status != Status::Stuck);
         }
         Health {
             tables,

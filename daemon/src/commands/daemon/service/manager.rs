@@ -58,7 +58,7 @@ impl Manager {
     }
 }
 
-/// The commands that [`Manager::tell`] runs, as a person would type them.
+/// The commands that [`Manager::tell`] runs, as a user would type them.
 pub(super) fn typed(of_user: bool, words: &[&str]) -> String {
     let user = if of_user { " --user" } else { "" };
     format!("systemctl{user} {}", words.join(" "))

@@ -1,4 +1,4 @@
-//! Who may ask for what. The decision is [`Rules::judge`], a pure function; the rest carries it out.
+//! Who may ask for what. The decision is [`Rules::authorize`], a pure function; the rest carries it out.
 //!
 //! | | nobody but this machine can reach the address | others can |
 //! |---|---|---|
@@ -7,7 +7,7 @@
 //! | to read | whoever is on this machine, but no page of another site | with the token |
 //! | to change | the same, and with the token when there is one; no page without it | with the token |
 //!
-//! A page in a browser on this machine reaches the address as well as a person does, and may be anybody's. Browsers say
+//! A page in a browser on this machine reaches the address as well as a user does, and may be anybody's. Browsers say
 //! so: by `Origin` and `Sec-Fetch-Site`; and by a `Host` that is not this machine's own, when the page's name was made to
 //! lead here. No other site can know the token, and none is told anything, as no header of CORS is ever sent.
 //!
@@ -30,7 +30,7 @@ use axum::{
 use squire_config::Secret;
 
 use super::rejections::{Reason, Refusals};
-use crate::service::http::api::Refused;
+use crate::api::Refused;
 
 /// What has no answer by then has none.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,7 +55,7 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 pub(in crate::service::http) struct Rules {
     /// Other machines can reach the address.
     pub(in crate::service::http) exposed: bool,
-    /// What whoever asks proves himself with.
+    /// The bearer token.
     pub(in crate::service::http) token: Option<Secret>,
 }
 
@@ -76,7 +76,7 @@ pub(in crate::service::http) struct Asked<'a> {
     pub(in crate::service::http) headers: &'a HeaderMap,
 }
 
-/// Whoever asks is told whether the daemon works.
+/// A client is told whether the daemon works.
 const PROBES: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 
 /// What a request has to show for itself.
@@ -88,8 +88,8 @@ enum Shown {
 }
 
 impl Rules {
-    /// Who asks, or why he gets no answer.
-    pub(in crate::service::http) fn judge(&self, asked: Asked<'_>) -> Result<Standing, Reason> {
+    /// Who sends the request, or why it is rejected.
+    pub(in crate::service::http) fn authorize(&self, asked: Asked<'_>) -> Result<Standing, Reason> {
         let open = PROBES.contains(&asked.path) || PAGES.contains(&asked.path);
         match self.trusts(asked) {
             Ok(()) => Ok(Standing::Trusted),
@@ -161,8 +161,8 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Whether a page of another site asks. That a person follows a link from there is no harm: the page does not see what
-/// he is shown.
+/// Whether a page of another site asks. That a user follows a link from there is no harm: the page does not see what
+/// they are shown.
 fn is_of_another_site(headers: &HeaderMap) -> bool {
     match text(headers, SEC_FETCH_SITE) {
         Some("same-origin" | "none") => false,
@@ -225,8 +225,8 @@ pub(in crate::service::http) async fn guard(
         path: request.uri().path(),
         headers: request.headers(),
     };
-    let judged = guard.rules.judge(asked);
-    let mut response = match judged {
+    let authorized = guard.rules.authorize(asked);
+    let mut response = match authorized {
         Ok(standing) => {
             request.extensions_mut().insert(standing);
             let answered = tokio::time::timeout(PATIENCE, next.run(request)).await;
@@ -235,7 +235,7 @@ pub(in crate::service::http) async fn guard(
         Err(reason) => guard.refuse(reason, peer),
     };
     let headers = response.headers_mut();
-    if judged != Ok(Standing::Trusted) && guard.rules.exposed {
+    if authorized != Ok(Standing::Trusted) && guard.rules.exposed {
         // A stranger's next request takes a place of its own.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

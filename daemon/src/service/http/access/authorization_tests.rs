@@ -44,7 +44,7 @@ fn judged(
         let value = HeaderValue::from_str(value).expect("it is a header");
         headers.insert(HeaderName::from_static(name), value);
     }
-    rules.judge(Asked {
+    rules.authorize(Asked {
         method: &Method::from_bytes(method.as_bytes()).expect("it is a method"),
         path,
         headers: &headers,
@@ -64,7 +64,7 @@ fn who_may_ask_for_what() {
     const LINK: (&str, &str) = ("sec-fetch-mode", "navigate");
     const REBOUND: (&str, &str) = ("host", "evil.example:9464");
     let cases: &[Case<'_>] = &[
-        // A person or a program on this machine.
+        // A user or a program on this machine.
         (Open, "GET", "/metrics", &[HERE], Ok(Trusted)),
         (Open, "GET", "/api/v1/pauses", &[HERE], Ok(Trusted)),
         (Open, "GET", "/healthz", &[HERE], Ok(Trusted)),
@@ -344,7 +344,7 @@ fn a_daemon_that_others_can_reach_tells_nothing_when_it_has_no_token() {
         path: "/metrics",
         headers: &headers,
     };
-    assert_eq!(rules.judge(asked), Err(Reason::TokenMissing));
+    assert_eq!(rules.authorize(asked), Err(Reason::TokenMissing));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The door: what is asked of whoever comes in, and how many come in at once.
+//! The listener: what a client has to send, and how many connections there are at once.
 //!
 //! Whoever connects can cost the daemon one place of [`MOST_CONNECTIONS`] for a few seconds, and a few kilobytes: a
 //! handshake, a head, a body and an answer each have an end, and no request waits for a disk or a store.
@@ -13,15 +13,16 @@ use std::{
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use axum_server::{Handle, Server, accept::Accept, tls_rustls::RustlsAcceptor};
-use squire_config::{Daemon, Secret, SecretError};
+use squire_config::{Daemon, Secret};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     authorization::{self, Guard, Rules},
+    error::ListenerError,
     rejections::{Reason, Refusals},
-    tls::{Certificate, TlsError},
-    write_timeout::Patient,
+    tls::Certificate,
+    write_timeout::WriteTimeout,
 };
 
 /// Connections at once.
@@ -37,45 +38,24 @@ const LARGEST_BODY: usize = 64 << 10;
 /// What requests that are being answered get when the daemon stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// How the address is kept.
+/// Token and certificate of the address.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Listener {
     exposed: bool,
     token: Option<Secret>,
     certificate: Option<Arc<Certificate>>,
 }
 
-/// Why the door cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DoorError {
-    #[error(transparent)]
-    Token(#[from] SecretError),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error(
-        "daemon.listen = \"{listen}\" can be reached from other machines, and there is no token for them to show: set the environment variable SQUIRE_TOKEN, or hand it over as the systemd credential squire-token; `openssl rand -hex 32` makes one"
-    )]
-    NoToken { listen: SocketAddr },
-}
-
-impl DoorError {
-    /// Whether it is something that the service manager may hand over to the daemon, and not to a person who checks a
-    /// configuration by hand.
-    pub(crate) fn is_lack(&self) -> bool {
-        matches!(self, Self::NoToken { .. } | Self::Tls(TlsError::NoKey))
-    }
-}
-
-impl Door {
+impl Listener {
     /// Takes token and certificate from where they are.
     ///
     /// # Errors
     /// When one of them is there and cannot be used, or when others can reach the address and there is no token.
-    pub(crate) fn open(daemon: &Daemon) -> Result<Self, DoorError> {
+    pub(crate) fn open(daemon: &Daemon) -> Result<Self, ListenerError> {
         let (exposed, token) = (daemon.is_exposed(), Secret::token()?);
         let certificate = Certificate::of(&daemon.tls)?.map(Arc::new);
         if exposed && token.is_none() {
-            return Err(DoorError::NoToken {
+            return Err(ListenerError::NoToken {
                 listen: daemon.listen,
             });
         }
@@ -86,7 +66,7 @@ impl Door {
         })
     }
 
-    /// Takes the certificate of another door, if both have one: where TLS is switched on or off, that waits for a restart.
+    /// Takes the certificate of another listener, if both have one: where TLS is switched on or off, that waits for a restart.
     /// Connections that are open keep the one they began with.
     pub(crate) fn take(&self, other: &Self) {
         if let (Some(certificate), Some(other)) = (&self.certificate, &other.certificate) {
@@ -111,7 +91,7 @@ impl Door {
     /// Serves until `stop`.
     pub(in crate::service::http) async fn serve(
         &self,
-        listener: TcpListener,
+        tcp: TcpListener,
         router: Router,
         refusals: Refusals,
         stop: CancellationToken,
@@ -131,7 +111,7 @@ impl Door {
             ))
             .into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
-        let mut server = Server::<SocketAddr>::from_listener(listener)
+        let mut server = Server::<SocketAddr>::from_listener(tcp)
             .handle(handle.clone())
             .http1_only()
             .first_request_timeout(HEAD_PATIENCE)
@@ -176,20 +156,20 @@ impl Door {
     }
 }
 
-/// Closes connections for which there is no place.
+/// Closes connections beyond the limit.
 #[derive(Clone, Debug)]
 struct Limited(Handle<SocketAddr>);
 
 impl<I, S> Accept<I, S> for Limited {
-    type Stream = Patient<I>;
+    type Stream = WriteTimeout<I>;
     type Service = S;
-    type Future = Ready<io::Result<(Patient<I>, S)>>;
+    type Future = Ready<io::Result<(WriteTimeout<I>, S)>>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
         // The one that comes is counted already.
         if self.0.connection_count() > MOST_CONNECTIONS {
             return ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
-        ready(Ok((Patient::new(stream, READ_PATIENCE), service)))
+        ready(Ok((WriteTimeout::new(stream, READ_PATIENCE), service)))
     }
 }

@@ -5,11 +5,13 @@
 //! | [`listener`] | token, certificate and limits; takes connections |
 //! | [`authorization`] | who may ask for what |
 //! | [`rejections`] | requests that were rejected: counted, and logged at a limited rate |
-//! | [`write_timeout`] | connections whose other side does not read |
+//! | [`error`] | why the listener cannot be opened |
+//! | [`write_timeout`] | a time limit for writes to a client that does not read |
 //! | [`tls`] | the certificate |
 
-pub(in crate::service) mod authorization;
+pub(in crate::service::http) mod authorization;
+pub(crate) mod error;
 pub(crate) mod listener;
-pub(in crate::service) mod rejections;
+pub(in crate::service::http) mod rejections;
 mod tls;
 mod write_timeout;

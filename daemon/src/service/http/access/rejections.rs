@@ -1,4 +1,4 @@
-//! What was not answered, counted by reason, and told in the log now and then: whoever knocks all day must not fill it.
+//! Counts rejected requests by reason, and limits the rate of their log lines.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
 
 use prometheus::{IntCounterVec, Opts, Registry};
 
-/// So often the log tells of one reason at most.
+/// Minimum interval between two log lines of one reason.
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
 
 /// Why a request was refused, or a connection closed before it made one.
@@ -63,7 +63,7 @@ impl Reason {
     }
 }
 
-/// Counts and tells.
+/// Counts and logs rejections.
 #[derive(Debug)]
 pub(in crate::service::http) struct Refusals {
     counted: IntCounterVec,

@@ -16,45 +16,13 @@ use rustls::{
 use squire_config::{TLS_KEY_CREDENTIAL, credential};
 use tokio_util::sync::CancellationToken;
 
-/// So often the files are asked whether they have changed.
+use super::error::TlsError;
+
+/// How often the files are asked whether they have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The rights of those who are neither the owner of a file nor in its group.
 const OTHERS: u32 = 0o007;
 const NO_REGULAR_FILE: &str = "it is no regular file";
-
-/// Why there is no TLS, or why the certificate stays as it was.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
-    #[error(
-        "[daemon.tls] has a certificate and no key: set key, or hand the key over as the systemd credential squire-tls-key"
-    )]
-    NoKey,
-    #[error(
-        "the certificate {} cannot be used: {fault}; it must be a file that this user may read, of PEM blocks `BEGIN CERTIFICATE`, the daemon's own first",
-        .path.display()
-    )]
-    Certificate { path: PathBuf, fault: String },
-    #[error(
-        "the private key {} cannot be used: {fault}; it must be a file that this user may read, of one PEM block such as `BEGIN PRIVATE KEY`, without a password",
-        .path.display()
-    )]
-    Key { path: PathBuf, fault: String },
-    #[error(
-        "the private key {} may be read by every user of this machine (mode {mode:03o}): take that right away (chmod o= {}), and have another certificate issued if others had the time to read it",
-        .path.display(), .path.display()
-    )]
-    KeyOfAll { path: PathBuf, mode: u32 },
-    #[error(
-        "the private key {} is not that of the certificate {}, or is of a kind that is not known: {fault}; give both files from one issue of the certificate",
-        .key.display(),
-        .certificate.display()
-    )]
-    Pair {
-        certificate: PathBuf,
-        key: PathBuf,
-        fault: rustls::Error,
-    },
-}
 
 /// Where a certificate and its key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +62,7 @@ impl Files {
         }
         let key = self.read_key()?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        // TLS 1.2 and 1.3; nobody is asked for a certificate of his own.
+        // TLS 1.2 and 1.3; clients need no certificate.
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));

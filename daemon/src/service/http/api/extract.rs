@@ -7,17 +7,11 @@ use axum::{
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use utoipa::{IntoParams, ToSchema};
+use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::IntoParams;
 
-use super::Api;
-
-/// Why a request was refused, as whoever asked is told.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Refused {
-    /// What is wrong, and what to do.
-    pub(crate) error: String,
-}
+use super::state::Api;
+use crate::api::Refused;
 
 /// A refusal, with its code.
 #[derive(Debug)]
@@ -43,7 +37,7 @@ pub(super) struct Which {
     pub(super) table: Option<String>,
 }
 
-/// Which of them are asked for, by somebody who follows.
+/// Which of them are asked for, by someone who follows.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -144,10 +138,10 @@ impl Api {
 
     /// Refuses a target that is not kept.
     pub(super) fn known(&self, target: &str) -> Result<(), Refusal> {
-        if self.board.has(target) {
+        if self.status.has(target) {
             return Ok(());
         }
-        let there: Vec<_> = self.board.targets().into_iter().map(|t| t.name).collect();
+        let there: Vec<_> = self.status.targets().into_iter().map(|t| t.name).collect();
         let there = there.join(", ");
         let error = format!("there is no target {target}; there are {there}");
         Err(Refusal(StatusCode::NOT_FOUND, error))
@@ -155,7 +149,7 @@ impl Api {
 
     /// The key of a table of a target: as it is, or by its bare name where that is unambiguous.
     pub(super) fn resolve(&self, target: &str, table: &str) -> Result<String, Refusal> {
-        let known = self.board.keys(target);
+        let known = self.status.keys(target);
         if known.iter().any(|key| key == table) {
             return Ok(table.to_owned());
         }
@@ -192,28 +186,30 @@ pub(super) mod tests {
     use squire_engine::{TableStats, planner::Policy};
 
     use super::*;
-    use crate::service::reload::outcome::Record;
-    use crate::service::{
-        http::api::Writable, liveness::Pulse, pauses::PauseBook, schedule::triggers::ForceBook,
-        status::Board,
+    use crate::{
+        api::Writable,
+        service::{
+            liveness::Liveness, pauses::PauseBook, reload::Record, schedule::triggers::TriggerBook,
+            status::StatusStore,
+        },
     };
 
     pub(crate) fn api() -> Api {
-        let board = Board::new(Utc::now());
-        let forces = ForceBook::default();
+        let status = StatusStore::new(Utc::now());
+        let triggers = TriggerBook::default();
         for target in ["graph", "later"] {
-            board.expect(target, "/data");
-            forces.open(target);
+            status.expect(target, "/data");
+            triggers.open(target);
         }
         for key in ["node:Person", "edge:Knows", "node:Same", "edge:Same"] {
-            board.table("graph", key, &TableStats::default(), &Policy::default());
+            status.table("graph", key, &TableStats::default(), &Policy::default());
         }
         Api {
             pauses: Arc::new(PauseBook::open(None).expect("nothing is kept")),
-            board: Arc::new(board),
-            forces: Arc::new(forces),
+            status: Arc::new(status),
+            triggers: Arc::new(triggers),
             timetable: Arc::default(),
-            pulse: Arc::new(Pulse::default()),
+            liveness: Arc::new(Liveness::default()),
             places: Arc::new(AtomicUsize::new(2)),
             record: Arc::new(Record::start()),
             writable: Writable::Local,

@@ -1,50 +1,21 @@
-//! Jobs: those at work, those that ended, and calls for more.
+//! Jobs: those running, those that ended, and calls for more.
 
 use axum::{Json, extract::State, http::StatusCode};
-use serde::{Deserialize, Serialize};
 use squire_engine::planner::Duty;
-use utoipa::ToSchema;
 
 use super::{
-    Api,
-    extract::{Asked, Last, Refusal, Refused, Said, Which},
+    extract::{Asked, Last, Refusal, Said, Which},
+    state::Api,
 };
-use crate::service::{
-    clock,
-    schedule::triggers::Call,
-    status::{
-        jobs::{JobNotes, Run},
-        words::DutyWord,
-    },
+use crate::{
+    api::{JobNotes, Refused, RunAccepted, RunNotes, RunRequest},
+    service::{clock, schedule::triggers::Trigger},
 };
 
 /// So many runs are told where nobody says how many.
 const RUNS: usize = 200;
 
-/// What is to be done now, whatever the thresholds say.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CallRequest {
-    /// The target's name.
-    pub(crate) target: String,
-    /// The table's key; nothing for all tables of the target.
-    #[serde(default)]
-    pub(crate) table: Option<String>,
-    /// The duty; nothing for all of them.
-    #[serde(default)]
-    pub(crate) duty: Option<DutyWord>,
-}
-
-/// What was called for.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Called {
-    /// The duties that are done as soon as nothing holds them back.
-    pub(crate) duties: Vec<DutyWord>,
-    /// How many tables that is about.
-    pub(crate) tables: u64,
-}
-
-/// Jobs that are at work, those that began first first
+/// Jobs that are running, those that began first first
 #[utoipa::path(
     get,
     path = "/running",
@@ -59,7 +30,7 @@ pub(super) async fn running(
     Asked(which): Asked<Which>,
 ) -> Json<Vec<JobNotes>> {
     let (target, table) = (which.target.as_deref(), which.table.as_deref());
-    Json(api.board.jobs(target, table))
+    Json(api.status.jobs(target, table))
 }
 
 /// Jobs that have ended, the last first
@@ -70,10 +41,13 @@ pub(super) async fn running(
     get,
     path = "/runs",
     params(Last),
-    responses((status = 200, body = Vec<Run>), (status = 400, body = Refused))
+    responses((status = 200, body = Vec<RunNotes>), (status = 400, body = Refused))
 )]
-pub(super) async fn runs(State(api): State<Api>, Asked(filter): Asked<Last>) -> Json<Vec<Run>> {
-    Json(api.board.runs(
+pub(super) async fn runs(
+    State(api): State<Api>,
+    Asked(filter): Asked<Last>,
+) -> Json<Vec<RunNotes>> {
+    Json(api.status.runs(
         filter.target.as_deref(),
         filter.table.as_deref(),
         filter.since,
@@ -88,9 +62,9 @@ pub(super) async fn runs(State(api): State<Api>, Asked(filter): Asked<Last>) -> 
 #[utoipa::path(
     post,
     path = "/runs",
-    request_body = CallRequest,
+    request_body = RunRequest,
     responses(
-        (status = 202, body = Called),
+        (status = 202, body = RunAccepted),
         (status = 400, body = Refused),
         (status = 404, body = Refused),
         (status = 409, body = Refused, description = "It is paused, or the policy switches it off"),
@@ -99,8 +73,8 @@ pub(super) async fn runs(State(api): State<Api>, Asked(filter): Asked<Last>) -> 
 )]
 pub(super) async fn call(
     State(api): State<Api>,
-    Said(asked): Said<CallRequest>,
-) -> Result<(StatusCode, Json<Called>), Refusal> {
+    Said(asked): Said<RunRequest>,
+) -> Result<(StatusCode, Json<RunAccepted>), Refusal> {
     let target = asked.target;
     let table = api.about(&target, asked.table.as_deref())?;
     let what = table.as_deref().unwrap_or(&target);
@@ -117,30 +91,31 @@ pub(super) async fn call(
         let error = format!("{what} is paused until {until}: resume it first");
         return Err(Refusal(StatusCode::CONFLICT, error));
     }
-    let wanted = Duty::ALL.map(DutyWord::from).into_iter();
+    let wanted = Duty::ALL.into_iter();
     let wanted = wanted.filter(|duty| asked.duty.is_none_or(|asked| asked == *duty));
     let duties: Vec<_> = wanted
         .filter(|duty| api.is_enabled(&target, table.as_deref(), *duty))
         .collect();
-    let Some(forces) = api.forces.of(&target).filter(|_| !duties.is_empty()) else {
-        let duty = asked.duty.map_or("every duty", DutyWord::as_str);
+    let Some(triggers) = api.triggers.of(&target).filter(|_| !duties.is_empty()) else {
+        let duty = asked.duty.map_or("every duty", Duty::as_str);
         let error = format!("the policy of {what} switches {duty} off: set `enabled = true`");
         return Err(Refusal(StatusCode::CONFLICT, error));
     };
     for duty in &duties {
-        forces.call(Call::Person((*duty).into(), table.clone()));
+        triggers.request(Trigger::User(*duty, table.clone()));
     }
     let tables = match table {
         Some(_) => 1,
-        None => api.board.keys(&target).len() as u64,
+        None => api.status.keys(&target).len() as u64,
     };
-    Ok((StatusCode::ACCEPTED, Json(Called { duties, tables })))
+    let duties = duties.into_iter().map(Into::into).collect();
+    Ok((StatusCode::ACCEPTED, Json(RunAccepted { duties, tables })))
 }
 
 impl Api {
     /// Whether a policy leaves the duty on, for one of these tables at least; also where nothing was decided yet.
-    fn is_enabled(&self, target: &str, table: Option<&str>, duty: DutyWord) -> bool {
-        let decisions = self.board.decisions(target, table, duty);
+    fn is_enabled(&self, target: &str, table: Option<&str>, duty: Duty) -> bool {
+        let decisions = self.status.decisions(target, table, duty);
         let on = |reason: &Option<String>| reason.as_deref() != Some("disabled");
         decisions.is_empty() || decisions.iter().any(on)
     }
@@ -151,10 +126,15 @@ mod tests {
     use squire_engine::planner::{Decision, Skip};
 
     use super::*;
-    use crate::service::http::api::extract::{read, tests::api};
-    use crate::service::{pauses::Noted, status::Decided};
+    use crate::{
+        api::Pause,
+        service::{
+            http::api::extract::{read, tests::api},
+            status::Decided,
+        },
+    };
 
-    async fn called(api: &Api, body: &str) -> Result<Called, StatusCode> {
+    async fn called(api: &Api, body: &str) -> Result<RunAccepted, StatusCode> {
         let answer = async {
             let asked = Said(read(body.as_bytes())?);
             call(State(api.clone()), asked).await
@@ -168,9 +148,9 @@ mod tests {
         let api = api();
         let asked = r#"{"target": "graph", "table": "Person", "duty": "index"}"#;
         assert_eq!(called(&api, asked).await.unwrap().tables, 1);
-        let person = Call::Person(Duty::Index, Some("node:Person".to_owned()));
-        let forces = api.forces.of("graph").unwrap();
-        assert_eq!(forces.take(true), [person].into());
+        let person = Trigger::User(Duty::Index, Some("node:Person".to_owned()));
+        let triggers = api.triggers.of("graph").unwrap();
+        assert_eq!(triggers.take(true), [person].into());
         let everything = called(&api, r#"{"target": "graph"}"#).await.unwrap();
         assert_eq!((everything.tables, everything.duties.len()), (4, 3));
     }
@@ -198,10 +178,11 @@ mod tests {
             wait: std::time::Duration::ZERO,
             not_before: None,
         };
-        api.board.decided("graph", "edge:Knows", Duty::Cleanup, off);
+        api.status
+            .decided("graph", "edge:Knows", Duty::Cleanup, off);
         let asked = r#"{"target": "graph", "table": "Knows", "duty": "cleanup"}"#;
         assert_eq!(called(&api, asked).await.unwrap_err(), StatusCode::CONFLICT);
-        let pause = Noted {
+        let pause = Pause {
             target: "graph".to_owned(),
             table: Some("node:Person".to_owned()),
             until: chrono::Utc::now() + chrono::TimeDelta::hours(1),
@@ -210,7 +191,7 @@ mod tests {
         api.pauses.pause(pause);
         let asked = r#"{"target": "graph", "table": "Person"}"#;
         assert_eq!(called(&api, asked).await.unwrap_err(), StatusCode::CONFLICT);
-        let forces = api.forces.of("graph").unwrap();
-        assert!(forces.take(true).is_empty());
+        let triggers = api.triggers.of("graph").unwrap();
+        assert!(triggers.take(true).is_empty());
     }
 }

@@ -4,73 +4,21 @@ use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
-use utoipa::ToSchema;
 
 use super::{
-    Api,
-    extract::{Answer, Refusal, Refused, Said},
+    extract::{Answer, Refusal, Said},
+    state::Api,
 };
-use crate::service::{
-    clock,
-    pauses::{LONGEST, Noted},
-    status::jobs::JobNotes,
+use crate::{
+    api::{Pause, PauseRequest, Paused, Refused, ResumeRequest},
+    service::{clock, pauses::LONGEST},
 };
 
 /// Everybody who looks reads all of them.
 const LONGEST_REASON: usize = 200;
-/// Whoever asks is answered after so long, whatever the disk does.
+/// A client is answered after so long, whatever the disk does.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What is asked.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PauseRequest {
-    /// The target's name.
-    pub(crate) target: String,
-    /// The table's key; nothing for the whole target.
-    #[serde(default)]
-    pub(crate) table: Option<String>,
-    /// For how long: `2h`.
-    #[serde(rename = "for", with = "humantime_text")]
-    #[schema(value_type = String, example = "2h")]
-    pub(crate) lasts: Duration,
-    /// Why.
-    #[serde(default)]
-    pub(crate) reason: Option<String>,
-}
-
-/// What is to go on.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ResumeRequest {
-    /// The target's name; nothing for all that is paused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) target: Option<String>,
-    /// The table's key; nothing for the whole target.
-    #[serde(default)]
-    pub(crate) table: Option<String>,
-}
-
-/// What holds.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Paused {
-    /// The pauses that have not ended.
-    pub(crate) pauses: Vec<Noted>,
-    /// Why everything is paused, whatever the list says: the pauses that the last daemon left cannot be read. To resume all
-    /// ends it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) unreadable: Option<String>,
-    /// Whether a restart of the daemon remembers exactly these.
-    pub(crate) kept: bool,
-    /// Why it does not, although there is a folder for them. It is tried again on every tick.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) not_kept: Option<String>,
-    /// After a pause: the jobs that were at work on what it is about. They are finished.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) running: Vec<JobNotes>,
-}
 
 /// What is paused
 #[utoipa::path(get, path = "/pauses", responses((status = 200, body = Paused)))]
@@ -110,7 +58,7 @@ pub(super) async fn pause(
         return Err(Refusal(StatusCode::BAD_REQUEST, error));
     }
     let now = clock::now();
-    let pause = Noted {
+    let pause = Pause {
         target: asked.target.clone(),
         table: table.clone(),
         until: now + asked.lasts,
@@ -118,7 +66,7 @@ pub(super) async fn pause(
     };
     api.pauses.pause(pause);
     api.keep().await?;
-    let running = api.board.jobs(Some(&asked.target), table.as_deref());
+    let running = api.status.jobs(Some(&asked.target), table.as_deref());
     Ok(Json(Paused {
         running,
         ..api.holding(clock::not_ahead())
@@ -208,40 +156,29 @@ impl Api {
     }
 }
 
-/// Durations as texts.
-mod humantime_text {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(lasts: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(&humantime::format_duration(*lasts))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(d)?;
-        humantime::parse_duration(&text).map_err(D::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use squire_engine::{planner::Duty, progress::Progress};
 
     use super::*;
-    use crate::service::http::api::extract::{read, tests::api};
-    use crate::service::status::{jobs::Begun, words::Ending};
+    use crate::{
+        api::JobOutcome,
+        service::{
+            http::api::extract::{read, tests::api},
+            status::Begun,
+        },
+    };
 
     #[tokio::test]
     async fn a_pause_tells_of_the_jobs_that_are_at_work_on_what_it_is_about() {
         let api = api();
         let begun = Begun {
-            duty: Duty::Index.into(),
+            duty: Duty::Index,
             reason: "unindexed".to_owned(),
             forced: false,
             progress: Progress::default(),
         };
-        api.board.began("graph", "node:Person", begun);
+        api.status.began("graph", "node:Person", begun);
         let paused = async |what: &str| {
             let body = format!("{{\"target\": \"graph\", {what}\"for\": \"1h\"}}");
             let asked = read(body.as_bytes()).expect("it is a request");
@@ -258,7 +195,8 @@ mod tests {
         );
         assert!(paused("\"table\": \"Knows\", ").await.is_empty());
         assert_eq!(paused("").await, [job]);
-        api.board.ended("graph", "node:Person", Ending::Done, None);
+        api.status
+            .ended("graph", "node:Person", JobOutcome::Done, None);
         assert!(paused("").await.is_empty());
     }
 }

@@ -3,28 +3,23 @@
 use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
-    Api,
-    extract::{Answer, Asked, At, News, Refusal, Refused},
+    extract::{Answer, Asked, At, News, Refusal},
+    state::Api,
 };
-use crate::service::{
-    clock, liveness,
-    status::{
-        Tables,
-        queue::TicketNotes,
-        table::TableNotes,
-        target::{Status, TargetNotes},
-    },
+use crate::{
+    api::{Refused, Status, TableNotes, Tables, TargetNotes, TicketNotes},
+    service::clock,
 };
 
 impl Api {
     /// All targets, with their schedules; those whose keepers do not get on are stuck.
     pub(super) fn targets(&self) -> Vec<TargetNotes> {
-        let beats = self.pulse.all();
-        let mut targets = self.board.targets();
+        let beats = self.liveness.all();
+        let mut targets = self.status.targets();
         for target in &mut targets {
             let beat = beats.get(&target.name);
-            if let Some(beat) = beat.filter(|beat| beat.status == liveness::Status::Stuck) {
-                (target.status, target.since) = (Status::Stuck, Some(beat.since));
+            if let Some(beat) = beat.filter(|beat| beat.status == Status::Stuck) {
+                (target.status, target.since) = (Status::Stuck.into(), Some(beat.since));
             }
             target.schedules = self.timetable.of(&target.name, clock::now());
         }
@@ -79,7 +74,7 @@ pub(super) async fn queue(
     At(target): At<String>,
 ) -> Answer<Vec<TicketNotes>> {
     api.known(&target)?;
-    Ok(Json(api.board.tickets(&target)))
+    Ok(Json(api.status.tickets(&target)))
 }
 
 /// One table
@@ -103,7 +98,7 @@ pub(super) async fn table(
 ) -> Answer<TableNotes> {
     api.known(&target)?;
     let key = api.resolve(&target, &table)?;
-    api.board.of_table(&target, &key).map(Json).ok_or_else(|| {
+    api.status.of_table(&target, &key).map(Json).ok_or_else(|| {
         let error = format!("{table} of {target} went just now");
         Refusal(StatusCode::NOT_FOUND, error)
     })
@@ -125,7 +120,7 @@ pub(super) async fn table(
 pub(super) async fn tables(State(api): State<Api>, Asked(filter): Asked<News>) -> Answer<Tables> {
     let target = filter.target.as_deref();
     target.map_or(Ok(()), |target| api.known(target))?;
-    let mut read = api.board.tables(target, filter.since);
+    let mut read = api.status.tables(target, filter.since);
     if let Some(table) = &filter.table {
         read.tables.retain(|notes| notes.table == *table);
         read.gone.retain(|gone| gone.table == *table);

@@ -13,6 +13,7 @@ const COARSEST: i64 = 3600;
 
 /// How many fragments and bytes something has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub(crate) struct Layout {
     /// Fragments.
     pub(crate) fragments: u64,
@@ -23,6 +24,7 @@ pub(crate) struct Layout {
 /// A curve of layouts, oldest first. It has a point for each change, as far as they are not too close together: between
 /// two points nothing moved, or it moved and came back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub(crate) struct Series {
     /// When, as seconds since 1970.
     pub(crate) at: Vec<i64>,
@@ -37,7 +39,7 @@ pub(crate) struct Series {
 
 impl Series {
     /// It is so from now on.
-    pub(super) fn note(&mut self, layout: Layout, now: DateTime<Utc>) {
+    pub(crate) fn note(&mut self, layout: Layout, now: DateTime<Utc>) {
         let now = now.timestamp();
         self.step = self.step.max(FINEST);
         if self.last() == Some(layout) {

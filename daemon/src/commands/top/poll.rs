@@ -1,21 +1,22 @@
-//! Asks the daemon for everything that is shown, and for what a person wants done.
+//! Polls the daemon for everything that is shown, and sends it the user's requests.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use reqwest::Method;
-use serde::Deserialize;
 
 use super::{
-    model::Act,
-    panes::Subject,
-    told::{Configuration, Job, Run, Table, Target, Text, Ticket, Told},
+    snapshot::Snapshot,
+    view::{Act, Subject},
 };
 use crate::{
+    api::{
+        JobNotes, Overview, PauseRequest, Paused, ResumeRequest, RunAccepted, RunNotes, RunRequest,
+        TableNotes, Tables, TargetNotes, TicketNotes,
+    },
     commands::daemon::client::Client,
     exit::Failure,
     output,
-    service::http::api::{CallRequest, Called, PauseRequest, Paused, ResumeRequest},
 };
 
 const PAUSES: &str = "/api/v1/pauses";
@@ -23,50 +24,25 @@ const RUNS: &str = "/api/v1/runs";
 /// Runs that are asked for.
 const MOST_RUNS: usize = 100;
 
-/// Asks again and again: for the whole, and for more when that has changed; of tables, only for those that have.
+/// Polls the overview, and the rest only when that has changed; of tables, only those that have.
 #[derive(Debug, Default)]
-pub(super) struct Asking {
-    /// What the daemon had come to when its tables, queues and runs were told last, and since when it ran.
+pub(super) struct Poller {
+    /// When the daemon started, and its revision when tables, queues and runs were read last.
     seen: Option<(DateTime<Utc>, u64)>,
-    tables: BTreeMap<(Text, Text), Table>,
-    /// What the tables are told after.
+    tables: BTreeMap<(String, String), TableNotes>,
+    /// The revision after which changed tables are requested.
     revision: Option<u64>,
-    queue: Vec<(Text, Ticket)>,
-    history: Vec<Run>,
+    queue: Vec<(String, TicketNotes)>,
+    history: Vec<RunNotes>,
 }
 
-#[derive(Deserialize)]
-struct Overview {
-    started: DateTime<Utc>,
-    revision: u64,
-    #[serde(default)]
-    places: u64,
-    #[serde(default)]
-    configuration: Configuration,
-    targets: Vec<Target>,
-}
-
-#[derive(Deserialize)]
-struct Tables {
-    revision: u64,
-    whole: bool,
-    tables: Vec<Table>,
-    gone: Vec<Gone>,
-}
-
-#[derive(Deserialize)]
-struct Gone {
-    target: Text,
-    table: Text,
-}
-
-impl Asking {
+impl Poller {
     pub(super) fn new() -> Self {
         Self::default()
     }
 
     /// What there is now.
-    pub(super) async fn ask(&mut self, client: &Client) -> Result<Told, Failure> {
+    pub(super) async fn poll(&mut self, client: &Client) -> Result<Snapshot, Failure> {
         let whole: Overview = client.get("/api/v1/overview").await?;
         let seen = (whole.started, whole.revision);
         if self.seen != Some(seen) {
@@ -77,12 +53,12 @@ impl Asking {
             {
                 self.revision = None;
             }
-            self.ask_for_more(client, &whole.targets).await?;
+            self.poll_changed(client, &whole.targets).await?;
             self.seen = Some(seen);
         }
-        let running: Vec<Job> = client.get("/api/v1/running").await?;
+        let running: Vec<JobNotes> = client.get("/api/v1/running").await?;
         let paused: Paused = client.get(PAUSES).await?;
-        Ok(Told {
+        Ok(Snapshot {
             places: whole.places,
             refused: whole.configuration.last.error,
             targets: whole.targets,
@@ -91,19 +67,23 @@ impl Asking {
             queue: self.queue.clone(),
             history: self.history.clone(),
             pauses: paused.pauses,
-            pauses_unreadable: paused.unreadable.as_deref().map(Text::from),
+            pauses_unreadable: paused.unreadable,
         })
     }
 
-    async fn ask_for_more(&mut self, client: &Client, targets: &[Target]) -> Result<(), Failure> {
+    async fn poll_changed(
+        &mut self,
+        client: &Client,
+        targets: &[TargetNotes],
+    ) -> Result<(), Failure> {
         let since = self
             .revision
             .map_or_else(String::new, |at| format!("?since={at}"));
         self.take(client.get(&format!("/api/v1/tables{since}")).await?);
         self.queue.clear();
         for target in targets.iter().filter(|target| target.tickets > 0) {
-            let path = format!("/api/v1/targets/{}/queue", target.name.raw());
-            let tickets: Vec<Ticket> = client.get(&path).await?;
+            let path = format!("/api/v1/targets/{}/queue", target.name);
+            let tickets: Vec<TicketNotes> = client.get(&path).await?;
             let tickets = tickets.into_iter().map(|t| (target.name.clone(), t));
             self.queue.extend(tickets);
         }
@@ -125,12 +105,9 @@ impl Asking {
     }
 }
 
-/// Does what a person asked for; what to tell him.
+/// Sends a request of the user; returns what to show of it.
 pub(super) async fn act(client: &Client, act: Act) -> Result<String, Failure> {
-    let names = |what: &Subject| {
-        let table = what.table.as_ref().map(|table| table.raw().to_owned());
-        (what.target.raw().to_owned(), table)
-    };
+    let names = |what: &Subject| (what.target.clone(), what.table.clone());
     let shown = |what: &Subject| match &what.table {
         Some(table) => format!("{table} of {}", what.target),
         None => what.target.to_string(),
@@ -160,12 +137,12 @@ pub(super) async fn act(client: &Client, act: Act) -> Result<String, Failure> {
         }
         Act::Run { what } => {
             let (target, table) = names(&what);
-            let request = CallRequest {
+            let request = RunRequest {
                 target,
                 table,
                 duty: None,
             };
-            let _: Called = client.send(Method::POST, RUNS, &request).await?;
+            let _: RunAccepted = client.send(Method::POST, RUNS, &request).await?;
             let what = shown(&what);
             Ok(format!(
                 "{what} is maintained as soon as nothing holds it back"
@@ -180,12 +157,12 @@ mod tests {
 
     #[test]
     fn tables_that_changed_and_went_are_taken_over_from_what_was_told_before() {
-        let mut asking = Asking::new();
+        let mut poller = Poller::new();
         let mut take = |text: &str| {
-            asking.take(serde_json::from_str(text).expect("it is what a daemon says"));
-            let keys = asking.tables.iter();
+            poller.take(serde_json::from_str(text).expect("it is what a daemon says"));
+            let keys = poller.tables.iter();
             let keys = keys.map(|((_, table), notes)| format!("{table}={}", notes.rows));
-            (keys.collect::<Vec<_>>().join(" "), asking.revision)
+            (keys.collect::<Vec<_>>().join(" "), poller.revision)
         };
         let all = r#"{"revision": 3, "whole": true, "gone": [], "tables": [
             {"target": "lake", "table": "a", "rows": 1}, {"target": "lake", "table": "b", "rows": 2, "new": {}}]}"#;

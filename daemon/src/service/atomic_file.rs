@@ -7,10 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use squire_config::Daemon;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-
 /// Replaces a file, for this user alone. Makes its folder where that is not there.
 ///
 /// # Errors
@@ -19,7 +15,7 @@ pub(in crate::service) fn write(file: &Path, content: &[u8]) -> io::Result<()> {
     let folder = folder(file)?;
     fs::create_dir_all(folder)?;
     let fresh = beside(file, "new");
-    // What a crash left goes; what somebody puts there instead is neither followed nor written to.
+    // What a crash left goes; what someone puts there instead is neither followed nor written to.
     match fs::remove_file(&fresh) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -70,29 +66,6 @@ fn sync(folder: &Path) -> io::Result<()> {
 fn folder(file: &Path) -> io::Result<&Path> {
     file.parent()
         .ok_or_else(|| io::Error::other("it stands in no folder"))
-}
-
-/// Writes on every tick what is due, on a thread that may wait for the disk, until `stop`. A disk that does not answer holds
-/// up nobody else.
-pub(in crate::service) async fn on_ticks<W: FnOnce() + Send + 'static>(
-    daemon: watch::Receiver<Daemon>,
-    stop: CancellationToken,
-    due: impl Fn() -> Option<W>,
-) {
-    loop {
-        let tick = daemon.borrow().tick;
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(tick) => {}
-        }
-        let Some(write) = due() else {
-            continue;
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tokio::task::spawn_blocking(write) => {}
-        }
-    }
 }
 
 #[cfg(test)]
