@@ -246,8 +246,10 @@ fn names_and_errors_command_no_terminal() {
     snapshot.running[0].table = evil.into();
     snapshot.queue[0].1.actor = evil.into();
     snapshot.history[0].detail = Some(evil.into());
-    let mut view = View::default();
-    view.note = Some((evil.replace(|c: char| c.is_control(), ""), false));
+    let mut view = View {
+        note: Some((evil.replace(|c: char| c.is_control(), ""), false)),
+        ..View::default()
+    };
     for focus in Pane::ALL {
         view.focus = focus;
         let scene = scene(&snapshot, &view);
