@@ -7,9 +7,9 @@ use squire_config::{Layers, Refusal, Settings};
 
 use crate::{
     cli::{ConfigArg, LayersArg},
+    cron,
     exit::Failure,
     logging,
-    service::schedule::cron,
 };
 
 /// What a command reads that is given a file.

@@ -7,6 +7,7 @@
 //! | [`commands`] | the commands that a user runs |
 //! | [`service`] | the daemon: keepers, schedule, pauses, metrics, HTTP |
 //! | [`configuration`] | the configuration as every command reads it |
+//! | [`cron`] | one cron schedule, and when it comes next |
 //! | [`memory`] | keeps the process to its memory |
 //! | [`target`] | an opened target of either kind: graph or directory |
 //! | [`policy`] | from the config's policies to the planner's |
@@ -16,6 +17,7 @@ mod api;
 mod cli;
 mod commands;
 mod configuration;
+mod cron;
 mod exit;
 mod logging;
 mod memory;

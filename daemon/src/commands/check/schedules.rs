@@ -6,7 +6,7 @@ use chrono::{DateTime, FixedOffset, Local, Utc};
 use serde::Serialize;
 use squire_config::Settings;
 
-use crate::service::schedule::cron::{self, Schedule};
+use crate::cron::{self, Schedule};
 
 /// A schedule, and when it comes next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -6,9 +6,9 @@ use crate::{
     api::{Health, TableNotes, Tables, TargetNotes},
     cli::DaemonArg,
     commands::daemon::client::Client,
+    cron,
     exit::{Done, Failure},
     output,
-    service::schedule::cron,
 };
 
 pub(in crate::commands) async fn run(

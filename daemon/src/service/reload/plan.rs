@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use squire_config::{Daemon, Settings, Target};
 use squire_engine::{memory::Limits, planner::Duty};
 
-use crate::service::schedule::cron;
+use crate::cron;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]

@@ -10,11 +10,12 @@ use squire_config::Target;
 use squire_engine::planner::Duty;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-use super::{
+use super::triggers::{Trigger, Triggers};
+use crate::{
+    api::ScheduleNotes,
     cron::{self, Schedule},
-    triggers::{Trigger, Triggers},
+    exit::Failure,
 };
-use crate::{api::ScheduleNotes, exit::Failure};
 
 /// One schedule of one target.
 #[derive(Clone, Debug)]

@@ -38,6 +38,41 @@ fn uses(krate: &str, root: &str) -> Uses {
     Crate::read(krate, root).uses()
 }
 
+/// The daemon's arrows. `exit` names the typed errors of every folder; `main` and `commands` may use everything.
+const DAEMON: [Rule; 8] = [
+    ("api", &[]),
+    ("cli", &[]),
+    ("cron", &["exit"]),
+    ("output", &[]),
+    ("logging", &["exit"]),
+    ("target", &["exit"]),
+    ("configuration", &["cli", "cron", "exit", "logging"]),
+    (
+        "service",
+        &[
+            "api",
+            "configuration",
+            "cron",
+            "exit",
+            "logging",
+            "output",
+            "target",
+        ],
+    ),
+];
+
+/// Parts of the daemon with all that may use them: nothing that they use points back at them.
+const DAEMON_TOPS: [Rule; 2] = [
+    (
+        "service/keeper/",
+        &["service/run.rs", "service/supervisor.rs"],
+    ),
+    (
+        "service/http/",
+        &["service/run.rs", "service/reload/", "commands/", "exit.rs"],
+    ),
+];
+
 /// The folder below `src`, or the file's name, that a file belongs to.
 fn room(file: &str) -> &str {
     let first = file.split('/').next().unwrap_or(file);
@@ -61,9 +96,38 @@ fn broken(uses: &Uses, rules: &[Rule], base: &[&str]) -> Vec<String> {
     broken
 }
 
+/// What uses the top of a crate without leave, as lines that name the two files.
+fn pointing_back(uses: &Uses, tops: &[Rule]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (file, used) in uses {
+        for used in used {
+            let top = tops.iter().find(|(top, _)| used.starts_with(top));
+            let Some((top, by)) = top.filter(|(top, _)| !file.starts_with(top)) else {
+                continue;
+            };
+            if !by.iter().any(|by| file.starts_with(by)) {
+                broken.push(format!("{file} must not use {used}: {top} is above it"));
+            }
+        }
+    }
+    broken
+}
+
 #[test]
 fn the_arrows_between_the_folders_of_the_engine_run_one_way() {
     let broken = broken(&uses("engine", "lib.rs"), &ENGINE, &BASE);
+    assert!(
+        broken.is_empty(),
+        "see docs/architecture.md:\n{}",
+        broken.join("\n")
+    );
+}
+
+#[test]
+fn the_arrows_between_the_folders_of_the_daemon_run_one_way() {
+    let uses = uses("daemon", "main.rs");
+    let mut broken = broken(&uses, &DAEMON, &[]);
+    broken.extend(pointing_back(&uses, &DAEMON_TOPS));
     assert!(
         broken.is_empty(),
         "see docs/architecture.md:\n{}",
