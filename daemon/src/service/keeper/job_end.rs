@@ -42,6 +42,9 @@ impl Keeper {
         self.note_write(how);
         let (now, Job { table, duty, .. }) = (self.now(), job);
         let (name, shared) = (&self.target.name, &self.shared);
+        if let Some(skip) = meaning.unneeded {
+            tracing::info!(target_name = %name, %table, %duty, because = %skip, "job skipped: there is nothing to do, or not yet");
+        }
         let detail = match how {
             How::Panicked => Some("it panicked".to_owned()),
             How::Stuck(still) => Some(stood_still(*still)),
