@@ -181,7 +181,7 @@ fn the_modules_are_read_as_the_compiler_reads_them() {
     let uses = uses("engine", "lib.rs");
     let of = |file: &str| &uses[file];
     // By a path of `use`, by a name that another module passes on, and by a path within the code.
-    assert!(of("graph/options.rs").contains("table/drift.rs"));
+    assert!(of("graph/options.rs").contains("table/drift_policy.rs"));
     assert!(of("lib.rs").is_empty(), "what is passed on is no use");
     assert!(!uses.keys().any(|file| file.ends_with("_tests.rs")));
 }
