@@ -1,4 +1,5 @@
-//! Squire's engine: graphs of Lance tables that change together under one manifest.
+//! Squire's engine: maintenance of Lance tables, in directories whose writers know nothing of Squire, and in graphs, which
+//! change together under one manifest. `docs/architecture.md` has the folders and which may use which.
 //!
 //! The words. A **graph** is many Lance tables under one root. Its **manifest** is the whole state, as a
 //! numbered, immutable object; the newest is the graph. A table's **pin** is the Lance version
@@ -7,7 +8,7 @@
 //! A **holder** is a process that has tickets. Logical operations change what the data means, physical ones how it
 //! is laid out, and a physical operation never fails, blocks or delays a logical one.
 //!
-//! Data flows one way:
+//! In a graph, data flows one way:
 //!
 //! ```text
 //! graph ─► operation ─► manifest (log ─► transition)
@@ -15,7 +16,7 @@
 //!   │          └──────► table (staged effects, the exact-version commit, drift, statistics) ─► Lance
 //!   ├─► healing ─► operation
 //!   └─► repair ──► healing, drift
-//! maintenance, schema and graph::manifest::transition decide; they are pure and ask no store.
+//! planner, schema and graph::manifest::transition decide; they are pure and ask no store.
 //! ```
 //!
 //! `docs/protocol.md` has the rules and their reasons.

@@ -1,4 +1,4 @@
-//! Where a graph lives: one root on one store, for Squire's own objects and for Lance alike.
+//! Where a target lives: one root on one store, for Squire's own objects and for Lance alike.
 //!
 //! Local disk, memory and object stores take the same code path: local roots go through the store interface,
 //! too (scheme `file-object-store`), so that every write is synced and a wrapper sees every request.

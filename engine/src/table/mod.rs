@@ -1,5 +1,14 @@
-//! Lance tables, as the protocol sees them: opened at a version, committed at exactly one version, and described
-//! by their manifests alone.
+//! One Lance table, for graphs and directories alike: opened at a version, committed at exactly one version, and described by
+//! its manifests alone.
+//!
+//! | what for | files |
+//! |---|---|
+//! | open and list | `handle`, `guard`, `listing`, `versions`, `sound`, `bases` |
+//! | describe it for the planner | `stats`, `fragments`, `coverage`, `file_sizes`, `row_sizes`, `writers`, `unwritable` |
+//! | rewrite fragments | `rewrite`, `pieces`, `batches`, `verify`, `remap`, `rebase` (late deletes), `discard`, `refusal` |
+//! | index work | `indexing` |
+//! | commit | `staged`, `effect`, `commit`, `drift`, `drift_policy`, `queues` (one process) |
+//! | remove versions and files | `removal`, `retention`, `protection`, `references`, `untracked`, `files` |
 
 pub(crate) mod bases;
 pub(crate) mod batches;

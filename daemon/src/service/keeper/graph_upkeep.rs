@@ -111,7 +111,7 @@ impl Upkeep {
         clock::distrust(name).is_none()
     }
 
-    /// PollSchedule at sidecars again and again.
+    /// Lists sidecars, again and again.
     pub(in crate::service) async fn watch_sidecars(self) {
         loop {
             let look = self.list_sidecars();
@@ -140,7 +140,7 @@ impl Upkeep {
         }
     }
 
-    /// PollSchedule for drift on its interval, adopts what may be adopted, and says what stays, once for each change.
+    /// Checks for drift on its interval, adopts what may be adopted, and says what stays, once for each change.
     pub(in crate::service) async fn adopt_drift(self) {
         let mut told = BTreeMap::new();
         loop {

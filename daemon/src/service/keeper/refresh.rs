@@ -58,14 +58,14 @@ impl Keeper {
         }
     }
 
-    /// PollSchedule at tables of a directory that are written so fast that they must not wait for the next tick.
+    /// Polls the tables of a directory that are written so fast that they must not wait for the next tick.
     pub(super) fn poll_between_ticks(&mut self, opened: &Opened) {
         if let Opened::Directory(_) = opened {
             self.schedule_tables();
         }
     }
 
-    /// PollSchedule at what a job of ours left: at a whole graph, as its one request tells of all, and at one table of a
+    /// Polls what a job of ours left: a whole graph, as its one request tells of all, and one table of a
     /// directory. Nothing is decided about the table before.
     pub(super) fn poll_own_work(&mut self, opened: &Opened, table: &TableKey) {
         let now = self.now();

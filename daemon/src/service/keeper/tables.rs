@@ -1,4 +1,4 @@
-//! PollSchedule at tables: which are due for one, and what is made of it.
+//! Polls of tables: which are due, and what becomes of the answers.
 
 use std::{collections::BTreeSet, time::Duration};
 
