@@ -33,6 +33,8 @@ const WIDE_ROW: u64 = 4 << 10;
 pub(crate) const MOST_ROWS: usize = 8192;
 /// A part of a multipart upload, as Lance cuts them in the beginning.
 const UPLOAD_PART: u64 = 5 * MIB;
+/// A job with so much memory leaves room for what the allocator keeps.
+const ROOMY: u64 = 256 * MIB;
 
 static LIMITS: OnceLock<Limits> = OnceLock::new();
 
@@ -128,6 +130,12 @@ impl Limits {
     /// Variables that Lance and the allocator read when the process starts, or at first use.
     pub fn environment(&self) -> BTreeMap<&'static str, String> {
         let mib = |bytes: u64| (bytes / MIB).max(1);
+        // A part of an upload that has a block of its own is mapped, cleared and unmapped, which costs more than writing it.
+        let (large, kept) = if self.job >= ROOMY {
+            (UPLOAD_PART + 3 * MIB, 32 * MIB)
+        } else {
+            (MIB, MIB)
+        };
         let variables = [
             // Of each scan that names none, such as those that build and extend indexes.
             ("LANCE_DEFAULT_IO_BUFFER_SIZE", self.io_buffer()),
@@ -149,8 +157,8 @@ impl Limits {
             ),
             // Freed memory goes back to the machine: few arenas that keep some, and blocks of their own for what is large.
             ("MALLOC_ARENA_MAX", 2),
-            ("MALLOC_MMAP_THRESHOLD_", MIB),
-            ("MALLOC_TRIM_THRESHOLD_", MIB),
+            ("MALLOC_MMAP_THRESHOLD_", large),
+            ("MALLOC_TRIM_THRESHOLD_", kept),
         ];
         variables
             .into_iter()
