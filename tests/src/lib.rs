@@ -12,6 +12,7 @@ pub mod docs;
 pub mod fault;
 pub mod fingerprint;
 pub mod flights;
+pub mod folder;
 pub mod hostile;
 pub mod lancedb;
 pub mod layout;

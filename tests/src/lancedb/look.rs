@@ -81,21 +81,3 @@ pub fn disk(folder: &Path) -> io::Result<u64> {
     }
     Ok(bytes)
 }
-
-/// Copies a folder with everything in it.
-///
-/// # Errors
-/// When something in it cannot be read or written.
-pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}

@@ -1,12 +1,12 @@
 //! Targets that hang beside others: how much of the others' throughput they cost. It is printed.
 
 use std::{
-    fs, io,
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
 
-use squire_tests::{daemon::Daemon, patience::PATIENCE, plain, show};
+use squire_tests::{daemon::Daemon, folder, patience::PATIENCE, plain, show};
 
 const TARGETS: usize = 100;
 const HANG: usize = 10;
@@ -27,20 +27,6 @@ min_small_fragments = 4
 enabled = false
 "#;
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to)?;
-        } else {
-            fs::copy(entry.path(), to)?;
-        }
-    }
-    Ok(())
-}
-
 /// Starts a daemon for all targets, ten of which hang or are not there, and says how many jobs a second the others have.
 async fn throughput(model: &Path, hang: bool) -> f64 {
     let dir = tempfile::tempdir().expect("there is a temporary folder");
@@ -49,7 +35,7 @@ async fn throughput(model: &Path, hang: bool) -> f64 {
     for n in first..TARGETS {
         let root = dir.path().join(format!("t{n}"));
         for table in 0..TABLES {
-            copy(model, &root.join(format!("t{table}.lance"))).expect("it can be copied");
+            folder::copy(model, &root.join(format!("t{table}.lance"))).expect("it can be copied");
         }
         let (name, root) = (format!("t{n}"), root.display());
         config.push_str(&format!(

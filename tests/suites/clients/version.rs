@@ -14,7 +14,7 @@ use squire_tests::{
         hand::{self, Did},
         matrix::{Seen, Step, Way},
     },
-    lancedb::look,
+    folder,
     show::say,
 };
 use tempfile::TempDir;
@@ -118,7 +118,7 @@ impl Version {
 
     async fn go(&mut self, way: Way) {
         let root = self.dir.path().join(format!("{way:?}"));
-        look::copy(&self.dir.path().join("made"), &root).unwrap();
+        folder::copy(&self.dir.path().join("made"), &root).unwrap();
         for table in self.tables.clone() {
             if let Err(e) = self.client.open(&root, &table).await {
                 self.seen.asked.insert(

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use squire_tests::plain;
+use squire_tests::{folder, plain};
 
 use crate::site::{Keeping, QUICK, Site, until};
 
@@ -281,10 +281,11 @@ async fn a_table_late_in_the_alphabet_is_looked_at_as_often_as_the_first_however
     plain::append(&lake, "t00", rows).await.unwrap();
     // More than are read at once, and than one round of a tick may read.
     for n in 1..60 {
-        copy(
+        folder::copy(
             &lake.join("t00.lance"),
             &lake.join(format!("t{n:02}.lance")),
-        );
+        )
+        .unwrap();
     }
     let targets = [("lake", &*site.uri("lake"), EAGER)];
     let rhythm =
@@ -309,17 +310,4 @@ async fn a_table_late_in_the_alphabet_is_looked_at_as_often_as_the_first_however
     let (least, most) = (looks.values().min(), looks.values().max());
     assert!(most <= least.map(|least| 2 * least).as_ref(), "{looks:?}");
     daemon.stop().await;
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }

@@ -7,7 +7,7 @@ use squire_engine::{
 };
 use squire_tests::{
     flights::{append, key, planes},
-    lancedb::look,
+    folder,
     patience::until,
     place::rows,
     repository,
@@ -19,7 +19,7 @@ async fn a_graph_whose_writer_an_earlier_build_was_killed_in_is_opened_healed_lo
  {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("graph");
-    look::copy(&repository::file("tests/data/fuzz/graph-killed"), &root).unwrap();
+    folder::copy(&repository::file("tests/data/fuzz/graph-killed"), &root).unwrap();
     let graph = Graph::open(&root.display().to_string(), Options::default())
         .await
         .unwrap();

@@ -1,12 +1,9 @@
 //! A folder with tables in it, and a daemon that keeps it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use serde_json::Value;
-use squire_tests::{daemon::Daemon, plain};
+use squire_tests::{daemon::Daemon, folder, plain};
 use tempfile::TempDir;
 
 pub(crate) use squire_tests::patience::{PATIENCE, until};
@@ -48,7 +45,7 @@ impl Scene {
     pub(crate) fn copy(&self, table: &str, names: impl IntoIterator<Item = String>) {
         let folder = |name: &str| self.lake().join(format!("{name}.lance"));
         for name in names {
-            copy(&folder(table), &folder(&name));
+            folder::copy(&folder(table), &folder(&name)).expect("it can be copied");
         }
     }
 
@@ -67,19 +64,6 @@ impl Scene {
         let environment = token.map(|token| ("SQUIRE_TOKEN", token));
         let daemon = Daemon::start_in(&config, &root.join("log"), environment).await;
         daemon.expect("the daemon starts")
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the folder can be made");
-    for entry in fs::read_dir(from).expect("the folder is there") {
-        let entry = entry.expect("it can be read");
-        let there = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &there);
-        } else {
-            fs::copy(entry.path(), there).expect("it can be copied");
-        }
     }
 }
 

@@ -4,9 +4,12 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use lance::Dataset;
-use squire_tests::lancedb::{
-    ledger::{Difference, Expected, Ledger},
-    look::{self, Look},
+use squire_tests::{
+    folder,
+    lancedb::{
+        ledger::{Difference, Expected, Ledger},
+        look::{self, Look},
+    },
 };
 use tokio::time::{Instant, interval};
 
@@ -110,7 +113,7 @@ pub(super) async fn run(
     kind: Maintenance,
     pace: Pace,
 ) -> Result<Run> {
-    look::copy(seed, place)?;
+    folder::copy(seed, place)?;
     let uri = place.join(format!("{TABLE}.lance"));
     let uri = uri
         .to_str()
