@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{handle::Directory, probe, readers::Readers};
+use super::{discovery, handle::Directory, probe};
 use crate::{
     error::{Error, Result},
     ids::TableKey,
@@ -206,10 +206,21 @@ impl Look {
         let listed = self.versions.iter().map(|v| v.version).collect();
         let dataset = &self.cleaner.dataset;
         let mut of_others = Protection::default();
-        readers
-            .protect(table, dataset, &going, &mut of_others)
-            .await?;
+        let siblings = siblings(table);
+        let protecting = readers.protect(table, dataset, &going, &mut of_others, siblings);
+        protecting.await?;
         let own = Protection::of(table, dataset, &listed, &going).await?;
         Ok(of_others.and(own))
     }
+}
+
+/// All tables under the root of this one.
+async fn siblings(table: &Table) -> Result<Vec<Table>> {
+    let keys = discovery::tables(&table.storage).await?;
+    let siblings = keys.into_iter().map(|key| Table {
+        path: discovery::folder_of(&key),
+        key,
+        ..table.clone()
+    });
+    Ok(siblings.collect())
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use lance_io::object_store::WrappingObjectStore;
 use tokio_util::sync::CancellationToken;
 
-use super::{compact, discovery, index, probe::Probes, readers::Readers};
+use super::{compact, discovery, index, probe::Probes};
 use crate::{
     error::{Error, Result},
     ids::{TableKey, Touched},
@@ -18,6 +18,7 @@ use crate::{
         handle::guarded,
         indexing::receipt::Indexed,
         queues::{TableQueues, Turn},
+        readers::Readers,
         refusal::Refused,
         rewrite::Compacted,
         stats::TableStats,

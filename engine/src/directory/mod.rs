@@ -19,7 +19,6 @@
 //! | [`commit_attempt`] | one attempt to commit, at exactly one version |
 //! | [`commit_identity`] | the files that a commit adds to its table: they show its outcome |
 //! | [`cleanup`] | the removal of old versions |
-//! | [`readers`] | which tables read files of others, or name their versions |
 
 mod cleanup;
 mod commit;
@@ -31,7 +30,6 @@ mod handle;
 mod index;
 mod omnigraph;
 mod probe;
-mod readers;
 
 pub use discovery::{Kind, detect};
 pub use handle::{Directory, DirectoryOptions};

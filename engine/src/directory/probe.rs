@@ -17,7 +17,7 @@ use crate::{
     table::{
         Table, bases,
         file_sizes::FileSizes,
-        handle::guarded,
+        handle::{guarded, whole},
         refusal::segments,
         stats::{TableStats, VersionInfo},
         unwritable::Unwritable,
@@ -94,23 +94,6 @@ pub(super) async fn open(table: &Table, params: ObjectStoreParams) -> Result<Dat
         whole(table, opened)
     };
     guarded(table, "opening", opening).await
-}
-
-/// The table, unless its manifest is not of the version that its name says: a crash of the host can leave zeros, which
-/// Lance takes for an empty table.
-///
-/// # Errors
-/// [`Error::Damaged`].
-pub(super) fn whole(table: &Table, opened: Dataset) -> Result<Dataset> {
-    let (named, found) = (opened.manifest_location(), opened.manifest().version);
-    if named.version == found {
-        return Ok(opened);
-    }
-    Err(Error::Damaged {
-        object: named.path.to_string(),
-        reason: format!("it says that it is version {found} of {}", table.key),
-        uri: table.storage.uri.clone(),
-    })
 }
 
 /// What is done to a table for [`stats_by_manifest`].

@@ -21,7 +21,9 @@ use crate::{
     },
     ids::{HolderId, OperationId, TableKey},
     storage::Storage,
-    table::{Table, drift::DriftPolicy, queues::TableQueues, refusal::Refused},
+    table::{
+        Table, drift::DriftPolicy, queues::TableQueues, readers::Readers, refusal::Refused,
+    },
 };
 
 /// One graph, as this process has it open.
@@ -47,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) in_healing: InProgress,
     /// Work on tables that failed and is not repeated for now.
     pub(crate) refused: Refused,
+    /// Tables under the root that are not the graph's, and may read files of those that are.
+    pub(crate) readers: Readers,
 }
 
 impl Core {
@@ -85,6 +89,7 @@ impl Core {
             attended: std::sync::Mutex::default(),
             in_healing: InProgress::default(),
             refused: Refused::default(),
+            readers: Readers::default(),
             storage,
         }
     }

@@ -253,6 +253,15 @@ impl Storage {
         walls.shared(&self.table_base(path), folders).await
     }
 
+    /// Whether a base's URI leads to the folder of the table at `path`, or into it, on a local disk: whatever links and
+    /// mounts are on the way.
+    pub(crate) async fn is_reached_by(&self, path: &str, base: &str) -> bool {
+        let (Some(walls), Some(folder)) = (&self.walls, allowed::folder(base)) else {
+            return false;
+        };
+        walls.is_reached_by(&self.table_base(path), folder).await
+    }
+
     /// Whether files may be read that a table names in this place: below the root, and where the target allows it. On a
     /// local disk it asks where links lead.
     pub(crate) fn allows(&self, base: &str) -> bool {

@@ -163,6 +163,23 @@ impl Table {
     }
 }
 
+/// The table, unless its manifest is not of the version that its name says: a crash of the host can leave zeros, which
+/// Lance takes for an empty table.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub(crate) fn whole(table: &Table, opened: Dataset) -> Result<Dataset> {
+    let (named, found) = (opened.manifest_location(), opened.manifest().version);
+    if named.version == found {
+        return Ok(opened);
+    }
+    Err(Error::Damaged {
+        object: named.path.to_string(),
+        reason: format!("it says that it is version {found} of {}", table.key),
+        uri: table.storage.uri.clone(),
+    })
+}
+
 /// Runs what Lance does for a table. What it was at work with must not be used after a panic.
 ///
 /// # Errors

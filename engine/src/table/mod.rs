@@ -8,7 +8,7 @@
 //! | rewrite fragments | `rewrite`, `pieces`, `batches`, `verify`, `remap`, `rebase` (late deletes), `discard`, `refusal` |
 //! | index work | `indexing` |
 //! | commit | `staged`, `effect`, `commit`, `drift`, `drift_policy`, `queues` (one process) |
-//! | remove versions and files | `removal`, `retention`, `protection`, `references`, `untracked`, `files` |
+//! | remove versions and files | `removal`, `retention`, `protection`, `references`, `readers`, `untracked`, `files` |
 
 pub(crate) mod bases;
 pub(crate) mod batches;
@@ -29,6 +29,7 @@ pub(crate) mod listing;
 mod pieces;
 pub(crate) mod protection;
 pub(crate) mod queues;
+pub(crate) mod readers;
 pub(crate) mod rebase;
 pub(crate) mod references;
 pub(crate) mod refusal;

@@ -6,7 +6,7 @@ use lance::{Dataset, dataset::refs::BranchContents};
 
 use super::{
     Table,
-    references::{self, Files},
+    references::{self, Files, Folder},
     retention::Kept,
 };
 use crate::{
@@ -55,8 +55,8 @@ impl Protection {
         protection.protected.versions.extend(references.versions());
         protection.kept.extend(references.kept());
         let whole: BTreeSet<_> = references.begun_at(listed).collect();
-        let folders = table.storage.folder_names(&table.path).await;
-        for (branch, files) in references::by_other_branches(table, &folders, &whole).await? {
+        let folder = Folder::of(table).await;
+        for (branch, files) in references::by_other_branches(table, &folder, &whole).await? {
             let versions = protection.keep(table, dataset, files, going).await?;
             if versions.as_ref().is_none_or(|some| !some.is_empty()) {
                 protection.kept.push(Kept::Orphan { branch, versions });

@@ -121,8 +121,79 @@ impl Files {
     }
 }
 
+/// A table's folder, as bases of others name it: by its name, whatever precedes it, since a client may know the place by
+/// another path; on a local disk also by any path that leads to it, such as a link of another name.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    table: Table,
+    names: Vec<String>,
+}
+
+impl Folder {
+    /// The folder of a table.
+    pub(crate) async fn of(table: &Table) -> Self {
+        let names = table.storage.folder_names(&table.path).await;
+        let table = table.clone();
+        Self { table, names }
+    }
+
+    /// Whether one of these URIs of bases is it, or a folder in it.
+    pub(crate) async fn is_any_of(&self, uris: &[String]) -> bool {
+        for uri in uris {
+            if self.is(uri).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn is(&self, uri: &str) -> bool {
+        is_in(uri, &self.names) || self.is_reached_by(uri).await
+    }
+
+    async fn is_reached_by(&self, uri: &str) -> bool {
+        let storage = &self.table.storage;
+        storage.is_reached_by(&self.table.path, uri).await
+    }
+
+    /// Whether some of these bytes, which cannot be read as a manifest, name it.
+    pub(crate) async fn is_in_any_of(&self, manifests: &[bytes::Bytes]) -> bool {
+        for bytes in manifests {
+            if mentions(bytes, &self.names) {
+                return true;
+            }
+            for path in paths_in(bytes) {
+                if self.is_reached_by(&path).await {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Those of a manifest's bases that are it.
+    async fn bases(&self, manifest: &Manifest) -> BTreeSet<u32> {
+        let mut ids = BTreeSet::new();
+        for base in manifest.base_paths.values() {
+            if self.is(&base.path).await {
+                ids.insert(base.id);
+            }
+        }
+        ids
+    }
+}
+
+/// Which files of a manifest are asked for.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// Those in the table's own folder.
+    Own,
+    /// Those in the folder of another table, or of a branch's own one.
+    In(&'a Folder),
+}
+
 /// Whether a base's URI is of a table whose folder has one of these names.
-pub(crate) fn is_in(uri: &str, folders: &[String]) -> bool {
+fn is_in(uri: &str, folders: &[String]) -> bool {
     uri.split(['/', '\\']).any(|part| {
         let decoded = Path::from_url_path(part).ok();
         let is = |folder: &String| {
@@ -133,7 +204,7 @@ pub(crate) fn is_in(uri: &str, folders: &[String]) -> bool {
 }
 
 /// Whether bytes that cannot be read as a manifest name a folder of one of these names.
-pub(crate) fn mentions(bytes: &[u8], folders: &[String]) -> bool {
+fn mentions(bytes: &[u8], folders: &[String]) -> bool {
     let is_of_a_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     let encoded = |folder: &String| {
         let url = url::Url::parse("file:///").and_then(|root| root.join(folder));
@@ -150,17 +221,27 @@ pub(crate) fn mentions(bytes: &[u8], folders: &[String]) -> bool {
     })
 }
 
-/// What a table that is a clone reads of the table whose folder has one of these names, in all of its versions and
-/// branches.
+/// Whatever in bytes may be a path on a local disk: text from a slash on, also as the path of a URL.
+fn paths_in(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let runs = text.split(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER);
+    let paths = runs.filter_map(|run| run.get(run.find('/')?..));
+    let paths = paths.flat_map(|path| {
+        let path = path.trim_start_matches('/');
+        [format!("/{path}"), format!("file:///{path}")]
+    });
+    paths.collect()
+}
+
+/// What a table that is a clone reads of the table whose folder this is, in all of its versions and branches.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Lance`], [`Error::Panicked`].
-pub(crate) async fn by_clone(clone: &Table, folders: &[String]) -> Result<Files> {
+pub(crate) async fn by_clone(clone: &Table, folder: &Folder) -> Result<Files> {
     let base = clone.storage.table_base(&clone.path);
     let mut found = manifests(clone, &base.clone().join(VERSIONS_DIR)).await?;
     found.extend(manifests(clone, &base.join(BRANCHES)).await?);
-    let wanted = |base: Option<&BasePath>| base.is_some_and(|base| is_in(&base.path, folders));
-    read_all(clone, found, &wanted).await
+    read_all(clone, found, Wanted::In(folder)).await
 }
 
 /// What each branch reads of its own table, if it is none of these, by its folder.
@@ -169,7 +250,7 @@ pub(crate) async fn by_clone(clone: &Table, folders: &[String]) -> Result<Files>
 /// As [`by_clone`].
 pub(crate) async fn by_other_branches(
     table: &Table,
-    folders: &[String],
+    folder: &Folder,
     but: &BTreeSet<&str>,
 ) -> Result<Vec<(String, Files)>> {
     let base = table.storage.table_base(&table.path).join(BRANCHES);
@@ -181,10 +262,10 @@ pub(crate) async fn by_other_branches(
             branches.entry(branch).or_default().push(manifest);
         }
     }
-    let wanted = |base: Option<&BasePath>| base.is_some_and(|base| is_in(&base.path, folders));
     let mut read = Vec::new();
     for (branch, manifests) in branches {
-        read.push((branch, read_all(table, manifests, &wanted).await?));
+        let files = read_all(table, manifests, Wanted::In(folder)).await?;
+        read.push((branch, files));
     }
     Ok(read)
 }
@@ -228,8 +309,7 @@ pub(crate) async fn keepers(
             break;
         }
         let version = version_of(&object);
-        let own = |base: Option<&BasePath>| base.is_none();
-        let names = read(table, object, &own).await?;
+        let names = read(table, object, Wanted::Own).await?;
         if needed.without(&names) && going.contains(&version) {
             keepers.push(version);
         }
@@ -261,7 +341,7 @@ fn version_of(object: &ObjectMeta) -> u64 {
 async fn read_all(
     table: &Table,
     manifests: Vec<ObjectMeta>,
-    wanted: &(impl Fn(Option<&BasePath>) -> bool + Sync),
+    wanted: Wanted<'_>,
 ) -> Result<Files> {
     let reads = manifests
         .into_iter()
@@ -279,7 +359,7 @@ async fn read_all(
 async fn read(
     table: &Table,
     object: ObjectMeta,
-    wanted: &(impl Fn(Option<&BasePath>) -> bool + Sync),
+    wanted: Wanted<'_>,
 ) -> Result<Files> {
     const ACTION: &str = "reading a manifest of";
     let reading = async {
@@ -301,7 +381,14 @@ async fn read(
         };
         let indexes = read_manifest_indexes(store, &location, &manifest).await;
         let indexes = indexes.map_err(|e| table.failed(ACTION, e))?;
-        Ok(Files::of(&manifest, &indexes, wanted))
+        Ok(match wanted {
+            Wanted::Own => Files::own(&manifest, &indexes),
+            Wanted::In(folder) => {
+                let bases = folder.bases(&manifest).await;
+                let is_of = |base: Option<&BasePath>| base.is_some_and(|b| bases.contains(&b.id));
+                Files::of(&manifest, &indexes, is_of)
+            }
+        })
     };
     guarded(table, ACTION, reading).await
 }
@@ -355,6 +442,19 @@ mod tests {
         assert!(!mentions(b"\x2a0100100f8afa.lance", &a));
         assert!(!mentions(b"", &a) && !mentions(b"a.lanc", &a));
         assert!(mentions(b"file:///my%20a.lance", &folders(&["my a.lance"])));
+    }
+
+    #[test]
+    fn every_path_in_bytes_is_found_whatever_stands_before_it() {
+        let paths = |bytes: &[u8]| paths_in(bytes);
+        assert_eq!(
+            paths(b"\x12\x0c/mnt/a.lance\x92\x01x"),
+            ["/mnt/a.lance", "file:///mnt/a.lance"]
+        );
+        // The length before a path may be a slash by chance.
+        assert_eq!(paths(b"//mnt/a")[0], "/mnt/a");
+        assert_eq!(paths(b"\x1afile:///a%20b\x00")[1], "file:///a%20b");
+        assert!(paths(b"no path").is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use object_store::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::removal_notice::announce;
@@ -31,6 +32,8 @@ use crate::{
     },
 };
 
+/// How the folder of a Lance table ends.
+const EXTENSION: &str = ".lance";
 /// Timeout of the wait for a moment in which no operation is decided on the table.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -127,12 +130,19 @@ impl Look {
             Decision::Skip(_) => BTreeSet::new(),
         };
         let listed = versions.iter().map(|v| v.version).collect();
-        let mut own = Protection::of(&table, &cleaner.dataset, &listed, &going).await?;
         let others = manifest.tables.iter().filter(|(other, _)| *other != key);
         let others = others.map(|(key, entry)| (key.clone(), entry.path.clone()));
-        own.keep_if_shared(&table, others).await?;
+        let mut of_others = by_graph;
+        of_others.keep_if_shared(&table, others).await?;
+        if !going.is_empty() {
+            let (dataset, clones) = (&cleaner.dataset, clones(&table, &manifest));
+            let readers = &core.readers;
+            let protecting = readers.protect(&table, dataset, &going, &mut of_others, clones);
+            protecting.await?;
+        }
+        let own = Protection::of(&table, &cleaner.dataset, &listed, &going).await?;
         Ok(Self {
-            protection: by_graph.and(own),
+            protection: of_others.and(own),
             versions,
             cleaner,
             table,
@@ -146,6 +156,24 @@ impl Look {
         let protected = &self.protection.protected;
         cleanup::plan(&self.versions, protected, policy, now, ask.forced)
     }
+}
+
+/// The tables under the root that are not the graph's: what a client made there, such as a shallow clone.
+async fn clones(table: &Table, manifest: &Manifest) -> Result<Vec<Table>> {
+    let storage = &table.storage;
+    let listed = storage.store.list_with_delimiter(Some(&storage.base)).await;
+    let listed = listed.map_err(|e| Error::store("listing the tables of", &storage.uri, e))?;
+    let folders = listed.common_prefixes.iter().filter_map(Path::filename);
+    let tables = folders.filter_map(|folder| {
+        let name = folder.strip_suffix(EXTENSION).filter(|n| !n.is_empty())?;
+        let is_of_graph = manifest.tables.values().any(|entry| entry.path == folder);
+        (!is_of_graph).then(|| Table {
+            key: TableKey::of_directory(name),
+            path: folder.to_owned(),
+            ..table.clone()
+        })
+    });
+    Ok(tables.collect())
 }
 
 /// The newest manifest, and the oldest that is kept.

@@ -13,7 +13,7 @@ use std::{
 use futures::{StreamExt, stream::BoxStream};
 use object_store::{ListResult, ObjectMeta, Result, path::Path};
 use rustix::{
-    fs::{AtFlags, Dir, FileType, fstat, statat},
+    fs::{AtFlags, Dir, FileType, fstat, stat, statat},
     io::Errno,
 };
 
@@ -306,6 +306,15 @@ pub(super) fn identities(
         }
     }
     Ok(found)
+}
+
+/// Whether a path, or one that it is below, leads to this folder. Nothing is read of what lies there.
+pub(super) fn is_reached_by(folder: &FsPath, elsewhere: &FsPath) -> bool {
+    let Ok(own) = stat(folder) else {
+        return false;
+    };
+    let mut above = elsewhere.ancestors();
+    above.any(|path| stat(path).is_ok_and(|other| identity(&other) == identity(&own)))
 }
 
 #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]

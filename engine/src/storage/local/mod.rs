@@ -99,6 +99,13 @@ impl Walls {
         blocking(move || list::survey(&walls, &path).map_err(|fault| fault.about(&path))).await
     }
 
+    /// Whether a path of this machine, wherever it leads, is a table's folder or lies in it.
+    pub(super) async fn is_reached_by(&self, path: &Path, elsewhere: PathBuf) -> bool {
+        let own = on_disk(path);
+        let looked = blocking(move || Ok(list::is_reached_by(&own, &elsewhere)));
+        looked.await.unwrap_or(false)
+    }
+
     /// The first folder that one table shares with another, of these in order: their place in the list, and the folder.
     ///
     /// # Errors

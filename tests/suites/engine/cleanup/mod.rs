@@ -1,6 +1,7 @@
 //! Old versions: which go, which stay, and that nobody who was promised one misses it.
 
 mod beside;
+mod clones;
 mod directory;
 mod disk;
 mod graph;

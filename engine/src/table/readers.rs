@@ -20,14 +20,19 @@ use lance_table::io::commit::ManifestNamingScheme;
 use object_store::ObjectStoreExt;
 use tokio::sync::Mutex;
 
-use super::discovery;
+use super::{
+    Table,
+    drift::DriftPolicy,
+    handle::{guarded, whole},
+    protection::Protection,
+    references::{self, Folder},
+    retention::Kept,
+    stats::VersionInfo,
+    versions,
+};
 use crate::{
     error::{Error, Result},
     ids::TableKey,
-    table::{
-        Table, drift::DriftPolicy, handle::guarded, protection::Protection, references,
-        retention::Kept, stats::VersionInfo, versions,
-    },
 };
 
 /// Maximum number of tables that are read at once.
@@ -44,7 +49,7 @@ const SNAPSHOT: &str = "\"dataset_version\":";
 
 /// What is known of the tables under a root.
 #[derive(Debug, Default)]
-pub(super) struct Readers(Mutex<Known>);
+pub(crate) struct Readers(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -56,9 +61,10 @@ struct Known {
 
 type Siblings = BTreeMap<TableKey, Sibling>;
 
-/// A table at its newest version.
+/// Another table under the root, at its newest version.
 #[derive(Clone, Debug)]
 struct Sibling {
+    table: Table,
     newest: Option<VersionInfo>,
     says: Arc<Says>,
 }
@@ -84,33 +90,35 @@ struct View {
 }
 
 impl Readers {
-    /// Adds to what must stay of a table what other tables under its root read of it. Of versions, these are about to go.
+    /// Adds to what must stay of a table what other tables under its root read of it. Of versions, these are about to go;
+    /// `list` gives the tables under the root that may read others.
     ///
     /// # Errors
-    /// [`Error::Store`], when the root cannot be listed; [`Error::Store`], [`Error::Lance`] and [`Error::Panicked`], when
-    /// the table's own manifests cannot be read.
-    pub(super) async fn protect(
+    /// What `list` fails with; [`Error::Store`], [`Error::Lance`] and [`Error::Panicked`], when the table's own manifests
+    /// cannot be read.
+    pub(crate) async fn protect(
         &self,
         table: &Table,
         dataset: &Dataset,
         going: &BTreeSet<u64>,
         protection: &mut Protection,
+        list: impl Future<Output = Result<Vec<Table>>>,
     ) -> Result<()> {
-        let siblings = self.siblings(table).await?;
-        let others = siblings.keys().filter(|key| **key != table.key);
-        let others = others.map(|key| (key.clone(), discovery::folder_of(key)));
+        let mut siblings = self.siblings(table, list).await?;
+        siblings.retain(|_, sibling| sibling.table.path != table.path);
+        let others = siblings.iter();
+        let others = others.map(|(key, sibling)| (key.clone(), sibling.table.path.clone()));
         protection.keep_if_shared(table, others).await?;
-        let folders = table.storage.folder_names(&table.path).await;
-        for (key, sibling) in siblings.iter().filter(|(key, _)| **key != table.key) {
+        let folder = Folder::of(table).await;
+        for (key, sibling) in &siblings {
             let unreadable = |reason: &str| Kept::Unreadable {
                 table: key.clone(),
                 reason: reason.to_owned(),
             };
             match &*sibling.says {
                 Says::Readable { bases, view } => {
-                    if bases.iter().any(|uri| references::is_in(uri, &folders)) {
-                        let clone = sibling_of(table, key);
-                        match references::by_clone(&clone, &folders).await {
+                    if folder.is_any_of(bases).await {
+                        match references::by_clone(&sibling.table, &folder).await {
                             Ok(files) => {
                                 let versions = protection.keep(table, dataset, files, going);
                                 let versions = versions.await?;
@@ -133,10 +141,7 @@ impl Readers {
                     }
                 }
                 Says::Torn { reason, bytes } => {
-                    if bytes
-                        .iter()
-                        .any(|bytes| references::mentions(bytes, &folders))
-                    {
+                    if folder.is_in_any_of(bytes).await {
                         protection.keep_all();
                         protection.kept.push(unreadable(reason));
                     }
@@ -150,25 +155,24 @@ impl Readers {
         Ok(())
     }
 
-    /// Every table under the root, by a look that began after this call did. Those that ask at once share one.
-    async fn siblings(&self, table: &Table) -> Result<Siblings> {
+    /// Every table that `list` gives, by a look that began after this call did. Those that ask at once share one.
+    async fn siblings(
+        &self,
+        table: &Table,
+        list: impl Future<Output = Result<Vec<Table>>>,
+    ) -> Result<Siblings> {
         let asked = Instant::now();
         let mut known = self.0.lock().await;
         if known.looked.is_none_or(|at| at < asked) {
             let began = Instant::now();
-            let keys = discovery::tables(&table.storage).await?;
-            let looks = keys.into_iter().map(|key| {
-                let before = known.tables.get(&key).cloned();
-                let sibling = sibling_of(table, &key);
-                async move {
-                    let look = look(&sibling, before).await;
-                    (key, look)
-                }
+            let looks = list.await?.into_iter().map(|sibling| {
+                let before = known.tables.get(&sibling.key).cloned();
+                look(sibling, before)
             });
             let looks: Vec<_> = looks.collect();
             let looked = stream::iter(looks).buffer_unordered(AT_ONCE);
-            let tables =
-                looked.filter_map(|(key, look)| std::future::ready(look.map(|look| (key, look))));
+            let tables = looked.filter_map(std::future::ready);
+            let tables = tables.map(|sibling| (sibling.table.key.clone(), sibling));
             known.tables = tables.collect().await;
             known.looked = Some(began);
             known.report(&table.storage.uri);
@@ -203,29 +207,24 @@ impl View {
     }
 }
 
-/// Another table under the same root.
-fn sibling_of(table: &Table, key: &TableKey) -> Table {
-    Table {
-        storage: table.storage.clone(),
-        path: discovery::folder_of(key),
-        key: key.clone(),
-        drift: DriftPolicy::Error,
-    }
-}
-
 /// Looks at one table; what was known of it holds while its newest version is the same. Nothing of what is no table.
-async fn look(table: &Table, before: Option<Sibling>) -> Option<Sibling> {
-    let silent = |e: &Error| Sibling {
-        newest: None,
-        says: Arc::new(Says::Silent {
-            reason: e.to_string(),
-        }),
+async fn look(table: Table, before: Option<Sibling>) -> Option<Sibling> {
+    let of = |newest: Option<VersionInfo>, says: Says| {
+        Some(Sibling {
+            table: table.clone(),
+            newest,
+            says: Arc::new(says),
+        })
     };
-    let newest = match versions::newest(table, MAX_VERSIONS_TRIED).await {
+    let silent = |e: &Error| {
+        let reason = e.to_string();
+        of(None, Says::Silent { reason })
+    };
+    let newest = match versions::newest(&table, MAX_VERSIONS_TRIED).await {
         Ok(newest) => newest,
         // What is here may be behind what is newest; the places that a table reads from stay the same.
-        Err(Error::ForeignCommits { .. }) => return Some(foreign(table).await),
-        Err(e) => return Some(silent(&e)),
+        Err(Error::ForeignCommits { .. }) => return of(None, foreign(&table).await),
+        Err(e) => return silent(&e),
     };
     // It is only reserved, or was dropped just now.
     let first = *newest.first()?;
@@ -237,40 +236,28 @@ async fn look(table: &Table, before: Option<Sibling>) -> Option<Sibling> {
     }
     let mut reason = None;
     for version in &newest {
-        match open(table, Some(version.version)).await {
-            Ok(dataset) => {
-                return Some(Sibling {
-                    newest: Some(first),
-                    says: Arc::new(said_by(&dataset)),
-                });
-            }
+        match open(&table, Some(version.version)).await {
+            Ok(dataset) => return of(Some(first), said_by(&dataset)),
             Err(e) => _ = reason.get_or_insert(e),
         }
     }
     let reason = reason.map(|e| e.to_string()).unwrap_or_default();
     let mut bytes = Vec::new();
     for version in &newest {
-        match raw(table, version.version).await {
+        match raw(&table, version.version).await {
             Ok(some) => bytes.extend(some),
-            Err(e) => return Some(silent(&e)),
+            Err(e) => return silent(&e),
         }
     }
-    Some(Sibling {
-        newest: Some(first),
-        says: Arc::new(Says::Torn { reason, bytes }),
-    })
+    of(Some(first), Says::Torn { reason, bytes })
 }
 
-async fn foreign(table: &Table) -> Sibling {
-    let says = match open(table, None).await {
+async fn foreign(table: &Table) -> Says {
+    match open(table, None).await {
         Ok(dataset) => said_by(&dataset),
         Err(e) => Says::Silent {
             reason: e.to_string(),
         },
-    };
-    Sibling {
-        newest: None,
-        says: Arc::new(says),
     }
 }
 
@@ -282,7 +269,7 @@ async fn open(table: &Table, version: Option<u64>) -> Result<Dataset> {
             Some(version) => table.open(version, params, None).await,
             None => table.open_newest(params).await,
         };
-        super::probe::whole(table, opened.map_err(|e| table.failed(ACTION, e))?)
+        whole(table, opened.map_err(|e| table.failed(ACTION, e))?)
     };
     guarded(table, ACTION, opening).await
 }
