@@ -177,7 +177,7 @@ impl Working {
                 let now = Utc::now();
                 match (&bar, &waiting) {
                     (Some(bar), Some(waiting)) => {
-                        bar.set_message(harmless(&waiting.told(now)).into_owned())
+                        bar.set_message(harmless(&waiting.describe(now)).into_owned())
                     }
                     (Some(bar), None) => bar.set_message(what.clone()),
                     (None, waiting) => {
@@ -226,7 +226,7 @@ impl WaitLines {
             return None;
         }
         self.told = Some(ahead);
-        Some(waiting.told(now))
+        Some(waiting.describe(now))
     }
 }
 

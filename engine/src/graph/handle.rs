@@ -55,7 +55,7 @@ pub struct LogEntry {
 impl Graph {
     /// Creates a graph at `uri`: a path, `file://`, `memory://` or `s3://` (credentials from `AWS_*` variables).
     ///
-    /// The store is probed: a second create of one name must fail. Then the schema's types are added by a schema
+    /// The store is tested: a second create of one name must fail. Then the schema's types are added by a schema
     /// apply. A graph that has no tables and no schema yet, because its creation was cut short, is created to the end.
     ///
     /// # Errors

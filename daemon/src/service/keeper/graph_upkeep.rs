@@ -205,7 +205,7 @@ impl Upkeep {
         for drifted in left {
             let now = (drifted.pin, drifted.head);
             if told.insert(drifted.table.clone(), now) != Some(now) {
-                tracing::warn!(target_name = %name, table = %drifted.table, kind = kind(&drifted), pin = drifted.pin, head = drifted.head, what = drifted.told(), misfit = drifted.misfit, "a table was changed outside of Squire; `squire repair` shows what can be done");
+                tracing::warn!(target_name = %name, table = %drifted.table, kind = kind(&drifted), pin = drifted.pin, head = drifted.head, what = drifted.summary(), misfit = drifted.misfit, "a table was changed outside of Squire; `squire repair` shows what can be done");
             }
         }
     }
