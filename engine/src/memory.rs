@@ -166,7 +166,7 @@ impl Limits {
             .collect()
     }
 
-    /// Those of [`Self::environment`] that this process was started without. What somebody has set by hand stays.
+    /// Those of [`Self::environment`] that this process was started without. What an operator has set by hand stays.
     pub fn missing_environment(&self) -> BTreeMap<&'static str, String> {
         let mut variables = self.environment();
         variables.retain(|name, _| std::env::var_os(name).is_none());
@@ -181,7 +181,7 @@ impl Default for Limits {
 }
 
 /// Sets the limits of this process, once: before the first graph or directory is opened. Gives those that hold, which are
-/// earlier ones when somebody was faster.
+/// earlier ones when another caller was faster.
 pub fn limit(limits: Limits) -> Limits {
     *LIMITS.get_or_init(|| limits)
 }

@@ -23,7 +23,7 @@ pub(super) async fn creates_once(
     };
     create().await?;
     let again = create().await;
-    // What cannot be deleted is in nobody's way.
+    // What cannot be deleted is in no one's way.
     let _ = deletion::one(store, probe, DeletionRule::Probe).await;
     match again {
         Ok(_) => Ok(false),

@@ -25,7 +25,7 @@ pub enum DeletionRule {
     DroppedTable,
     /// A folder without a file in it, where a table was that another program dropped.
     EmptyFolder,
-    /// A manifest of a graph that nobody reads any more.
+    /// A manifest of a graph that has no readers any more.
     Manifest,
     /// A sidecar whose operation has ended.
     Sidecar,

@@ -97,7 +97,7 @@ pub(crate) struct Storage {
     /// Whether an object is created once, as far as that was asked.
     creates_once: Arc<OnceCell<bool>>,
     workshops: Arc<Mutex<Vec<Bench>>>,
-    /// Lance's registry lets go of a client that nobody holds.
+    /// Lance's registry drops a client that has no holder.
     clients: [Arc<LanceStore>; 2],
 }
 

@@ -243,7 +243,7 @@ mod tests {
         for uri in ["s3://", "s3:///", "s3:///graph", "memory://"] {
             let refused = parse(uri).err().map(|e| e.to_string());
             assert!(
-                refused.is_some_and(|told| told.contains("no bucket")),
+                refused.is_some_and(|message| message.contains("no bucket")),
                 "{uri}"
             );
         }

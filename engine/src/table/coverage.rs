@@ -1,6 +1,6 @@
 //! What indexes cover, and what becomes of that when fragments are rewritten.
 //!
-//! By **all** indexes of a version, those included that this build cannot read: what nobody can bring back must not be
+//! By **all** indexes of a version, those included that this build cannot read: what cannot be restored must not be
 //! taken away.
 
 use std::{
@@ -161,7 +161,7 @@ const NOT_REMAPPED: [&str; 4] = [
     "RTreeIndexDetails",
 ];
 
-/// What a planner is told of coverage: segments that a rewrite has to do with, and of each fragment which cover it, as a
+/// What a planner gets of coverage: segments that a rewrite has to do with, and of each fragment which cover it, as a
 /// number that fragments covered alike share.
 pub(crate) struct Coverage {
     pub(crate) segments: Vec<SegmentStats>,

@@ -59,10 +59,10 @@ impl Table {
     /// A version whose manifest made Lance panic.
     fn damaged(&self, version: u64, panic: &str) -> lance::Error {
         let path = self.storage.table_base(&self.path);
-        let told = format!(
+        let text = format!(
             "the manifest of version {version} is damaged, or of an unknown format: {panic}"
         );
-        lance::Error::corrupt_file(path, told)
+        lance::Error::corrupt_file(path, text)
     }
 
     /// The table at its newest version.

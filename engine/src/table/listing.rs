@@ -1,6 +1,6 @@
 //! Versions are found by listing, never by the hint that Lance keeps beside them on a local disk.
 //!
-//! The hint names a version that somebody committed; Lance takes the last one that follows it without a gap for the
+//! The hint names a version that was committed; Lance takes the last one that follows it without a gap for the
 //! newest. That is true as long as nothing is removed. But a process that slept between its commit and its hint can
 //! leave a hint to a version far back, and one that slept before its commit can bring such a version into being. When a
 //! tag has kept the hinted version and cleanup took those after it, Lance would take an old version for the newest, and

@@ -47,7 +47,7 @@ impl Files {
         self.0.contains(file)
     }
 
-    /// The place of an object in a table's folder, as it is told here. Blobs are in a folder beside their data file, and
+    /// The place of an object in a table's folder, as it is written here. Blobs are in a folder beside their data file, and
     /// go with it.
     pub(crate) fn place(object: &Path, base: &Path) -> Option<String> {
         let parts = object.prefix_match(base)?;

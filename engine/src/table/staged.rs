@@ -234,7 +234,7 @@ pub(crate) enum Search {
     Found(u64),
     /// None of them.
     Absent,
-    /// Cannot be told: this version is missing.
+    /// Unknown: this version is missing.
     Missing(u64),
 }
 

@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use super::boundary::{Fault, Wall};
 
-/// So many links on one path are followed, where links are allowed.
+/// Maximum number of links on one path that are followed, where links are allowed.
 const MAX_LINKS: usize = 8;
-/// So many folders may lie in each other below a target's folder: Lance makes a handful, and one for each part of a
+/// Maximum depth of folders below a target's folder: Lance makes a handful, and one for each part of a
 /// branch's name.
 pub(super) const MAX_DEPTH: usize = 128;
 
@@ -77,7 +77,7 @@ impl Walls {
             };
             // Where a folder is wanted, the walk calls a link no folder.
             let Some(link) = link_on(&at, errno) else {
-                // Somebody has put the folder back meanwhile.
+                // Another process has put the folder back meanwhile.
                 if errno == Errno::LOOP {
                     continue;
                 }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 /// How the store calls itself in errors.
 const STORE: &str = "local disk";
 
-/// Why something on a local disk is neither read nor written. It lasts until somebody changes the disk or the
+/// Why something on a local disk is neither read nor written. It lasts until an operator changes the disk or the
 /// configuration; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -52,7 +52,7 @@ pub enum Wall {
     TooDeep {
         /// Where it was given up.
         path: PathBuf,
-        /// So many are allowed.
+        /// The maximum.
         most: usize,
     },
     /// A manifest that is larger than what may be read at once.

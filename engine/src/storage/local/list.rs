@@ -1,7 +1,7 @@
 //! Listing: what lies below a folder. Links are never gone through, unless the target allows where they lead.
 //!
 //! A link in a table's folder is an error, not left out: what it stands for may be a tag or a version, and who does not
-//! see that would remove what it protects. What nobody can have written by Lance is passed over: see [`super::passed_over`].
+//! see that would remove what it protects. What Lance cannot have written is passed over: see [`super::passed_over`].
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -57,7 +57,7 @@ impl Folder {
             Err(e) => return Err(e),
         };
         Ok(Some(Self {
-            // Whoever can write into a target can put a link there; its tables are kept all the same.
+            // A user who can write into a target can put a link there; its tables are kept all the same.
             lenient: on_disk == walls.root,
             walls: walls.clone(),
             entries: Dir::new(opened)?,

@@ -56,7 +56,7 @@ const IO_PARALLELISM: usize = 8;
 const DOWNLOAD_RETRIES: usize = 3;
 
 impl Walls {
-    /// What Lance is told to open the store with. It hands that on to every other place that a table names.
+    /// The options that Lance opens the store with. It hands that on to every other place that a table names.
     pub(super) fn accessor(&self) -> serde_json::Result<Arc<StorageOptionsAccessor>> {
         let walls = serde_json::to_string(self)?;
         let options = HashMap::from([(OPTION.to_owned(), walls)]);
@@ -114,7 +114,7 @@ impl Walls {
             let own = list::identities(&walls, &path).map_err(about)?;
             let own: BTreeMap<_, _> = own.into_iter().map(|(path, id)| (id, path)).collect();
             for (place, other) in others.iter().enumerate() {
-                // What cannot be looked at is told where that table is looked at.
+                // What cannot be read is reported where that table is read.
                 let theirs = list::identities(&walls, &on_disk(other)).unwrap_or_default();
                 let shared = theirs.iter().find_map(|(_, id)| own.get(id));
                 if let Some(folder) = shared {
@@ -127,7 +127,7 @@ impl Walls {
     }
 }
 
-/// Makes stores of local disks, each within the walls that Lance is told to open it with. Without, there is none: a table
+/// Makes stores of local disks, each within the boundary that Lance opens it with. Without, there is none: a table
 /// on another store may name a file of this machine.
 #[derive(Debug)]
 pub(super) struct LocalProvider;
@@ -168,7 +168,7 @@ impl ObjectStoreProvider for LocalProvider {
             .map_err(|e| LanceError::invalid_input(format!("{}: {e}", url.path())))
     }
 
-    /// One store for all paths within the same walls: those are a part of what stores are told apart by.
+    /// One store for all paths within the same boundary: that is a part of the key of a store.
     fn calculate_object_store_prefix(
         &self,
         _url: &Url,

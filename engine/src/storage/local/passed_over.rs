@@ -1,4 +1,4 @@
-//! What lies in a target and is passed over: it is counted, and told once, and no fault of the target.
+//! What lies in a target and is passed over: it is counted, and logged once, and is no fault of the target.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,8 +8,8 @@ use std::{
 
 use super::{beneath::Walls, boundary::Wall};
 
-/// So many are told of one target; the rest is only counted.
-const MOST_TOLD: usize = 1_000;
+/// Maximum number of paths that are logged for one target; the rest is only counted.
+const MAX_REPORTED: usize = 1_000;
 
 /// Why an entry of a folder is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +41,7 @@ impl Passed {
 
 #[derive(Debug, Default)]
 struct Book {
-    told: BTreeSet<(PathBuf, Passed)>,
+    reported: BTreeSet<(PathBuf, Passed)>,
     counted: BTreeMap<Passed, u64>,
 }
 
@@ -52,7 +52,8 @@ pub(super) fn pass_over(walls: &Walls, path: &Path, why: Passed) {
     let is_new = {
         let mut books = BOOKS.lock().unwrap_or_else(PoisonError::into_inner);
         let book = books.entry(walls.root.clone()).or_default();
-        let is_new = book.told.len() < MOST_TOLD && book.told.insert((path.to_owned(), why));
+        let is_new =
+            book.reported.len() < MAX_REPORTED && book.reported.insert((path.to_owned(), why));
         if is_new {
             *book.counted.entry(why).or_default() += 1;
         }
@@ -83,7 +84,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// How many entries below a local root were passed over since the process began, by reason; each counts once, and a
-/// thousand at most are told apart. `root` is a target's URI as its `uri()` gives it.
+/// thousand at most are distinguished. `root` is a target's URI as its `uri()` gives it.
 pub fn passed_over(root: &str) -> BTreeMap<Passed, u64> {
     let books = BOOKS.lock().unwrap_or_else(PoisonError::into_inner);
     let book = books.get(Path::new(root));

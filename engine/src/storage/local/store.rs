@@ -74,7 +74,7 @@ fn file_at(location: &Path) -> Result<std::path::PathBuf> {
 /// Opens a file, and nothing else.
 fn open(walls: &Walls, path: &FsPath) -> Result<(File, Stat), Fault> {
     let opened = match walls.open(path, FILE, For::Reading) {
-        // So a socket, or a device that is not there, is told.
+        // So a socket, or a device that is not there, is reported.
         Err(Fault::Io(e)) if e.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
             return Err(no_file(path, "a socket or a device"));
         }
@@ -102,8 +102,8 @@ fn no_file(path: &FsPath, what: &'static str) -> Fault {
 /// Reads a part of a file that has so many bytes.
 fn read(file: &File, range: &std::ops::Range<u64>, size: u64) -> Result<Bytes, Fault> {
     let beyond = || {
-        let told = format!("bytes {range:?} are asked for of {size}");
-        std::io::Error::new(std::io::ErrorKind::UnexpectedEof, told)
+        let message = format!("bytes {range:?} are asked for of {size}");
+        std::io::Error::new(std::io::ErrorKind::UnexpectedEof, message)
     };
     let length = range.end.checked_sub(range.start);
     let length = length.filter(|_| range.end <= size).ok_or_else(beyond)?;

@@ -17,7 +17,7 @@ use rustix::fs::{CWD, Mode, RenameFlags, mkfifoat, renameat_with};
 
 use super::{store::LocalStore, *};
 
-/// A target with a table, and a folder beside it that nobody may touch.
+/// A target with a table, and a folder beside it that must not be touched.
 struct Scene {
     _dir: tempfile::TempDir,
     top: PathBuf,

@@ -144,7 +144,7 @@ pub(super) fn folder_made(walls: &Walls, path: &Path) -> Result<OwnedFd, Fault> 
                 }
                 fsync(&above)?;
             }
-            // Somebody was faster, or removed what it lies in.
+            // Another process was faster, or removed the folder.
             Err(Errno::EXIST | Errno::NOENT) => {}
             Err(e) => return Err(e.into()),
         }
@@ -229,7 +229,7 @@ impl MultipartUpload for Upload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         let ended = self.ended();
-        // Every part has been waited for: nobody else holds it.
+        // Every part has been waited for: nothing else holds it.
         let staged = self.staged.take().and_then(Arc::into_inner).ok_or(ended)?;
         let path = self.path.clone();
         let e_tag = blocking(move || {

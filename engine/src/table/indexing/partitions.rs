@@ -14,19 +14,19 @@ use crate::{
     schema::IndexKind,
 };
 
-/// So often a partition is in memory at a time: as it is read, as it is put together, as it is written.
+/// How many copies of a partition are in memory at a time: as it is read, as it is put together, as it is written.
 const COPIES: u64 = 3;
 /// A vector that is quantized takes this part of its bytes at most.
 const QUANTIZED: u64 = 8;
 const MIB: u64 = 1 << 20;
-/// So many bytes of partitions each thread takes up at a time while an index is made, and so many all of them.
+/// Bytes of partitions that each thread takes up at a time while an index is made, and that all of them take up.
 const WINDOW: u64 = 128 * MIB;
 const WINDOWS: u64 = 512 * MIB;
 /// A quantizer has so many codes.
 const CODES: u64 = 256;
 /// How many vectors a partition is to have, for the estimate of what training holds in memory.
 const PARTITION_ROWS: usize = 8192;
-/// A centroid is trained on so many vectors, where nobody says otherwise.
+/// Number of vectors that a centroid is trained on, by default.
 const SAMPLE: u64 = 256;
 
 /// The bytes that a partition may have, so that those that are at work at once fit into a job.
@@ -194,10 +194,10 @@ mod tests {
         let small = Limits::of(352 * MIB, 2);
         assert_eq!(too_large_to_make(&small, 100_000, 136, 0), None);
         let (rows, row) = (82_285, 2_056);
-        let told = too_large_to_make(&small, rows, row, 0).unwrap();
+        let message = too_large_to_make(&small, rows, row, 0).unwrap();
         assert!(
-            told.contains("201 MiB") && told.contains("72 MiB"),
-            "{told}"
+            message.contains("201 MiB") && message.contains("72 MiB"),
+            "{message}"
         );
         assert_eq!(
             too_large_to_make(&Limits::of(4 << 30, 2), rows, row, 0),

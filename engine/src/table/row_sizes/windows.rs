@@ -2,7 +2,7 @@
 
 use crate::memory::MOST_ROWS;
 
-/// Numbers of rows that are told apart: powers of two, up to the largest batch.
+/// Numbers of rows that are distinguished: powers of two, up to the largest batch.
 const SIZES: usize = MOST_ROWS.ilog2() as usize + 1;
 
 /// For each power of two up to the largest batch, the most bytes that so many rows in a row have.
