@@ -58,7 +58,7 @@ pub(crate) struct JobNotes {
     pub(crate) phase: String,
     /// Fragments that were read so far, or indexes that were worked on.
     pub(crate) done: u64,
-    /// Of so many; 0 where that cannot be told.
+    /// The total; 0 where it is not known.
     pub(crate) all: u64,
     /// The table when it began.
     pub(crate) before: Layout,

@@ -1,4 +1,4 @@
-//! Other daemons on the same targets: each shows at its targets that it is there, and tells when someone else is, too.
+//! Other daemons on the same targets: each shows at its targets that it is there, and logs when another daemon is, too.
 //! Apart from the keepers: neither waits for the other.
 
 use std::{
@@ -67,7 +67,7 @@ impl Residents {
         let every = every(settings.daemon.lease);
         let mut before = std::mem::take(&mut self.at);
         for target in &settings.targets {
-            // Nobody else gets into this process's memory.
+            // No other process gets into this process's memory.
             if target.uri.starts_with("memory:") {
                 continue;
             }
@@ -104,7 +104,7 @@ impl Residents {
             resident,
             stay: stay.clone(),
             status: self.status.clone(),
-            told: BTreeSet::new(),
+            logged: BTreeSet::new(),
         };
         self.tasks.spawn(there.stay(over.clone()));
         over
@@ -127,8 +127,8 @@ struct There {
     resident: Resident,
     stay: Stay,
     status: Arc<StatusStore>,
-    /// The others that were told of.
-    told: BTreeSet<String>,
+    /// The others that were logged.
+    logged: BTreeSet<String>,
 }
 
 impl There {
@@ -197,7 +197,7 @@ impl There {
     /// A line for each that has come.
     fn tell(&mut self, others: &[Other]) {
         for other in others {
-            if !self.told.insert(other.id.clone()) {
+            if !self.logged.insert(other.id.clone()) {
                 continue;
             }
             let resident = other.resident.as_ref();
@@ -210,7 +210,7 @@ impl There {
                 "another daemon keeps the same place: both do the same work, and pauses and budgets of the one do not hold the other; stop one of them"
             );
         }
-        self.told
+        self.logged
             .retain(|id| others.iter().any(|other| other.id == *id));
     }
 }

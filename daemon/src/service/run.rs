@@ -46,7 +46,7 @@ use crate::{
 /// Timeout for writing what the next daemon starts with, and for the end of keepers that are cut off.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is asked to stop.
 ///
 /// On SIGTERM it takes no more work, abandons rewrites, finishes commits, and returns within the shutdown grace.
 ///
@@ -290,7 +290,7 @@ async fn cut_off(running: &mut Running, grace: Duration) {
         ?grace,
         targets = targets.join(", "),
         jobs = jobs.join(", "),
-        "the shutdown grace is over, and the keepers of these targets have not ended; what is left is healed by whoever comes next"
+        "the shutdown grace is over, and the keepers of these targets have not ended; the next process heals what is left"
     );
     let cut_off = running.supervisor.abort();
     let _ = tokio::time::timeout(FLUSH_PATIENCE, cut_off).await;

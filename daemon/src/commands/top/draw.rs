@@ -117,7 +117,7 @@ pub(super) fn lines(width: u16, scene: &Scene<'_>) -> Vec<String> {
 }
 
 impl Scene<'_> {
-    /// What needs someone, whatever else is shown.
+    /// What needs an operator, whatever else is shown.
     fn alarm(&self) -> Option<String> {
         let trouble = self.trouble.map(|trouble| trouble.replace('\n', " "));
         trouble.or_else(|| {

@@ -35,7 +35,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Cells may be anybody's text: each becomes one line that a terminal does not obey.
+    /// Cells may hold text of any origin: each becomes one line that a terminal does not obey.
     fn new(subject: Subject, cells: Vec<String>, tone: Tone) -> Self {
         let cells = cells.iter().map(|cell| output::one_line(cell)).collect();
         Self {

@@ -294,7 +294,7 @@ mod tests {
         assert!(watch.compare("lake", at(3, 30 * DAY).wall, at(3, 30 * DAY + 59)));
         assert!(
             !watch.compare("lake", at(4, 30 * DAY).wall, at(4, 30 * DAY)),
-            "told once"
+            "logged once"
         );
         assert_eq!(watch.distrust("lake", at(4, 30 * DAY)), None);
         assert!(watch.distrust("other", at(4, 30 * DAY)).is_some());

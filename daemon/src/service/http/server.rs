@@ -87,7 +87,7 @@ async fn show_metrics(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// How the daemon is. Strangers are not told what is kept here.
+/// How the daemon is. Clients without the token do not learn what it maintains.
 async fn show_health(
     State(shared): State<Shared>,
     Extension(standing): Extension<Standing>,

@@ -94,7 +94,7 @@ impl Keeper {
             // A round of healing that has begun is finished, or its heartbeat would come after the leave.
             let finished = async { while upkeep.join_next().await.is_some() {} };
             if timeout(DETACH_TIMEOUT, finished).await.is_err() {
-                tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "a round of healing did not end in time and is cut off; whoever comes next goes on with it");
+                tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "a round of healing did not end in time and is cut off; the next process goes on with it");
                 upkeep.shutdown().await;
             }
             if timeout(DETACH_TIMEOUT, opened.close()).await.is_err() {

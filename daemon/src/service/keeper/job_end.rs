@@ -36,7 +36,7 @@ struct Meaning {
 impl Keeper {
     /// Takes in the end of a job.
     pub(super) fn ended(&mut self, ended: Ended) {
-        // Its place is given back once the end is told.
+        // Its slot is given back once the end is reported.
         let Ended { job, how, .. } = &ended;
         let meaning = self.report_end(job, how);
         self.note_write(how);

@@ -1,6 +1,6 @@
 //! Jobs that are running, and those that make no progress.
 //!
-//! A job whose store has not answered and that has done no part of its work for `stuck_after` is stuck: it is told to stop, as
+//! A job whose store has not answered and that has done no part of its work for `stuck_after` is stuck: it is asked to stop, as
 //! at the end of the process, and cut off when it does not. Then its files are deleted like those of any job that is cut off,
 //! and its slot is free. A commit that has begun goes on by itself.
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::target::Outcome;
 
-/// So long a job that is stuck may take to stop.
+/// How long a stuck job may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a job ended.
@@ -180,7 +180,10 @@ mod tests {
         let found = jobs.give_up(at(1), Duration::ZERO);
         assert_eq!(found.len(), 1);
         assert!(stop.is_cancelled());
-        assert!(jobs.give_up(at(2), Duration::ZERO).is_empty(), "told once");
+        assert!(
+            jobs.give_up(at(2), Duration::ZERO).is_empty(),
+            "reported once"
+        );
         assert_eq!(slots.available_permits(), 0, "it may stop by itself");
         jobs.give_up(at(1) + STOP_PATIENCE, Duration::ZERO);
         let ended = jobs.next().await;

@@ -6,9 +6,9 @@ use std::{collections::HashMap, time::Duration};
 use squire_engine::TableKey;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-/// So many tables are read at once.
+/// Maximum number of tables that are read at once.
 const TABLES_AT_ONCE: usize = 8;
-/// So many lists of versions or files are made at once.
+/// Maximum number of lists of versions or files that are made at once.
 const LISTS_AT_ONCE: usize = 4;
 /// No other table is read while so many reads are overdue and still under way: each may hold a thread of a disk that hangs.
 const MOST_OVERDUE: usize = 16;
@@ -173,7 +173,7 @@ impl<T: Send + 'static> Reads<T> {
         })
     }
 
-    /// Gives up what has not answered for so long; what goes on nevertheless is told, once.
+    /// Gives up what has not answered for so long; what goes on nevertheless is reported, once.
     pub(super) fn give_up(&mut self, now: Duration, patience: Duration) -> Vec<Read> {
         let late = self
             .begun
@@ -222,7 +222,7 @@ mod tests {
         assert!(!reads.has_room_for(&table(0)), "it is under way still");
         assert!(
             reads.give_up(3 * PATIENCE, PATIENCE).is_empty(),
-            "told once"
+            "reported once"
         );
     }
 

@@ -62,7 +62,7 @@ impl Metrics {
         })
     }
 
-    /// Where whoever else has something to count registers it.
+    /// Where other parts of the daemon register their metrics.
     pub(in crate::service) fn registry(&self) -> &prometheus::Registry {
         &self.register.registry
     }

@@ -1,4 +1,4 @@
-//! The process: which Squire it is, what it was told, and what it takes.
+//! The process: which Squire it is, its settings, and what it uses.
 
 use chrono::Utc;
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Result};
@@ -7,7 +7,7 @@ use squire_config::Daemon;
 use super::registry::{Register, count, whole};
 use crate::service::pauses::PauseBook;
 
-/// The commit that this was built from, where whoever built it said so.
+/// The commit that this was built from, where the build was given it.
 const COMMIT: Option<&str> = option_env!("SQUIRE_COMMIT");
 
 /// Registers what does not change while the process runs, and what its operating system counts.

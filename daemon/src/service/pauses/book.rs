@@ -2,7 +2,7 @@
 //!
 //! A pause and its end are true for a restart only once they are on the disk. Until then the book says that they are not
 //! kept, and they are written again on every tick. When what an earlier daemon left cannot be read, everything is paused:
-//! maintenance that someone paused must not go on by mistake. A user ends that, and graphs are healed meanwhile.
+//! maintenance that a user paused must not go on by mistake. A user ends that, and graphs are healed meanwhile.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use crate::{
     service::{atomic_file, clock, flush_loop},
 };
 
-/// No pause is longer: maintenance must not stay off because someone forgot.
+/// No pause is longer: maintenance must not stay off because a user forgot.
 pub(in crate::service) const LONGEST: TimeDelta = TimeDelta::days(31);
 
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ struct Pages {
     in_the_way: bool,
     /// How often anything was paused or resumed.
     changes: u64,
-    /// So many changes are on the disk.
+    /// Number of changes that are on the disk.
     written: u64,
     /// Why the others are not, if that was tried.
     fault: Option<String>,
@@ -76,7 +76,7 @@ impl PauseBook {
                 pauses.into_iter().collect()
             }
             Err(why) => {
-                tracing::error!(error = %why, "the pauses cannot be read, so every target is paused; graphs are healed. Mend the file and restart, or end it all with `squire resume`");
+                tracing::error!(error = %why, "the pauses cannot be read, so every target is paused; graphs are healed. Fix the file and restart, or end it all with `squire resume`");
                 Pages {
                     unreadable: Some(why),
                     in_the_way: true,
@@ -164,7 +164,7 @@ impl PauseBook {
     ) -> Option<DateTime<Utc>> {
         let pages = self.lock();
         if pages.unreadable.is_some() {
-            // Nobody knows; no pause was longer.
+            // It is unknown; no pause was longer.
             return Some(now + LONGEST);
         }
         pages.pauses.until(target, table, now)
@@ -181,12 +181,12 @@ impl PauseBook {
     }
 
     /// Writes the whole file anew where anything is not on the disk. Waits for the disk. What cannot be read is only
-    /// replaced once someone has said that everything goes on, and is kept beside it.
+    /// replaced once a user has said that everything goes on, and is kept beside it.
     pub(in crate::service) fn keep(&self) {
         let Some(file) = &self.file else {
             return;
         };
-        // Whoever writes last writes what holds by then.
+        // The last writer writes what holds by then.
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (active, changes, in_the_way) = {
             let mut pages = self.lock();
@@ -232,7 +232,7 @@ impl PauseBook {
         }
     }
 
-    /// Writes again on every tick what could not be written, until `stop`. A disk that does not answer holds up nobody else.
+    /// Writes again on every tick what could not be written, until `stop`. A disk that does not answer holds up nothing else.
     pub(in crate::service) async fn attend(
         self: Arc<Self>,
         daemon: watch::Receiver<Daemon>,

@@ -210,7 +210,7 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
 
 impl Plan {
     /// What changes, a line each, as a user reads it.
-    pub(super) fn told(&self) -> Vec<String> {
+    pub(super) fn describe(&self) -> Vec<String> {
         let of_target = |(name, change): (&String, &TargetChange)| match change {
             TargetChange::Start => format!("target {name}: kept from now on"),
             TargetChange::Detach => {

@@ -116,7 +116,7 @@ impl Timetable {
 
     /// The clock says another time than it would have: all times are reckoned again.
     pub(in crate::service) async fn plan_anew(&self) {
-        // Nobody gives other schedules meanwhile.
+        // No other schedules come meanwhile.
         let mut running = self.scheduler.lock().await;
         let entries = self.entries().clone();
         match begin(&entries).await {

@@ -93,7 +93,7 @@ fn a_back_off_and_a_floor_go_on_over_a_restart() {
     let ended = of_duty.last_end.unwrap();
     assert_eq!(now.monotonic - ended, Duration::from_secs(60));
     assert_eq!(of_duty.last_ran, Duration::from_secs(60));
-    // Two days later, nobody waits for that any more, and floors still count.
+    // Two days later, nothing waits for that any more, and floors still count.
     let now = clock(2 * 24 * 60, 0);
     let restored = left(1, 3).restore(&now);
     let of_duty = of_compaction(&restored);

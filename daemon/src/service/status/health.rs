@@ -9,7 +9,7 @@ use crate::api::Health;
 
 /// What is known of one table.
 pub(super) struct Known<'a> {
-    /// Someone has looked at it.
+    /// It has been polled.
     pub(super) looked: bool,
     /// A job of it makes no progress.
     pub(super) stuck: bool,

@@ -176,7 +176,7 @@ impl StatusStore {
         most: usize,
     ) -> Vec<RunNotes> {
         let store = self.lock();
-        // As of tables: what came before some of it was forgotten is told as a whole.
+        // As of tables: what came before some of it was forgotten is reported as a whole.
         let known = |since: &u64| (store.whole_since..=store.revision).contains(since);
         let after = since.filter(known).unwrap_or(0);
         let asked = store.targets.iter();

@@ -103,7 +103,7 @@ impl StatusStore {
         }
     }
 
-    /// A table is there that nobody has looked at yet: from now on it can be paused.
+    /// A table is there that has not been read yet: from now on it can be paused.
     pub(in crate::service) fn found(&self, target: &str, table: &str) {
         self.on_table(target, table, |_| true);
     }
@@ -150,7 +150,7 @@ impl StatusStore {
         });
     }
 
-    /// So many tables are due and wait for a place.
+    /// Number of tables that are due and wait for a slot.
     pub(in crate::service) fn backlog(&self, target: &str, tables: usize) {
         let mut store = self.lock();
         let notes = store.target(target);
@@ -160,7 +160,7 @@ impl StatusStore {
         }
     }
 
-    /// So many other daemons keep the same place.
+    /// Number of other daemons that maintain the same target.
     pub(in crate::service) fn saw_other_daemons(&self, target: &str, others: usize) {
         // Who counts them does not wait for the keeper: the target may be let go of meanwhile.
         if let Some(notes) = self.lock().targets.get_mut(target) {

@@ -75,7 +75,7 @@ impl TableStatus {
         self.facts.layout
     }
 
-    /// A look went well; whether it brought anything that is to be told.
+    /// A read went well; returns whether it brought anything to report.
     pub(super) fn looked(
         &mut self,
         stats: &TableStats,
@@ -133,7 +133,7 @@ impl TableStatus {
 
     pub(super) fn decided(&mut self, duty: Duty, decision: Decision, notes: DutyNotes) {
         if decision == Decision::Skip(Skip::Disabled) {
-            // Nobody expects anything of it any more.
+            // Nothing is expected of it any more.
             self.failed.remove(&duty);
         }
         self.decisions.insert(duty, (decision, notes));

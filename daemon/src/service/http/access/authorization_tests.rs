@@ -91,7 +91,7 @@ fn who_may_ask_for_what() {
             &[HERE, ("content-type", "Application/JSON; charset=utf-8")],
             Ok(Trusted),
         ),
-        // What a proxy passes on may be anybody's.
+        // What a proxy passes on may come from anyone.
         (Open, "GET", "/metrics", &[HERE, PASSED_ON], Err(Proxy)),
         (
             Open,
@@ -129,7 +129,7 @@ fn who_may_ask_for_what() {
             &[HERE, PASSED_ON, RIGHT],
             Ok(Trusted),
         ),
-        // With a token, whoever changes something needs it.
+        // With a token, a client that changes something needs it.
         (Local, "GET", "/metrics", &[HERE], Ok(Trusted)),
         (Local, "GET", "/api/v1/pauses", &[HERE], Ok(Trusted)),
         (

@@ -37,7 +37,7 @@ pub(super) struct Which {
     pub(super) table: Option<String>,
 }
 
-/// Which of them are asked for, by someone who follows.
+/// Which of them are asked for, by a client that follows.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -61,7 +61,7 @@ pub(super) struct Last {
     pub(super) table: Option<String>,
     /// Only what changed after this revision, which an earlier answer had.
     pub(super) since: Option<u64>,
-    /// So many at most, the last ones.
+    /// Maximum number, the last ones.
     pub(super) limit: Option<usize>,
 }
 

@@ -12,7 +12,7 @@ use crate::{
     service::{clock, schedule::triggers::Trigger},
 };
 
-/// So many runs are told where nobody says how many.
+/// Number of runs in an answer, by default.
 const RUNS: usize = 200;
 
 /// Jobs that are running, those that began first first
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_person_calls_for_a_duty_of_a_table_and_the_keeper_is_told() {
+    async fn a_user_asks_for_a_duty_of_a_table_and_the_keeper_gets_it() {
         let api = api();
         let asked = r#"{"target": "graph", "table": "Person", "duty": "index"}"#;
         assert_eq!(called(&api, asked).await.unwrap().tables, 1);

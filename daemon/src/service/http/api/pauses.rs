@@ -125,7 +125,7 @@ impl Api {
     ) -> Result<(bool, String), Refusal> {
         if let Some(why) = self.pauses.unreadable() {
             let error = format!(
-                "every target is paused, as the pauses cannot be read ({why}): mend the file and restart the daemon, or resume all with `squire resume`"
+                "every target is paused, as the pauses cannot be read ({why}): fix the file and restart the daemon, or resume all with `squire resume`"
             );
             return Err(Refusal(StatusCode::CONFLICT, error));
         }
@@ -144,7 +144,7 @@ impl Api {
         Ok((was, table.unwrap_or(target)))
     }
 
-    /// Brings what was paused or resumed to the disk, where nobody else waits for it. A disk that does not answer is waited
+    /// Brings what was paused or resumed to the disk, where nothing else waits for it. A disk that does not answer is waited
     /// for only so long: what it takes later, [`PauseBook`](crate::service::pauses::PauseBook) knows.
     async fn keep(&self) -> Result<(), Refusal> {
         let book = self.pauses.clone();

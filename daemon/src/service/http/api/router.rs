@@ -51,15 +51,15 @@ impl utoipa::Modify for Token {
     }
 }
 
-/// What the guard may answer to an operation, before anybody else sees the request.
+/// What the guard may answer to an operation, before any handler sees the request.
 fn describe_guard(operation: &mut Operation) {
     let has_body = operation.request_body.is_some();
-    for (code, told) in authorization::answers(has_body) {
+    for (code, text) in authorization::answers(has_body) {
         let refused = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name("Refused")))
             .build();
         let response = ResponseBuilder::new()
-            .description(told)
+            .description(text)
             .content("application/json", refused)
             .build();
         let all = &mut operation.responses.responses;

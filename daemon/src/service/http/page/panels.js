@@ -145,7 +145,7 @@ function drawQueue() {
 function drawPauses() {
   const { unreadable, not_kept: unwritten } = state.onDisk;
   byId("pauses-unreadable").hidden = !unreadable;
-  show(byId("pauses-unreadable"), unreadable ? `Every target is paused: the pauses cannot be read (${unreadable}). Mend the file and restart the daemon, or let everything go on with \`squire resume\`.` : "");
+  show(byId("pauses-unreadable"), unreadable ? `Every target is paused: the pauses cannot be read (${unreadable}). Fix the file and restart the daemon, or let everything go on with \`squire resume\`.` : "");
   byId("pauses-unwritten").hidden = !unwritten;
   show(byId("pauses-unwritten"), unwritten ? `A restart would not know the pauses as they are: ${unwritten}` : "");
   byId("pauses-section").hidden = state.pauses.length === 0;
