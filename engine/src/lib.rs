@@ -60,7 +60,9 @@ pub use planner::statistics::{
 pub use redact::without_echo;
 pub use storage::presence::{Other, Presence, Resident};
 pub use storage::uri;
-pub use storage::{Beyond, DeletionRule, Owned, Passed, Wall, deleted, passed_over, try_to_own};
+pub use storage::{
+    AccessDenied, Beyond, DeletionRule, Owned, Passed, deleted, passed_over, try_to_own,
+};
 pub use table::{
     discard::Loss,
     drift::{DriftPolicy, DriftVersion},

@@ -45,7 +45,7 @@ pub(super) struct Newest {
 /// Asks for the newest version: one list, and on a local disk a look at the table's folder.
 ///
 /// # Errors
-/// [`Error::TableGone`], when there is none; [`Error::ForeignCommits`], [`Error::Walled`], [`Error::Store`].
+/// [`Error::TableGone`], when there is none; [`Error::ForeignCommits`], [`Error::AccessDenied`], [`Error::Store`].
 async fn newest(table: &Table) -> Result<Newest> {
     table.survey().await?;
     let newest = versions::newest(table, 1).await?.pop();

@@ -14,7 +14,7 @@ use crate::{
     ids::{NameError, OperationId, TableKey},
     redact::without_echo,
     schema::{Misfit, PlanError, SchemaError},
-    storage::Wall,
+    storage::AccessDenied,
 };
 
 /// The result of an engine call.
@@ -162,12 +162,12 @@ pub enum Error {
         uri: String,
     },
     /// A table leads out of its target, or is not made of files.
-    #[error("{table} of {uri} is left alone: {wall}")]
-    Walled {
+    #[error("{table} of {uri} is left alone: {reason}")]
+    AccessDenied {
         /// The table.
         table: TableKey,
         /// What is in the way, and how to clear it.
-        wall: Wall,
+        reason: AccessDenied,
         /// The root.
         uri: String,
     },
@@ -458,7 +458,7 @@ impl Error {
             Self::UnknownTable { .. }
             | Self::TableGone { .. }
             | Self::ForeignCommits { .. }
-            | Self::Walled { .. }
+            | Self::AccessDenied { .. }
             | Self::BadRequest { .. }
             | Self::RowsForbid { .. }
             | Self::NotAGraph { .. }

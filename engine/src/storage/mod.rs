@@ -33,7 +33,7 @@ pub use allowed::Beyond;
 pub use deletion::{DeletionRule, deleted};
 use deletion_permit::Permit;
 use handle::Handle;
-pub use local::{Owned, Passed, Wall, passed_over, try_to_own};
+pub use local::{AccessDenied, Owned, Passed, passed_over, try_to_own};
 use root::Root;
 
 use crate::{
@@ -89,7 +89,7 @@ pub(crate) struct Storage {
     commit_params: ObjectStoreParams,
     session: Arc<Session>,
     /// On a local disk, the root's folder, and where else paths may lead.
-    walls: Option<Arc<local::Walls>>,
+    boundary: Option<Arc<local::Boundary>>,
     /// Whether objects are listed in the order of their names.
     pub(crate) lists_by_name: bool,
     /// Whether a failed write that left no object can no longer land.
@@ -138,7 +138,7 @@ impl Storage {
         Ok(Self {
             uri: root.shown,
             lance_root: root.lance,
-            walls: root.walls.map(Arc::new),
+            boundary: root.boundary.map(Arc::new),
             base,
             store: store.inner.clone(),
             allowed: beyond.allow_bases.clone(),
@@ -192,8 +192,8 @@ impl Storage {
     /// links in it go, and what they lead to stays.
     pub(crate) async fn delete_table(&self, path: &str) -> object_store::Result<()> {
         let folder = self.table_base(path);
-        if let Some(walls) = &self.walls {
-            return deletion::folder(walls, &folder).await;
+        if let Some(boundary) = &self.boundary {
+            return deletion::folder(boundary, &folder).await;
         }
         let found = self.store.list(Some(&folder)).map_ok(|o| o.location);
         let rule = DeletionRule::DroppedTable;
@@ -211,15 +211,15 @@ impl Storage {
     /// after another program dropped the table have made it anew, and a client that lists the root would take it for a
     /// table. Best effort.
     pub(crate) async fn remove_empty_folders(&self, path: &str) {
-        if let Some(walls) = &self.walls {
-            deletion::empty_folders(walls, &self.table_base(path)).await;
+        if let Some(boundary) = &self.boundary {
+            deletion::empty_folders(boundary, &self.table_base(path)).await;
         }
     }
 
     /// Whether the root is there: on a local disk, whether its folder is.
     pub(crate) async fn is_there(&self) -> bool {
-        match &self.walls {
-            Some(walls) => tokio::fs::try_exists(&walls.root).await.unwrap_or(false),
+        match &self.boundary {
+            Some(boundary) => tokio::fs::try_exists(&boundary.root).await.unwrap_or(false),
             None => true,
         }
     }
@@ -227,10 +227,10 @@ impl Storage {
     /// Looks whether the folder of the table at `path`, and those in it, are where they seem to be.
     ///
     /// # Errors
-    /// [`Wall::Link`], when one is a link that the target does not allow; the disk's.
+    /// [`AccessDenied::Link`], when one is a link that the target does not allow; the disk's.
     pub(crate) async fn survey(&self, path: &str) -> object_store::Result<()> {
-        match &self.walls {
-            Some(walls) => walls.survey(&self.table_base(path)).await,
+        match &self.boundary {
+            Some(boundary) => boundary.survey(&self.table_base(path)).await,
             None => Ok(()),
         }
     }
@@ -239,26 +239,26 @@ impl Storage {
     /// and the folder as the latter calls it.
     ///
     /// # Errors
-    /// The disk's; [`Wall`].
+    /// The disk's; [`AccessDenied`].
     pub(crate) async fn shared_with(
         &self,
         path: &str,
         others: &[&str],
     ) -> object_store::Result<Option<(usize, PathBuf)>> {
-        let Some(walls) = &self.walls else {
+        let Some(boundary) = &self.boundary else {
             return Ok(None);
         };
         let folders = others.iter().map(|other| self.table_base(other));
         let folders = folders.collect();
-        walls.shared(&self.table_base(path), folders).await
+        boundary.shared(&self.table_base(path), folders).await
     }
 
     /// Whether files may be read that a table names in this place: below the root, and where the target allows it. On a
     /// local disk it asks where links lead.
     pub(crate) fn allows(&self, base: &str) -> bool {
         if let Some(folder) = allowed::folder(base) {
-            let walls = self.walls.as_ref();
-            return walls.is_some_and(|walls| walls.may_read(&folder));
+            let boundary = self.boundary.as_ref();
+            return boundary.is_some_and(|boundary| boundary.may_read(&folder));
         }
         let mut places = [&self.uri, &self.lance_root]
             .into_iter()
@@ -273,16 +273,16 @@ impl Storage {
 
     /// The folders with objects of Squire's own, when they are on a local disk.
     pub(crate) fn squire_folders_on_disk(&self) -> Vec<PathBuf> {
-        let folder = |walls: &Arc<local::Walls>| {
+        let folder = |boundary: &Arc<local::Boundary>| {
             ["manifest", "recovery", "alive", "daemons"]
-                .map(|name| walls.root.join(SQUIRE_DIR).join(name))
+                .map(|name| boundary.root.join(SQUIRE_DIR).join(name))
         };
-        self.walls.iter().flat_map(folder).collect()
+        self.boundary.iter().flat_map(folder).collect()
     }
 
     /// Whether it is on a local disk.
     pub(crate) fn is_on_disk(&self) -> bool {
-        self.walls.is_some()
+        self.boundary.is_some()
     }
 
     /// The session with Lance: the process's one, unless this is [`Self::apart`].
@@ -330,8 +330,8 @@ impl Storage {
     /// The name of the folder of the table at `path`, and that of what it is a link to on a local disk.
     pub(crate) async fn folder_names(&self, path: &str) -> Vec<String> {
         let mut names = vec![path.to_owned()];
-        if let Some(walls) = &self.walls
-            && let Ok(real) = tokio::fs::canonicalize(walls.root.join(path)).await
+        if let Some(boundary) = &self.boundary
+            && let Ok(real) = tokio::fs::canonicalize(boundary.root.join(path)).await
             && let Some(name) = real.file_name()
         {
             names.push(name.to_string_lossy().into_owned());

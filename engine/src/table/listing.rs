@@ -21,7 +21,7 @@ use lance_table::{
 };
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
-use crate::{memory, storage::Wall};
+use crate::{memory, storage::AccessDenied};
 
 /// A commit handler that creates versions if absent, as Lance's own does, and finds them by listing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,12 +30,12 @@ pub(crate) struct ByListing;
 /// Refuses a manifest that is too large to be read: a few bytes on a disk can look like gigabytes.
 ///
 /// # Errors
-/// [`Wall::TooLarge`].
+/// [`AccessDenied::TooLarge`].
 pub(super) fn bounded(size: Option<u64>, path: &Path) -> object_store::Result<()> {
     let most = memory::limits().manifest();
     match size.filter(|size| *size > most) {
         None => Ok(()),
-        Some(bytes) => Err(Wall::TooLarge {
+        Some(bytes) => Err(AccessDenied::TooLarge {
             path: path.to_string(),
             bytes,
             most,

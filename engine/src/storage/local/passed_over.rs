@@ -6,7 +6,7 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use super::{beneath::Walls, boundary::Wall};
+use super::{access_denied::AccessDenied, beneath::Boundary};
 
 /// Maximum number of paths that are logged for one target; the rest is only counted.
 const MAX_REPORTED: usize = 1_000;
@@ -48,10 +48,10 @@ struct Book {
 static BOOKS: LazyLock<Mutex<BTreeMap<PathBuf, Book>>> = LazyLock::new(Mutex::default);
 
 /// Notes that an entry is passed over.
-pub(super) fn pass_over(walls: &Walls, path: &Path, why: Passed) {
+pub(super) fn pass_over(boundary: &Boundary, path: &Path, why: Passed) {
     let is_new = {
         let mut books = BOOKS.lock().unwrap_or_else(PoisonError::into_inner);
-        let book = books.entry(walls.root.clone()).or_default();
+        let book = books.entry(boundary.root.clone()).or_default();
         let is_new =
             book.reported.len() < MAX_REPORTED && book.reported.insert((path.to_owned(), why));
         if is_new {
@@ -62,7 +62,7 @@ pub(super) fn pass_over(walls: &Walls, path: &Path, why: Passed) {
     if !is_new {
         return;
     }
-    let (path, uri, reason) = (shown(path), walls.root.display(), why.as_str());
+    let (path, uri, reason) = (shown(path), boundary.root.display(), why.as_str());
     match why {
         Passed::Link => tracing::warn!(
             path, %uri, reason,
@@ -91,11 +91,11 @@ pub fn passed_over(root: &str) -> BTreeMap<Passed, u64> {
     book.map(|book| book.counted.clone()).unwrap_or_default()
 }
 
-/// The reason to pass over what stands behind a wall, where that may be done.
-pub(super) fn reason(wall: &Wall) -> Passed {
-    match wall {
-        Wall::NoFile { .. } => Passed::NoFile,
-        Wall::TooDeep { .. } => Passed::TooDeep,
+/// The reason to pass over what access is denied to, where that may be done.
+pub(super) fn reason(denied: &AccessDenied) -> Passed {
+    match denied {
+        AccessDenied::NoFile { .. } => Passed::NoFile,
+        AccessDenied::TooDeep { .. } => Passed::TooDeep,
         _ => Passed::Link,
     }
 }
