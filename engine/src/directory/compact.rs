@@ -169,10 +169,10 @@ async fn compact_batch(
     reason: Reason,
     stop: &CancellationToken,
 ) -> Result<Ended> {
-    let workshop = table.storage.workshop().await?;
-    let opened = table.open_newest(workshop.params()).await;
+    let handle = table.storage.leased_handle().await?;
+    let opened = table.open_newest(handle.params()).await;
     let dataset = opened.map_err(|e| probe::failed(table, "opening", e))?;
-    let dataset = batches::in_batches(table, dataset, workshop.params()).await?;
+    let dataset = batches::in_batches(table, dataset, handle.params()).await?;
     let there = groups.iter().filter_map(|group| as_it_is(group, &dataset));
     let groups: Vec<_> = there.collect();
     if groups.is_empty() {
@@ -185,7 +185,7 @@ async fn compact_batch(
         // A file that went while it was read: the table was dropped.
         Err(e) => return Err(probe::tidy_if_gone(table).await.unwrap_or(e)),
     };
-    let files = Files::written_through(workshop, table);
+    let files = Files::written_through(handle, table);
     let started = Instant::now();
     let rewritten = tokio::select! {
         biased;

@@ -45,8 +45,8 @@ pub(super) async fn index(
     ask: &Ask,
     stop: &CancellationToken,
 ) -> Result<Indexed> {
-    let workshop = table.storage.workshop().await?;
-    let dataset = probe::open(table, workshop.params()).await?;
+    let handle = table.storage.leased_handle().await?;
+    let dataset = probe::open(table, handle.params()).await?;
     let mut stats = probes.read(table, &dataset).await?;
     refused.mark(&table.path, &mut stats);
     let (tasks, reason) = match indexing::plan(&stats, policy, Utc::now(), ask.forced) {
@@ -54,7 +54,7 @@ pub(super) async fn index(
         Decision::Skip(skip) => return Ok(Indexed::Skipped(skip)),
     };
     let in_one = indexing::in_one_segment(&stats, policy);
-    let files = Files::written_through(workshop, table);
+    let files = Files::written_through(handle, table);
     let started = Instant::now();
     let built = tokio::select! {
         biased;

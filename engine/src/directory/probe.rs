@@ -128,7 +128,7 @@ async fn stats_by_manifest(table: &Table, dataset: &Dataset) -> Result<TableStat
 
 /// Marks a table whose writers commit without a condition, where nothing else keeps their commits from ours.
 async fn refuse_blind_writers(table: &Table, dataset: &Dataset, stats: &mut TableStats) {
-    if table.storage.definite || stats.unwritable.is_some() {
+    if table.storage.failed_put_is_final || stats.unwritable.is_some() {
         return;
     }
     stats.unwritable = Unwritable::by_writer(writers::last(dataset).await);
@@ -226,7 +226,7 @@ impl Probes {
         sizes.await?;
         refuse_blind_writers(table, dataset, &mut stats).await;
         // Where it matters which client writes, Squire's own commits have to say so.
-        if stats.asks_for_clients() || !table.storage.definite {
+        if stats.asks_for_clients() || !table.storage.failed_put_is_final {
             self.writers.learn(table).await?;
             stats.oldest_writer = self.writers.oldest(&table.path);
         }

@@ -263,7 +263,7 @@ impl Graph {
     /// # Errors
     /// [`Error::Store`].
     pub async fn own_clock(&self) -> Result<Option<DateTime<Utc>>> {
-        if self.0.storage.definite {
+        if self.0.storage.failed_put_is_final {
             return Ok(None);
         }
         self.0.heartbeat.store_clock().await.map(Some)

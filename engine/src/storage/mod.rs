@@ -93,10 +93,10 @@ pub(crate) struct Storage {
     /// Whether objects are listed in the order of their names.
     pub(crate) lists_by_name: bool,
     /// Whether a failed write that left no object can no longer land.
-    pub(crate) definite: bool,
+    pub(crate) failed_put_is_final: bool,
     /// Whether an object is created once, as far as that was asked.
     creates_once: Arc<OnceCell<bool>>,
-    workshops: Arc<Mutex<Vec<Bench>>>,
+    handles: Arc<Mutex<Vec<PooledHandle>>>,
     /// Lance's registry drops a client that has no holder.
     clients: [Arc<LanceStore>; 2],
 }
@@ -143,12 +143,12 @@ impl Storage {
             store: store.inner.clone(),
             allowed: beyond.allow_bases.clone(),
             lists_by_name: store.list_is_lexically_ordered,
-            definite: !store.is_cloud() || root.local,
+            failed_put_is_final: !store.is_cloud() || root.local,
             commit_params,
             params,
             session: SESSION.clone(),
             creates_once: Arc::default(),
-            workshops: Arc::default(),
+            handles: Arc::default(),
             clients: [store, committing],
         })
     }
@@ -159,7 +159,7 @@ impl Storage {
     /// # Errors
     /// [`Error::UnfitStore`]; [`Error::Store`].
     pub(crate) async fn refuse_if_careless(&self) -> Result<()> {
-        if self.definite {
+        if self.failed_put_is_final {
             return Ok(());
         }
         let probe = self.squire_dir("probe").join(Uuid::now_v7().to_string());
@@ -345,7 +345,7 @@ impl Storage {
     /// S3 refuses requests whose clock is off by more than a quarter of an hour, so this process's clock is not. Memory
     /// and local disks take their times from the clock that is asked here.
     pub(crate) fn surely_past(&self) -> DateTime<Utc> {
-        let margin = if self.definite {
+        let margin = if self.failed_put_is_final {
             TimeDelta::zero()
         } else {
             MAX_SKEW
@@ -358,10 +358,10 @@ impl Storage {
     ///
     /// # Errors
     /// [`Error::BadUri`] as in [`Self::connect`].
-    pub(crate) async fn workshop(&self) -> Result<Workshop> {
-        let idle = lock(&self.workshops).pop();
-        let bench = match idle {
-            Some(bench) => bench,
+    pub(crate) async fn leased_handle(&self) -> Result<LeasedHandle> {
+        let idle = lock(&self.handles).pop();
+        let pooled = match idle {
+            Some(pooled) => pooled,
             None => {
                 let handle = Arc::new(Handle::for_rewrites(
                     self.params.object_store_wrapper.clone(),
@@ -371,39 +371,39 @@ impl Storage {
                     ..self.params.clone()
                 };
                 let (store, _) = open(&self.lance_root, &self.uri, &params).await?;
-                Bench {
+                PooledHandle {
                     handle,
                     params,
                     _client: store,
                 }
             }
         };
-        bench.handle.work_begins();
-        Ok(Workshop {
-            bench: Some(bench),
-            idle: self.workshops.clone(),
+        pooled.handle.work_begins();
+        Ok(LeasedHandle {
+            pooled: Some(pooled),
+            idle: self.handles.clone(),
         })
     }
 }
 
-struct Bench {
+struct PooledHandle {
     handle: Arc<Handle>,
     params: ObjectStoreParams,
     _client: Arc<LanceStore>,
 }
 
 /// A handle to write through, in use; it is given back when it is dropped.
-pub(crate) struct Workshop {
-    bench: Option<Bench>,
-    idle: Arc<Mutex<Vec<Bench>>>,
+pub(crate) struct LeasedHandle {
+    pooled: Option<PooledHandle>,
+    idle: Arc<Mutex<Vec<PooledHandle>>>,
 }
 
-impl Workshop {
+impl LeasedHandle {
     /// How Lance opens the store to write.
     pub(crate) fn params(&self) -> ObjectStoreParams {
-        self.bench
+        self.pooled
             .as_ref()
-            .map(|bench| bench.params.clone())
+            .map(|pooled| pooled.params.clone())
             .unwrap_or_default()
     }
 
@@ -413,32 +413,32 @@ impl Workshop {
         store: &Arc<dyn ObjectStore>,
         kept: impl Fn(&str) -> bool,
     ) {
-        if let Some(bench) = &self.bench {
-            bench.handle.delete_strays(store, kept).await;
+        if let Some(pooled) = &self.pooled {
+            pooled.handle.delete_strays(store, kept).await;
         }
     }
 
     /// Deletes what was written through it.
     pub(crate) async fn delete_created(&self, store: &Arc<dyn ObjectStore>) {
-        if let Some(bench) = &self.bench {
-            bench.handle.delete_created(store).await;
+        if let Some(pooled) = &self.pooled {
+            pooled.handle.delete_created(store).await;
         }
     }
 }
 
-impl Drop for Workshop {
+impl Drop for LeasedHandle {
     fn drop(&mut self) {
-        if let Some(bench) = self.bench.take() {
-            bench.handle.work_ended();
-            if bench.handle.is_quiet() {
-                lock(&self.idle).push(bench);
+        if let Some(pooled) = self.pooled.take() {
+            pooled.handle.work_ended();
+            if pooled.handle.is_quiet() {
+                lock(&self.idle).push(pooled);
             }
         }
     }
 }
 
-fn lock(workshops: &Mutex<Vec<Bench>>) -> MutexGuard<'_, Vec<Bench>> {
-    workshops.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(handles: &Mutex<Vec<PooledHandle>>) -> MutexGuard<'_, Vec<PooledHandle>> {
+    handles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn open(
@@ -465,7 +465,7 @@ mod tests {
             .unwrap();
         let passed = storage.surely_past();
         assert!(Utc::now() - passed < TimeDelta::minutes(1));
-        storage.definite = false;
+        storage.failed_put_is_final = false;
         let passed = storage.surely_past();
         assert!(Utc::now() - passed >= MAX_SKEW);
     }
