@@ -40,7 +40,7 @@ pub(crate) struct RunAccepted {
 /// A job that is running.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct JobNotes {
+pub(crate) struct JobInfo {
     /// The target's name.
     pub(crate) target: String,
     /// The table's key.
@@ -67,7 +67,7 @@ pub(crate) struct JobNotes {
 /// A job that has ended.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct RunNotes {
+pub(crate) struct RunInfo {
     /// The revision at which it ended: a later run has a higher one.
     pub(crate) id: u64,
     /// The target's name.

@@ -15,7 +15,7 @@ use super::{
 /// A target, as a whole.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct TargetNotes {
+pub(crate) struct TargetInfo {
     /// Its name in the configuration.
     pub(crate) name: String,
     /// Where it is, without secrets.
@@ -47,13 +47,13 @@ pub(crate) struct TargetNotes {
     pub(crate) tickets: u64,
     /// Its cron schedules, with when they come next.
     #[serde(default)]
-    pub(crate) schedules: Vec<ScheduleNotes>,
+    pub(crate) schedules: Vec<ScheduleInfo>,
 }
 
 /// A cron schedule of a target, and when it comes next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct ScheduleNotes {
+pub(crate) struct ScheduleInfo {
     /// The duty that it forces.
     #[schema(value_type = DutySchema)]
     pub(crate) duty: Word<Duty>,

@@ -27,7 +27,7 @@ const MISSED: u32 = 3;
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// This daemon's presence at all of its targets.
-pub(super) struct Residents {
+pub(super) struct PresenceMonitor {
     status: Arc<StatusStore>,
     started: DateTime<Utc>,
     stop: CancellationToken,
@@ -45,7 +45,7 @@ struct Stay {
     every: Duration,
 }
 
-impl Residents {
+impl PresenceMonitor {
     /// At no target yet. `stop` ends all.
     pub(super) fn new(
         status: Arc<StatusStore>,
@@ -163,12 +163,12 @@ impl There {
 
     /// What the target is, when it is well and has tables.
     fn kept_as(&self) -> Option<Kind> {
-        let notes = self.status.target(&self.target.name)?;
-        if notes.status.known() != Some(Status::Ok) || notes.tables == 0 {
+        let info = self.status.target(&self.target.name)?;
+        if info.status.known() != Some(Status::Ok) || info.tables == 0 {
             return None;
         }
         let kinds = [Kind::Graph, Kind::Directory].into_iter();
-        let mut kinds = kinds.filter(|kind| notes.kind.as_deref() == Some(kind.as_str()));
+        let mut kinds = kinds.filter(|kind| info.kind.as_deref() == Some(kind.as_str()));
         kinds.next()
     }
 

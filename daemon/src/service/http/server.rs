@@ -22,7 +22,7 @@ use crate::service::{
     clock,
     health::{Health, Probe},
     metrics::Metrics,
-    pauses::PauseBook,
+    pauses::PauseRegistry,
 };
 
 /// What `/healthz` answers.
@@ -39,7 +39,7 @@ struct HealthAnswer {
 struct Shared {
     metrics: Arc<Metrics>,
     probe: Probe,
-    pauses: Arc<PauseBook>,
+    pauses: Arc<PauseRegistry>,
 }
 
 /// Serves until `stop`.

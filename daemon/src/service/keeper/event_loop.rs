@@ -17,7 +17,7 @@ use super::{
     context::Shutdown,
     graph_upkeep::Upkeep,
     jobs,
-    read_results::{Came, Seen},
+    read_results::{PollOutcome, ReadOutcome},
     reads::{self, Reads},
     state::Keeper,
     table_state::TableState,
@@ -51,7 +51,7 @@ enum Event {
     /// Tables that are written often are to be polled before the next tick.
     HotPoll,
     /// A read has ended.
-    ReadEnded(reads::Ended<Came>),
+    ReadEnded(reads::Ended<ReadOutcome>),
 }
 
 /// How the loop goes on after an event.
@@ -212,7 +212,7 @@ impl Keeper {
                 while let Some(ended) = self.reads.try_next() {
                     seen = seen.or(self.take_in(opened, ended));
                 }
-                if let Seen::Another = seen {
+                if let PollOutcome::BecameGraph = seen {
                     tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "a graph was made where a directory was kept: it is kept as a graph from now on");
                     return Flow::Leave;
                 }

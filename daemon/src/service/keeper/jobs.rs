@@ -21,7 +21,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a job ended.
 #[derive(Debug)]
-pub(super) enum How {
+pub(super) enum JobResult {
     /// By itself.
     Ended(Result<Outcome, Error>),
     Panicked,
@@ -32,7 +32,7 @@ pub(super) enum How {
 /// A job that has ended.
 pub(super) struct Ended {
     pub(super) job: Job,
-    pub(super) how: How,
+    pub(super) how: JobResult,
     /// Given back once the end is logged, so that the log shows no two jobs in one slot.
     _slot: Option<OwnedSemaphorePermit>,
 }
@@ -50,7 +50,7 @@ struct AtWork {
 /// Those that are running.
 #[derive(Default)]
 pub(super) struct Jobs {
-    tasks: JoinSet<(How, OwnedSemaphorePermit)>,
+    tasks: JoinSet<(JobResult, OwnedSemaphorePermit)>,
     at_work: HashMap<Id, AtWork>,
 }
 
@@ -81,7 +81,7 @@ impl Jobs {
         let task = self.tasks.spawn(async move {
             // A table whose job panicked must not count as running for ever.
             let work = AssertUnwindSafe(watched.watch(work)).catch_unwind();
-            let how = work.await.map_or(How::Panicked, How::Ended);
+            let how = work.await.map_or(JobResult::Panicked, JobResult::Ended);
             (how, slot)
         });
         let at_work = AtWork {
@@ -102,15 +102,15 @@ impl Jobs {
             };
             let (id, how, slot) = match ended {
                 Ok((id, (how, slot))) => (id, how, Some(slot)),
-                Err(e) => (e.id(), How::Panicked, None),
+                Err(e) => (e.id(), JobResult::Panicked, None),
             };
             let Some(AtWork { job, stuck, .. }) = self.at_work.remove(&id) else {
                 continue;
             };
             // What it came to counts, if it came to something after all.
             let how = match (how, stuck) {
-                (How::Ended(Ok(outcome)), _) => How::Ended(Ok(outcome)),
-                (_, Some((_, still))) => How::Stuck(still),
+                (JobResult::Ended(Ok(outcome)), _) => JobResult::Ended(Ok(outcome)),
+                (_, Some((_, still))) => JobResult::Stuck(still),
                 (how, None) => how,
             };
             return Ended {
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(slots.available_permits(), 0, "it may stop by itself");
         jobs.give_up(at(1) + STOP_PATIENCE, Duration::ZERO);
         let ended = jobs.next().await;
-        assert!(matches!(ended.how, How::Stuck(_)), "{:?}", ended.how);
+        assert!(matches!(ended.how, JobResult::Stuck(_)), "{:?}", ended.how);
         drop(ended);
         assert_eq!(slots.available_permits(), 1);
         assert!(jobs.is_empty());
@@ -205,11 +205,11 @@ mod tests {
             Err(Error::Cancelled)
         });
         jobs.give_up(Duration::ZERO, Duration::ZERO);
-        assert!(matches!(jobs.next().await.how, How::Stuck(_)));
+        assert!(matches!(jobs.next().await.how, JobResult::Stuck(_)));
         let stop = CancellationToken::new();
         jobs.begin(job(), Progress::default(), stop, slot(), async {
             panic!("a wrong length")
         });
-        assert!(matches!(jobs.next().await.how, How::Panicked));
+        assert!(matches!(jobs.next().await.how, JobResult::Panicked));
     }
 }

@@ -38,7 +38,7 @@ impl Read {
 
 /// How a read ended.
 #[derive(Debug)]
-pub(super) enum How<T> {
+pub(super) enum ReadEnd<T> {
     /// With this.
     Read(T),
     /// It did not answer in time, and was given up.
@@ -53,7 +53,7 @@ pub(super) struct Ended<T> {
     pub(super) read: Read,
     /// When it began.
     pub(super) began: Duration,
-    pub(super) how: How<T>,
+    pub(super) how: ReadEnd<T>,
 }
 
 /// One that is under way.
@@ -161,9 +161,9 @@ impl<T: Send + 'static> Reads<T> {
 
     fn ended(&mut self, ended: Result<(Id, T), tokio::task::JoinError>) -> Option<Ended<T>> {
         let (id, how) = match ended {
-            Ok((id, came)) => (id, How::Read(came)),
-            Err(e) if e.is_panic() => (e.id(), How::Panicked),
-            Err(e) => (e.id(), How::GivenUp),
+            Ok((id, came)) => (id, ReadEnd::Read(came)),
+            Err(e) if e.is_panic() => (e.id(), ReadEnd::Panicked),
+            Err(e) => (e.id(), ReadEnd::GivenUp),
         };
         let begun = self.begun.remove(&id)?;
         Some(Ended {
@@ -243,7 +243,7 @@ mod tests {
         hung(&mut reads, Read::Root);
         assert!(reads.give_up(2 * PATIENCE, PATIENCE).is_empty());
         let ended = reads.next().await;
-        assert!(matches!(ended.how, How::GivenUp), "{ended:?}");
+        assert!(matches!(ended.how, ReadEnd::GivenUp), "{ended:?}");
         assert!(reads.has_room_for(&Read::Root));
     }
 
@@ -255,8 +255,8 @@ mod tests {
         let mut ended = [reads.next().await, reads.next().await];
         ended.sort_by_key(|ended| ended.read.table().map(ToString::to_string));
         assert_eq!(ended[0].read, table(1));
-        assert!(matches!(ended[0].how, How::Panicked), "{ended:?}");
-        assert!(matches!(ended[1].how, How::Read(7)), "{ended:?}");
+        assert!(matches!(ended[0].how, ReadEnd::Panicked), "{ended:?}");
+        assert!(matches!(ended[1].how, ReadEnd::Read(7)), "{ended:?}");
         assert!(reads.try_next().is_none() && reads.is_idle());
     }
 }

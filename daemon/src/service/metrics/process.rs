@@ -5,7 +5,7 @@ use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Result};
 use squire_config::Daemon;
 
 use super::registry::{Register, count, whole};
-use crate::service::pauses::PauseBook;
+use crate::service::pauses::PauseRegistry;
 
 /// The commit that this was built from, where the build was given it.
 const COMMIT: Option<&str> = option_env!("SQUIRE_COMMIT");
@@ -93,7 +93,7 @@ impl OnDisk {
     }
 
     /// Takes how it is.
-    pub(super) fn follow(&self, pauses: &PauseBook) {
+    pub(super) fn follow(&self, pauses: &PauseRegistry) {
         self.unwritten.set(pauses.not_kept().is_some().into());
         self.unreadable.set(pauses.unreadable().is_some().into());
     }

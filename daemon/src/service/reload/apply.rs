@@ -17,7 +17,7 @@ use crate::{
         http::access::listener::Listener,
         job_slots::JobSlots,
         metrics::Metrics,
-        presence::Residents,
+        presence::PresenceMonitor,
         schedule::{
             timetable::{Started, Timetable},
             triggers::TriggerBook,
@@ -34,7 +34,7 @@ pub(in crate::service) struct Running {
     /// What is in force.
     pub(in crate::service) settings: Settings,
     pub(in crate::service) supervisor: Supervisor,
-    pub(in crate::service) residents: Residents,
+    pub(in crate::service) presence_monitor: PresenceMonitor,
     pub(in crate::service) job_slots: JobSlots,
     pub(in crate::service) timetable: Arc<Timetable>,
     pub(in crate::service) log: LogFilter,
@@ -157,7 +157,7 @@ impl Running {
                 Some(TargetChange::Detach) | None => {}
             }
         }
-        self.residents.follow(&settings);
+        self.presence_monitor.follow(&settings);
         self.in_force.send_replace(settings.daemon.clone());
         self.settings = settings;
     }

@@ -14,7 +14,7 @@ use super::{
     status_line::{self, Amiss},
     watchdog::Watchdog,
 };
-use crate::service::{health::Probe, pauses::PauseBook, reload::Record, status::StatusStore};
+use crate::service::{health::Probe, pauses::PauseRegistry, reload::Record, status::StatusStore};
 
 /// Interval at which liveness and status are read.
 const EVERY: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ pub(in crate::service) struct Notifier {
     pub(in crate::service) probe: Probe,
     pub(in crate::service) status: Arc<StatusStore>,
     pub(in crate::service) record: Arc<Record>,
-    pub(in crate::service) pauses: Arc<PauseBook>,
+    pub(in crate::service) pauses: Arc<PauseRegistry>,
 }
 
 impl Notifier {
@@ -89,7 +89,7 @@ impl Notifier {
     }
 
     fn running(&self) -> String {
-        let refused = self.record.notes().last.error.is_some();
+        let refused = self.record.info().last.error.is_some();
         let unreadable = self.pauses.unreadable().is_some();
         let amiss = Amiss {
             refused,

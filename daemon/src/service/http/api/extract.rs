@@ -189,8 +189,8 @@ pub(super) mod tests {
     use crate::{
         api::Writable,
         service::{
-            liveness::Liveness, pauses::PauseBook, reload::Record, schedule::triggers::TriggerBook,
-            status::StatusStore,
+            liveness::Liveness, pauses::PauseRegistry, reload::Record,
+            schedule::triggers::TriggerBook, status::StatusStore,
         },
     };
 
@@ -205,7 +205,7 @@ pub(super) mod tests {
             status.table("graph", key, &TableStats::default(), &Policy::default());
         }
         Api {
-            pauses: Arc::new(PauseBook::open(None).expect("nothing is kept")),
+            pauses: Arc::new(PauseRegistry::open(None).expect("nothing is kept")),
             status: Arc::new(status),
             triggers: Arc::new(triggers),
             timetable: Arc::default(),

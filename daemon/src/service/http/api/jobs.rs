@@ -8,7 +8,7 @@ use super::{
     state::Api,
 };
 use crate::{
-    api::{JobNotes, Refused, RunAccepted, RunNotes, RunRequest},
+    api::{JobInfo, Refused, RunAccepted, RunInfo, RunRequest},
     service::{clock, schedule::triggers::Trigger},
 };
 
@@ -21,14 +21,14 @@ const RUNS: usize = 200;
     path = "/running",
     params(Which),
     responses(
-        (status = 200, body = Vec<JobNotes>),
+        (status = 200, body = Vec<JobInfo>),
         (status = 400, body = Refused)
     )
 )]
 pub(super) async fn running(
     State(api): State<Api>,
     Asked(which): Asked<Which>,
-) -> Json<Vec<JobNotes>> {
+) -> Json<Vec<JobInfo>> {
     let (target, table) = (which.target.as_deref(), which.table.as_deref());
     Json(api.status.jobs(target, table))
 }
@@ -41,12 +41,9 @@ pub(super) async fn running(
     get,
     path = "/runs",
     params(Last),
-    responses((status = 200, body = Vec<RunNotes>), (status = 400, body = Refused))
+    responses((status = 200, body = Vec<RunInfo>), (status = 400, body = Refused))
 )]
-pub(super) async fn runs(
-    State(api): State<Api>,
-    Asked(filter): Asked<Last>,
-) -> Json<Vec<RunNotes>> {
+pub(super) async fn runs(State(api): State<Api>, Asked(filter): Asked<Last>) -> Json<Vec<RunInfo>> {
     Json(api.status.runs(
         filter.target.as_deref(),
         filter.table.as_deref(),

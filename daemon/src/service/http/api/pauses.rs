@@ -145,7 +145,7 @@ impl Api {
     }
 
     /// Brings what was paused or resumed to the disk, where nothing else waits for it. A disk that does not answer is waited
-    /// for only so long: what it takes later, [`PauseBook`](crate::service::pauses::PauseBook) knows.
+    /// for only so long: what it takes later, [`PauseRegistry`](crate::service::pauses::PauseRegistry) knows.
     async fn keep(&self) -> Result<(), Refusal> {
         let book = self.pauses.clone();
         let kept = tokio::task::spawn_blocking(move || book.keep());
