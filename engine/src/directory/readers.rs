@@ -282,7 +282,7 @@ async fn open(table: &Table, version: Option<u64>) -> Result<Dataset> {
             Some(version) => table.open(version, params, None).await,
             None => table.open_newest(params).await,
         };
-        super::probe::whole(table, opened.map_err(|e| table.failed(ACTION, e))?)
+        super::inspect::whole(table, opened.map_err(|e| table.failed(ACTION, e))?)
     };
     guarded(table, ACTION, opening).await
 }

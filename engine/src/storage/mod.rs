@@ -162,10 +162,10 @@ impl Storage {
         if self.failed_put_is_final {
             return Ok(());
         }
-        let probe = self.squire_dir("probe").join(Uuid::now_v7().to_string());
-        let asked = || conditional::creates_once(&self.store, &probe);
+        let object = self.squire_dir("probe").join(Uuid::now_v7().to_string());
+        let asked = || conditional::creates_once(&self.store, &object);
         let once = self.creates_once.get_or_try_init(asked).await;
-        let once = once.map_err(|e| Error::store("probing", &self.uri, e))?;
+        let once = once.map_err(|e| Error::store("testing", &self.uri, e))?;
         if *once {
             return Ok(());
         }

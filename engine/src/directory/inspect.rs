@@ -1,4 +1,4 @@
-//! Probes: what a table is like. A cold table costs one list each time, and nothing else.
+//! Inspects a table: its newest version, its statistics. A cold table costs one list each time, and nothing else.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -28,8 +28,8 @@ use crate::{
 
 /// What a LanceDB catalog puts into the folder of a table that it no longer lists.
 const DEREGISTERED: &str = ".lance-deregistered";
-/// Maximum number of files of a table that one probe measures.
-const MAX_FILES_OF_A_PROBE: usize = 256;
+/// Maximum number of files of a table that one inspection measures.
+const MAX_FILES_OF_AN_INSPECTION: usize = 256;
 /// Maximum number of files of a table that a job measures.
 const MAX_FILES_OF_A_JOB: usize = 4096;
 
@@ -139,7 +139,7 @@ type MadeOf = (Newest, usize);
 
 /// What was seen of a directory's tables.
 #[derive(Debug, Default)]
-pub(super) struct Probes {
+pub(super) struct Inspector {
     seen: Mutex<HashMap<TableKey, (MadeOf, TableStats)>>,
     /// Tables whose commits are made elsewhere. It shows for moments only, so it is remembered.
     foreign: Mutex<BTreeSet<TableKey>>,
@@ -149,7 +149,7 @@ pub(super) struct Probes {
     sizes: FileSizes,
 }
 
-impl Probes {
+impl Inspector {
     /// Forgets every table but these.
     pub(super) fn keep(&self, tables: &[TableKey]) {
         let tables: BTreeSet<_> = tables.iter().collect();
@@ -190,7 +190,7 @@ impl Probes {
         let mut stats = guarded(table, READING, reading).await?;
         let sizes = self
             .sizes
-            .add(table, &dataset, &mut stats, MAX_FILES_OF_A_PROBE);
+            .add(table, &dataset, &mut stats, MAX_FILES_OF_AN_INSPECTION);
         let measured = sizes.await?;
         let at = VersionInfo {
             version: newest.version,
@@ -206,7 +206,7 @@ impl Probes {
             }
             stats.oldest_writer = self.writers.oldest(&table.path);
         }
-        // A writer that came in between is seen by the next probe; and that goes on to measure files.
+        // A writer that came in between is seen by the next inspection; and that goes on to measure files.
         if stats.version == newest.version && measured {
             let seen = (made_of, stats.clone());
             self.seen().insert(table.key.clone(), seen);
@@ -243,7 +243,7 @@ impl Probes {
         self.writers.seen(&table.path)
     }
 
-    /// When the version was written that was the newest at the last probe.
+    /// When the version was written that was the newest at the last inspection.
     pub(super) fn last_written(&self, table: &TableKey) -> Option<DateTime<Utc>> {
         self.seen()
             .get(table)
