@@ -1,4 +1,9 @@
 //! The engine's error: what went wrong, with which table, in which operation, where, and what to do.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`cause`] | what caused an error, and what that means for another attempt |
+//! | [`obstacle`] | what rows have in the way of a schema apply |
 
 pub(crate) mod cause;
 pub(crate) mod obstacle;

@@ -2,6 +2,19 @@
 //!
 //! Local disk, memory and object stores take the same code path: local roots go through the store interface,
 //! too (scheme `file-object-store`), so that every write is synced and a wrapper sees every request.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`root`] | what a URI names, where Lance finds it, and what its store is opened with |
+//! | [`uri`] | the schemes of URIs, and what in a URI may be a secret |
+//! | [`credentials`] | credentials for S3 that a service manager hands over as files |
+//! | [`local`] | the local disk as a store, within the boundary of a target |
+//! | [`allowed`] | what lies beyond a root and may be used all the same |
+//! | [`conditional`] | whether a store creates an object once |
+//! | [`handle`] | the stores that Lance works through, with a behaviour of their own |
+//! | [`deletion`] | all deletions, each by the rule that allows it |
+//! | [`deletion_permit`] | what a cleanup may delete, and until when |
+//! | [`presence`] | which other daemons maintain the same target |
 
 mod allowed;
 mod conditional;

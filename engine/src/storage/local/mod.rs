@@ -1,7 +1,7 @@
 //! Local disk as a store: what is below the target's own folder, and nothing else; every write is synced before it is
 //! acknowledged.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | this file | how Lance comes to the store |
 //! | [`beneath`] | opening a path beneath the target's folder |

@@ -7,6 +7,12 @@
 //!
 //! What is found is an estimate between the rows that were read. Files of storage version 2.1 and later are read in
 //! batches that follow what was decoded last, see [`super::batches::in_batches`]; they never have more rows than the estimate says.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`pages`] | stretches of a fragment's rows, by the pages of its data files |
+//! | [`values`] | how many bytes values take, row by row |
+//! | [`windows`] | how many bytes consecutive rows have at most |
 
 mod pages;
 mod values;

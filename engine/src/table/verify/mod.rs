@@ -8,6 +8,11 @@
 //! **Memory.** One scan is open at a time. Its batches have as many rows as those of the rewrite itself, and its buffer is
 //! as large; of a batch that was looked at, one number for each column stays. So it never takes more than the rewrite
 //! did, which wrote besides.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`fault`] | what is wrong with what a rewrite wrote |
+//! | [`sums`] | rows as one number for each column |
 
 pub(crate) mod fault;
 mod sums;
