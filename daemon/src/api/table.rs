@@ -56,7 +56,7 @@ pub(crate) struct DutyInfo {
     /// The duty.
     #[schema(value_type = DutySchema)]
     pub(crate) duty: Word<Duty>,
-    /// Whether it goes to work as soon as there is a place.
+    /// Whether it starts as soon as there is a job slot.
     pub(crate) due: bool,
     /// Why, or why not, in one of the planner's words.
     pub(crate) reason: String,

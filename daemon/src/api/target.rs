@@ -41,7 +41,7 @@ pub(crate) struct TargetInfo {
     pub(crate) trend: Series,
     /// Jobs running.
     pub(crate) running: u64,
-    /// Tables that are due and wait for a place.
+    /// Tables that are due and wait for a job slot.
     pub(crate) backlog: u64,
     /// Tickets in the queue of a graph.
     pub(crate) tickets: u64,

@@ -32,7 +32,7 @@ use crate::{
     progress::{self, Progress},
 };
 
-/// So long an abandoned rewrite waits for its writes that are on their way.
+/// How long an abandoned rewrite waits for its writes that are on their way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]

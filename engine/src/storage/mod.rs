@@ -60,7 +60,7 @@ pub(crate) const SQUIRE_DIR: &str = "_squire";
 /// A cleanup that takes longer, because its process was asleep, has to begin anew.
 const CLEANUP_PATIENCE: TimeDelta = TimeDelta::days(1);
 
-/// So far off a clock may be before S3 refuses what is asked by it.
+/// How far off a clock may be before S3 refuses requests that are signed by it.
 const MAX_SKEW: TimeDelta = TimeDelta::minutes(15);
 
 static REGISTRY: LazyLock<Arc<ObjectStoreRegistry>> = LazyLock::new(|| {

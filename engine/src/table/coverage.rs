@@ -45,7 +45,7 @@ use crate::{
 
 /// What an index notes of a row beside its value.
 const ROW_ID_BYTES: u64 = 8;
-/// So many segments are remembered by what they are; a process that has seen more begins anew.
+/// Maximum number of segments that are remembered by what they are; a process that has seen more begins anew.
 const REMEMBERED: usize = 65_536;
 
 /// The indexes of one version.

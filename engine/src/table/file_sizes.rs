@@ -15,7 +15,7 @@ use object_store::{ObjectStoreExt, path::Path};
 use super::{Table, stats::TableStats};
 use crate::error::{Error, Result};
 
-/// So many requests at once.
+/// Maximum number of requests at once.
 const AT_ONCE: usize = 8;
 
 /// What the store reported of files, by the path of their table.

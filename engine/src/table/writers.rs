@@ -17,11 +17,11 @@ use uuid::{Uuid, Version};
 use super::{Table, stats::VersionInfo, versions};
 use crate::{error::Result, planner::clients::LanceVersion};
 
-/// So many manifests are read at most in one call; those that are left, in the next ones.
+/// Maximum number of manifests that are read in one call; the rest follows in the next ones.
 const READS: usize = 32;
-/// So many at once.
+/// Maximum number that is read at once.
 const AT_ONCE: usize = 8;
-/// A writer that was not seen for so long is no client any more.
+/// How long a writer counts as a client after it was seen.
 const REMEMBERED_FOR: TimeDelta = TimeDelta::days(90);
 /// Under this name each of Squire's own transactions says which Lance wrote the table when: cleanup takes the versions that
 /// tell.

@@ -191,7 +191,7 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000, 0).expect("there is such a time")
     }
 
-    /// So many seconds after the start, by a wall clock that is so many seconds ahead.
+    /// `seconds` after the start, by a wall clock that is `ahead` seconds ahead.
     fn at(seconds: u64, ahead: i64) -> Reading {
         Reading {
             wall: start() + delta(Duration::from_secs(seconds)) + TimeDelta::seconds(ahead),

@@ -1,5 +1,5 @@
 //! Reads of a target that are under way. Each is a task of its own, so that one which hangs holds neither the keeper, nor
-//! a job place, nor another read; one that panics is an error of what it read.
+//! a job slot, nor another read; one that panics is an error of what it read.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -37,7 +37,7 @@ pub(super) enum TargetChange {
     Update,
 }
 
-/// Compares. `most` is how many places for jobs this process may have.
+/// Compares. `most` is the maximum number of job slots of this process.
 pub(super) fn plan(old: &Settings, new: &Settings, most: usize) -> Plan {
     let daemon = compare(&old.daemon, &new.daemon, most);
     let (before, after) = (by_name(old), by_name(new));

@@ -16,7 +16,7 @@ pub(in crate::service) struct Load {
     pub(in crate::service) tables: usize,
     /// Jobs running.
     pub(in crate::service) at_work: usize,
-    /// Tables that are due and found no place.
+    /// Tables that are due and found no job slot.
     pub(in crate::service) waiting: u64,
 }
 

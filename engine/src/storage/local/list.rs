@@ -24,7 +24,7 @@ use super::{
     passed_over::{Passed, pass_over, reason},
 };
 
-/// So many entries are read at once.
+/// Maximum number of entries that are read at once.
 const CHUNK: usize = 1024;
 
 /// What an entry of a folder is.

@@ -28,7 +28,7 @@ use super::{
     upload::{self, Staged, Upload, folder_made},
 };
 
-/// So many files are removed at once.
+/// Maximum number of files that are removed at once.
 const DELETIONS: usize = 10;
 
 /// A local disk within a boundary.

@@ -53,7 +53,7 @@ impl Default for Sliding {
 }
 
 impl Sliding {
-    /// So many rows of so many bytes each come next.
+    /// Adds `rows` rows of `bytes` bytes each.
     pub(super) fn push(&mut self, rows: u64, bytes: u64) {
         let alike = if self.run.0 == bytes { self.run.1 } else { 0 };
         // Further ones make no difference: there is nothing else in any window.

@@ -93,7 +93,7 @@ struct Look<'a> {
     new: Vec<Fragment>,
     how: Verify,
     batch: usize,
-    /// So many rows at a time, where Lance would read too much at once.
+    /// The number of rows to read at a time, where Lance would read too much at once.
     piece: Option<u64>,
 }
 

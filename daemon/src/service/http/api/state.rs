@@ -23,7 +23,7 @@ pub(in crate::service) struct Api {
     pub(in crate::service) triggers: Arc<TriggerBook>,
     pub(in crate::service) timetable: Arc<Timetable>,
     pub(in crate::service) liveness: Arc<Liveness>,
-    /// How many places for jobs there are.
+    /// The number of job slots.
     pub(in crate::service) places: Arc<AtomicUsize>,
     /// How the configuration was loaded.
     pub(in crate::service) record: Arc<Record>,
