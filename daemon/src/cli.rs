@@ -129,7 +129,7 @@ pub(crate) enum Command {
         policy: PolicyArg,
         /// The tables.
         tables: Vec<String>,
-        /// A version stays for so long after another took its place: 7days unless set. Readers that take longer fail.
+        /// How long a version stays after another took its place: 7days unless set. Readers that take longer fail.
         #[arg(long, value_name = "DURATION", value_parser = keep_for)]
         keep_for: Option<Duration>,
         /// The number of newest versions that stay, however old: 10 unless set.
@@ -160,7 +160,7 @@ pub(crate) enum Command {
     Log {
         #[command(flatten)]
         graph: GraphArg,
-        /// At most so many entries.
+        /// The maximum number of entries.
         #[arg(long, short = 'n', default_value_t = 20)]
         limit: usize,
         /// Every transition, not only the operations that were published.
@@ -444,7 +444,7 @@ pub(crate) struct LayersArg {
 pub(crate) struct CheckArg {
     #[command(flatten)]
     pub(crate) layers: LayersArg,
-    /// Open every target, to read only, and look whether this machine has what the daemon needs.
+    /// Open every target, to read only, and check whether this machine has what the daemon needs.
     #[arg(long)]
     pub(crate) probe: bool,
     /// How long a target may take to answer a probe.

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How often a wait is looked at while nothing changes: the spinner counts the seconds.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// After so long a wait is worth a line.
+/// How long a wait goes on before it is logged.
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(2);
 
 /// Prints one line of a result.
@@ -37,8 +37,9 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "squire: {}", harmless(text));
 }
 
-/// A text that a terminal shows and does not obey: names of tables, and what stores and daemons answer, may come from anyone.
-/// Characters that move the cursor, hide or reorder others are written as JSON writes them, so that JSON stays JSON.
+/// A text that a terminal shows and does not obey: names of tables, and what stores and daemons answer, may come from
+/// anyone. Characters that move the cursor, hide or reorder others are written as JSON writes them, so that JSON stays
+/// JSON.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.chars().any(commands) {
         return Cow::Borrowed(text);

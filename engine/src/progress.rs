@@ -1,7 +1,7 @@
 //! How far a job has come, for its watcher. Nothing depends on it.
 //!
-//! The watcher wraps the work; the code that does a part of it reports that, without a parameter for it. What runs in another
-//! task, as a commit that must not be cut off, says nothing.
+//! The watcher wraps the work; the code that does a part of it reports that, without a parameter for it. What runs in
+//! another task, as a commit that must not be cut off, says nothing.
 
 use std::{
     future::Future,
@@ -16,7 +16,7 @@ tokio::task_local! {
 /// What a job is at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// It looks at the table.
+    /// It reads the table.
     #[default]
     Planning,
     /// It writes new fragments.

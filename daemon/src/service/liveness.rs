@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 
 use crate::api::Status;
 
-/// A keeper beats every second. One that has not for so long makes no progress.
+/// A keeper beats every second. After this time without a beat it makes no progress.
 const STANDSTILL: Duration = Duration::from_secs(60);
 
 /// Whether each keeper makes progress.

@@ -42,7 +42,7 @@ pub(super) struct Newest {
     written: DateTime<Utc>,
 }
 
-/// Asks for the newest version: one list, and on a local disk a look at the table's folder.
+/// Asks for the newest version: one list, and on a local disk a check of the table's folder.
 ///
 /// # Errors
 /// [`Error::TableGone`], when there is none; [`Error::ForeignCommits`], [`Error::AccessDenied`], [`Error::Store`].

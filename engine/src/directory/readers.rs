@@ -150,7 +150,7 @@ impl Readers {
         Ok(())
     }
 
-    /// Every table under the root, by a look that began after this call did. Those that ask at once share one.
+    /// Every table under the root, by a read that began after this call did. Those that ask at once share one.
     async fn siblings(&self, table: &Table) -> Result<Siblings> {
         let asked = Instant::now();
         let mut known = self.0.lock().await;
@@ -213,7 +213,7 @@ fn sibling_of(table: &Table, key: &TableKey) -> Table {
     }
 }
 
-/// Looks at one table; what was known of it holds while its newest version is the same. Nothing of what is no table.
+/// Reads one table; what was known of it holds while its newest version is the same. Nothing of what is no table.
 async fn look(table: &Table, before: Option<Sibling>) -> Option<Sibling> {
     let silent = |e: &Error| Sibling {
         newest: None,

@@ -121,7 +121,7 @@ fn properties(reader: &mut Reader<'_>, t: &DraftType) {
     );
 }
 
-/// The property of that name; that there is none is noted, `what` telling who looks for it.
+/// The property of that name; when there is none, that is noted, and `what` names the caller.
 fn property<'t>(
     reader: &mut Reader<'_>,
     t: &'t DraftType,

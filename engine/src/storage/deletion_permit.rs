@@ -121,7 +121,8 @@ impl Permit {
         self.withdrawn.get().copied()
     }
 
-    /// Asks whether a file may be deleted now. A manifest is looked at itself; of other files, a look holds for a batch.
+    /// Asks whether a file may be deleted now. A manifest is checked by itself; for other files, one check holds for a
+    /// batch.
     ///
     /// # Errors
     /// When it may not.
@@ -297,7 +298,7 @@ mod tests {
             self.permit.withdrawn()
         }
 
-        /// As when the last look was long ago.
+        /// As when the last check was long ago.
         async fn later(&self) {
             *self.permit.look.lock().await = None;
         }

@@ -74,7 +74,7 @@ static REGISTRY: LazyLock<Arc<ObjectStoreRegistry>> = LazyLock::new(|| {
 static SESSION: LazyLock<Arc<Session>> =
     LazyLock::new(|| Arc::new(new_session(memory::limits().cache)));
 
-/// A session with two caches of so many bytes each: for indexes, and for tables' metadata.
+/// A session with two caches of this many bytes each: for indexes, and for tables' metadata.
 fn new_session(cache: u64) -> Session {
     let cache = usize::try_from(cache).unwrap_or(usize::MAX);
     Session::new(cache, cache, REGISTRY.clone())
@@ -237,7 +237,7 @@ impl Storage {
         }
     }
 
-    /// Looks whether the folder of the table at `path`, and those in it, are where they seem to be.
+    /// Checks that the folder of the table at `path`, and those in it, are where they seem to be.
     ///
     /// # Errors
     /// [`AccessDenied::Link`], when one is a link that the target does not allow; the disk's.

@@ -1,8 +1,8 @@
-//! Who else keeps a target. Each daemon rewrites an object of its own below `_squire/daemons/` again and again, and looks for
-//! those of others.
+//! Which other daemons maintain a target. Each daemon rewrites an object of its own below `_squire/daemons/` again and
+//! again, and looks for those of others.
 //!
-//! Nothing depends on it: several daemons on one target are safe, and waste each other's work. So it fails no one, and a
-//! place that takes no writes has none. No clock is asked whether another lives: its object changes while a process
+//! Nothing depends on it: several daemons on one target are safe, and waste each other's work. So it fails no one, and
+//! a place that takes no writes has none. No clock is asked whether another lives: its object changes while a process
 //! watches.
 
 use std::{

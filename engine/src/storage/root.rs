@@ -84,8 +84,8 @@ impl Root {
         }
     }
 
-    /// What the store is opened with: the boundary of a local disk, or what the service manager hands over for the store's
-    /// client.
+    /// What the store is opened with: the boundary of a local disk, or what the service manager hands over for the
+    /// store's client.
     ///
     /// # Errors
     /// [`Error::BadUri`].

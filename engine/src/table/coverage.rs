@@ -171,7 +171,7 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
-    /// Looks at the segments of the newest version. A segment is opened at most once in a process, and only where its
+    /// Reads the segments of the newest version. A segment is opened at most once in a process, and only where its
     /// format is of an age that the manifest does not tell enough of.
     pub(crate) async fn of(dataset: &Dataset, indexes: &Indexes) -> Self {
         let fragments = &dataset.manifest().fragments;
@@ -413,7 +413,7 @@ fn lock<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Fragments by id, for a look at what a segment covers of them.
+/// Fragments by id, to find what a segment covers of them.
 pub(super) fn covers_any(segment: &IndexMetadata, fragments: &HashSet<u32>) -> bool {
     let covered = segment.fragment_bitmap.as_ref();
     covered.is_none_or(|covered| fragments.iter().any(|id| covered.contains(*id)))

@@ -32,8 +32,9 @@ enum Asked {
 }
 
 impl FileSizes {
-    /// Adds to the statistics of a table what its manifest does not tell of sizes, with so many requests at most; tells
-    /// whether that was enough. What is not known by then stays [`unmeasured`](super::stats::FragmentStats::unmeasured).
+    /// Adds to the statistics of a table what its manifest does not tell of sizes, with a maximum number of requests;
+    /// tells whether that was enough. What is not known by then stays
+    /// [`unmeasured`](super::stats::FragmentStats::unmeasured).
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -101,7 +102,7 @@ impl FileSizes {
         self.known().retain(|path, _| paths.contains(path));
     }
 
-    /// Asks what is not known; tells whether so many requests were enough.
+    /// Asks what is not known; returns whether the maximum number of requests was enough.
     async fn ask(
         &self,
         table: &Table,

@@ -126,7 +126,7 @@ impl Table {
             .map_err(|e| self.failed("reading the head of", e))
     }
 
-    /// Looks whether the table's folders are where they seem to be: one look at its folder on a local disk, and none
+    /// Checks that the table's folders are where they seem to be: one read of its folder on a local disk, and none
     /// elsewhere.
     ///
     /// # Errors

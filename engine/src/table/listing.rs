@@ -84,8 +84,8 @@ impl CommitHandler for ByListing {
         Ok(found)
     }
 
-    /// Lance looks for conflicts with the versions that it is given here, and would miss those with one that is gone: so it
-    /// is an error.
+    /// Lance searches for conflicts with the versions that it is given here, and would miss those with one that is
+    /// gone: so it is an error.
     fn list_manifest_locations_since<'a>(
         &self,
         base_path: &Path,

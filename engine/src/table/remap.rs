@@ -44,7 +44,7 @@ use crate::{
 
 /// Minimum number of ids that are left to writers.
 const LEAST_GAP: u64 = 16;
-/// And so many at most: ids are not used again, and there are four thousand million.
+/// And the maximum: ids are not used again, and there are four thousand million.
 const LARGEST_GAP: u64 = 4096;
 
 /// Segments that were written anew, for fragments with these ids.

@@ -238,7 +238,7 @@ pub(crate) enum Search {
     Missing(u64),
 }
 
-/// Looks for the operation's uuid in every version of `(base, head]`.
+/// Searches for the operation's uuid in every version of `(base, head]`.
 pub(crate) async fn search(
     table: &Table,
     operation: OperationId,

@@ -144,8 +144,9 @@ impl Writers {
         self.all().retain(|path, _| paths.contains(path));
     }
 
-    /// Reads the manifests that are there and not known yet, the oldest and the newest first: one list, and so many reads
-    /// at most; of Squire's own versions, the transaction as well. What cannot be read is left for the next time.
+    /// Reads the manifests that are there and not known yet, the oldest and the newest first: one list, and a limited
+    /// number of reads; of Squire's own versions, the transaction as well. What cannot be read is left for the
+    /// next time.
     ///
     /// # Errors
     /// [`crate::Error::ForeignCommits`], [`crate::Error::Store`].
@@ -211,7 +212,7 @@ fn key(version: VersionInfo) -> Key {
     (version.version, version.written)
 }
 
-/// The places to look at among so many: all, or the first, the last, and some from in between.
+/// The positions to read among that many: all, or the first, the last, and some from in between.
 fn sample(of: usize) -> BTreeSet<usize> {
     if of <= READS {
         return (0..of).collect();

@@ -14,7 +14,7 @@ use crate::{
     service::{folders, pauses},
 };
 
-/// Looks at all of it.
+/// Checks all of it.
 pub(super) async fn probe(daemon: &Daemon) -> Vec<Finding> {
     vec![
         listen(daemon.listen),

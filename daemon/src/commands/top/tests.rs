@@ -27,7 +27,7 @@ fn table(target: &str, name: &str, health: &str, small: u64) -> TableInfo {
         target: target.into(),
         table: name.into(),
         health: serde_json::from_value(health.into()).expect("it is a word"),
-        reason: (health == "failing").then(|| "the store lets nobody in".into()),
+        reason: (health == "failing").then(|| "the store denies access".into()),
         rows: 1_234_567,
         fragments: small + 2,
         small_fragments: small,
@@ -152,7 +152,7 @@ fn a_large_terminal_shows_every_pane_worst_tables_first() {
     for what in [
         "http://127.0.0.1:9464  1 target, 3 tables, 1 job",
         "1 failing, 2 ok",
-        "the store lets nobody in",
+        "the store denies access",
         "███░░░░░░░ 3/10",
         "1m 35s",
         "019aad0f",
@@ -199,7 +199,7 @@ fn without_colour_nothing_is_coloured_and_the_words_say_it() {
     assert!(coloured.content.iter().any(|cell| cell.fg == Color::Red));
     let plain = Scene {
         colour: false,
-        trouble: Some("nobody answers"),
+        trouble: Some("no answer"),
         ..scene(&snapshot, &view)
     };
     let plain = drawn(140, 40, &plain);

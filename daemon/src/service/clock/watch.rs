@@ -9,7 +9,7 @@ use crate::output;
 
 /// The clocks part by more than this: the wall clock has jumped.
 pub(super) const JUMP: TimeDelta = TimeDelta::minutes(1);
-/// Nothing is removed until the wall clock has been steady for so long.
+/// How long the wall clock must be steady before anything is removed.
 pub(super) const HOLD: Duration = Duration::from_secs(3600);
 /// The clocks are compared with what they said so long ago at most, so that what they part by slowly does not add up.
 const COMPARED_OVER: Duration = Duration::from_secs(3600);

@@ -15,11 +15,11 @@ const LONGEST: Duration = Duration::from_secs(6 * 3600);
 pub(super) enum Trouble {
     /// With this error.
     Failed(Failure),
-    /// It has not answered for so long.
+    /// It has not answered for this long.
     NoAnswer(Duration),
     /// The read panicked.
     Panicked,
-    /// A target had so many tables, and has none at all now.
+    /// A target had this many tables, and has none at all now.
     Vanished(usize),
 }
 

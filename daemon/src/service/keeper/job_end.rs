@@ -29,7 +29,7 @@ struct Meaning {
     lost: bool,
     /// Bytes that were rewritten, as far as they are known.
     bytes: Option<u64>,
-    /// Why there was nothing to do, after a closer look than the planner's.
+    /// Why there was nothing to do, after a closer check than the planner's.
     unneeded: Option<Skip>,
 }
 

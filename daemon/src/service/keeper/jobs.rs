@@ -1,8 +1,8 @@
 //! Jobs that are running, and those that make no progress.
 //!
-//! A job whose store has not answered and that has done no part of its work for `stuck_after` is stuck: it is asked to stop, as
-//! at the end of the process, and cut off when it does not. Then its files are deleted like those of any job that is cut off,
-//! and its slot is free. A commit that has begun goes on by itself.
+//! A job whose store has not answered and that has done no part of its work for `stuck_after` is stuck: it is asked to
+//! stop, as at the end of the process, and cut off when it does not. Then its files are deleted like those of any job
+//! that is cut off, and its slot is free. A commit that has begun goes on by itself.
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, time::Duration};
 
@@ -25,7 +25,7 @@ pub(super) enum JobResult {
     /// By itself.
     Ended(Result<Outcome, Error>),
     Panicked,
-    /// It stood still for so long.
+    /// It made no progress for this long.
     Stuck(Duration),
 }
 

@@ -10,7 +10,8 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 const TABLES_AT_ONCE: usize = 8;
 /// Maximum number of lists of versions or files that are made at once.
 const LISTS_AT_ONCE: usize = 4;
-/// No other table is read while so many reads are overdue and still under way: each may hold a thread of a disk that hangs.
+/// Maximum number of overdue reads that are still under way; above it, no other table is read: each may hold a thread
+/// of a disk that hangs.
 const MOST_OVERDUE: usize = 16;
 
 /// What is read.
@@ -173,7 +174,7 @@ impl<T: Send + 'static> Reads<T> {
         })
     }
 
-    /// Gives up what has not answered for so long; what goes on nevertheless is reported, once.
+    /// Gives up what has not answered for `patience`; what goes on nevertheless is reported, once.
     pub(super) fn give_up(&mut self, now: Duration, patience: Duration) -> Vec<Read> {
         let late = self
             .begun

@@ -175,8 +175,8 @@ fn poll_policy(daemon: &Daemon) -> PollPolicy {
 }
 
 impl Drop for Keeper {
-    /// A keeper that panicked, or is cut off at the end of the process, leaves jobs behind: a client that saw them begin sees them
-    /// end.
+    /// A keeper that panicked, or is cut off at the end of the process, leaves jobs behind: a client that saw them
+    /// begin sees them end.
     fn drop(&mut self) {
         let why = if std::thread::panicking() {
             "its keeper panicked; it is tried again"

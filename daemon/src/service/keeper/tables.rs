@@ -17,7 +17,7 @@ use super::{
 };
 use crate::target::Opened;
 
-/// What cannot be read is tried again after so many ticks at the latest.
+/// Maximum number of ticks until what cannot be read is tried again.
 const RETRY_TICKS: u32 = 6;
 
 impl Keeper {

@@ -1,7 +1,7 @@
 //! Graphs: the queue, sidecars, healing, drift.
 //!
-//! Ages are exported as the time at which something began, never as a number of seconds: that goes on to age in a query when
-//! the daemon, or its store, makes no progress. So the alert on an old sidecar needs no new check of the sidecar.
+//! Ages are exported as the time at which something began, never as a number of seconds: that goes on to age in a query
+//! when the daemon, or its store, makes no progress. So the alert on an old sidecar needs no new check of the sidecar.
 
 use std::collections::BTreeMap;
 

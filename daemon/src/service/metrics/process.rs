@@ -123,7 +123,7 @@ impl Clock {
 }
 
 impl Clock {
-    /// The wall clock jumped so often since it was looked at last, and is trusted or not.
+    /// How often the wall clock jumped since the last check, and whether it is trusted.
     pub(in crate::service) fn set(&self, jumps: u64, steady: bool) {
         self.jumps.inc_by(jumps);
         self.steady.set(steady.into());
@@ -131,7 +131,7 @@ impl Clock {
 }
 
 impl Configuration {
-    /// These settings are in force, and so many jobs can be running at once.
+    /// The settings that are in force, and the maximum number of jobs at once.
     pub(in crate::service) fn follow(&self, daemon: &Daemon, places: usize) {
         self.places.set(count(places));
         let tick = daemon.tick.as_secs().max(1);

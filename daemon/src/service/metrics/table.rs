@@ -357,7 +357,7 @@ impl Tables {
         tables.insert(table.to_owned(), now);
     }
 
-    /// A table has so many versions.
+    /// Sets the number of versions of a table.
     pub(in crate::service) fn versions(
         &self,
         target: &str,

@@ -1,8 +1,9 @@
 //! The registry of all pauses.
 //!
-//! A pause and its end are true for a restart only once they are on the disk. Until then the registry says that they are not
-//! kept, and they are written again on every tick. When what an earlier daemon left cannot be read, everything is paused:
-//! maintenance that a user paused must not go on by mistake. A user ends that, and graphs are healed meanwhile.
+//! A pause and its end are true for a restart only once they are on the disk. Until then the registry says that they
+//! are not kept, and they are written again on every tick. When what an earlier daemon left cannot be read, everything
+//! is paused: maintenance that a user paused must not go on by mistake. A user ends that, and graphs are healed
+//! meanwhile.
 
 use std::{
     collections::BTreeMap,
@@ -232,7 +233,8 @@ impl PauseRegistry {
         }
     }
 
-    /// Writes again on every tick what could not be written, until `stop`. A disk that does not answer holds up nothing else.
+    /// Writes again on every tick what could not be written, until `stop`. A disk that does not answer holds up nothing
+    /// else.
     pub(in crate::service) async fn attend(
         self: Arc<Self>,
         daemon: watch::Receiver<Daemon>,

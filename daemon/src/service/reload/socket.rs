@@ -1,4 +1,5 @@
-//! The socket `reload.sock` in the runtime folder: a client that connects and says `reload` is answered when it has ended.
+//! The socket `reload.sock` in the runtime folder: a client that connects and says `reload` is answered when it has
+//! ended.
 //!
 //! A signal has no answer. `squire reload` asks here, so that it can fail with the reason when a configuration is refused.
 

@@ -16,9 +16,9 @@ use squire_engine::planner::{
 
 /// Nothing is remembered for longer: no interval floor is.
 pub(in crate::service) const WINDOW: TimeDelta = TimeDelta::days(31);
-/// What was spent is asked for so long after: it may be owed. A rest that lasts longer than that, longer.
+/// How long what was spent is asked for: it may be owed. A rest that lasts longer than that, longer.
 const SPENT: TimeDelta = TimeDelta::days(7);
-/// No rest is longer than so many times the job before it.
+/// The maximum rest, as a multiple of the job before it.
 const LONGEST_REST: u32 = 1000;
 /// Losses in a row make the next attempt wait, for minutes. An attempt a day later begins anew.
 const LOSSES: TimeDelta = TimeDelta::days(1);

@@ -8,7 +8,7 @@ fn wall(minutes: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::minutes(minutes)
 }
 
-/// A daemon that started at a time of the wall, so many minutes later.
+/// The clock of a daemon that started at minute `started` of the wall clock, `later` minutes after that.
 fn clock(started: i64, later: i64) -> Clock {
     Clock {
         wall: wall(started + later),

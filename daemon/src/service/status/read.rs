@@ -166,7 +166,7 @@ impl StatusStore {
         state.map_or_else(Vec::new, |state| state.queue.clone())
     }
 
-    /// Runs that ended, or whose tables were looked at, after a revision; the last first, so many at most.
+    /// Runs that ended, or whose tables were looked at, after a revision; the last first, up to a maximum number.
     pub(in crate::service) fn runs(
         &self,
         target: Option<&str>,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::api::{DutyInfo, JobOutcome, RunInfo};
 
-/// Tables that went are remembered, so many of a target.
+/// Maximum number of removed tables of a target that are remembered.
 const GONE: usize = 1024;
 
 /// What is known of all targets.
@@ -143,7 +143,7 @@ impl StatusStore {
         self.on_table(target, table, TableStatus::is_stuck);
     }
 
-    /// A table has so many versions.
+    /// Sets the number of versions of a table.
     pub(in crate::service) fn versions(&self, target: &str, table: &str, versions: usize) {
         self.on_table(target, table, |of_table| {
             of_table.has_versions(versions as u64)

@@ -45,7 +45,7 @@ impl Notifier {
         }
     }
 
-    /// The daemon stops, and may take so long.
+    /// The daemon stops; `grace` is how long that may take.
     pub(in crate::service) fn stopping(&self, grace: Duration) {
         let most = u32::try_from((grace + MARGIN).as_micros()).unwrap_or(u32::MAX);
         tell(&[

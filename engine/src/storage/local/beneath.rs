@@ -1,10 +1,10 @@
 //! Opening what lies below a target's folder, and nothing else.
 //!
 //! The kernel resolves each path beneath a folder whose own path has no link in it, and follows no link on the way. So
-//! a user who may write in a target, or in one of its tables, cannot lead Squire elsewhere, whenever they swap a folder for a
-//! link.
-//! The target's folder is found anew for each request, by the path that it was resolved to when it was connected: it may
-//! be mounted, restored or made anew meanwhile, and work must not go on in the one that was moved away.
+//! a user who may write in a target, or in one of its tables, cannot lead Squire elsewhere, whenever they swap a folder
+//! for a link. The target's folder is found anew for each request, by the path that it was resolved to when it was
+//! connected: it may be mounted, restored or made anew meanwhile, and work must not go on in the one that was moved
+//! away.
 //!
 //! Other file systems that are mounted below the folder are no way out (`RESOLVE_NO_XDEV` is not asked for): only root
 //! mounts, and it is how data is put on another disk.
@@ -248,7 +248,7 @@ fn walked(from: Option<OwnedFd>, path: &Path, flags: OFlags) -> Result<OwnedFd, 
             HANDLE | OFlags::DIRECTORY
         };
         let next = openat(&at, name, through | OFlags::NOFOLLOW, Mode::empty())?;
-        // To look at a link is no error of its own.
+        // To read a link is no error of its own.
         if last && !flags.contains(OFlags::DIRECTORY) && is_link(&next)? {
             return Err(Errno::LOOP);
         }

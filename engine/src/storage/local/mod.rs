@@ -90,7 +90,7 @@ impl Boundary {
         removed.await.unwrap_or(false)
     }
 
-    /// Looks whether a table's folder, and those in it, may be gone into.
+    /// Checks whether a table's folder, and those in it, may be entered.
     ///
     /// # Errors
     /// [`AccessDenied::Link`]; the disk's.

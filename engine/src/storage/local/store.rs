@@ -99,7 +99,7 @@ fn no_file(path: &FsPath, what: &'static str) -> Fault {
     .into()
 }
 
-/// Reads a part of a file that has so many bytes.
+/// Reads a part of a file of `size` bytes.
 fn read(file: &File, range: &std::ops::Range<u64>, size: u64) -> Result<Bytes, Fault> {
     let beyond = || {
         let message = format!("bytes {range:?} are asked for of {size}");

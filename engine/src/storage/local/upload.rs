@@ -24,7 +24,7 @@ use super::{
     owner::{New, Owned, hand_over},
 };
 
-/// A folder that is removed whenever it is empty, by others, is made anew so often.
+/// How often a folder is made anew that others remove when it is empty.
 const ATTEMPTS: usize = 8;
 
 /// A file that is not in its place yet. It is removed when it does not come there.

@@ -64,7 +64,7 @@ impl Asked {
     }
 }
 
-/// Looks at the segment that a task has built, and refuses it when it is not sound.
+/// Checks the segment that a task has built, and refuses it when it is not sound.
 pub(super) async fn sound(dataset: &Dataset, built: Result<Segment, Why>) -> Result<Segment, Why> {
     let segment = built?;
     // Boxed, because Lance's futures are large.

@@ -41,12 +41,12 @@ const AT_ONCE: usize = 2;
 const READ_AT_ONCE: u64 = 64;
 /// Rows are read to be measured until they are this part of a fragment,
 const MEASURED_PART: u64 = 16;
-/// or so many bytes on disk, when that is more.
+/// or this many bytes on disk, when that is more.
 const MEASURED_BYTES: u64 = 8 << 20;
 /// Minimum and maximum number of rows of a fragment that are read.
 const MEASURED_ROWS: (u64, u64) = (3, 1024);
 
-/// The rows of some fragments: how many bytes any so many of them that follow each other have at most.
+/// The rows of some fragments: the maximum number of bytes of any number of consecutive ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RowSizes {
     /// Without the large values that lie beside the rows.

@@ -44,8 +44,8 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Of a fragment with so many rows, by the pages of these columns. Where they cannot be known the whole is one stretch:
-    /// old files do not tell them.
+    /// Of a fragment with `rows` rows, by the pages of these columns. Where they cannot be known the whole is one
+    /// stretch: old files do not tell them.
     pub(super) async fn of(
         dataset: &Dataset,
         fragment: &Fragment,
@@ -121,8 +121,8 @@ async fn pages(
     Ok((columns.iter().map(pages_of).collect(), at_once))
 }
 
-/// The pages of a column, when they are counted in rows of the table. Those of lists may be counted in items: then all of it is
-/// one.
+/// The pages of a column, when they are counted in rows of the table. Those of lists may be counted in items: then all
+/// of it is one.
 fn whole(pages: Vec<Page>, rows: u64) -> Vec<Page> {
     match pages.last() {
         Some((last, _)) if last.end != rows => {

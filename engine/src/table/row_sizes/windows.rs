@@ -1,11 +1,11 @@
-//! Rows that follow each other: how many bytes so many of them have at most.
+//! Consecutive rows: the maximum number of bytes of a number of them.
 
 use crate::memory::MOST_ROWS;
 
 /// Numbers of rows that are distinguished: powers of two, up to the largest batch.
 const SIZES: usize = MOST_ROWS.ilog2() as usize + 1;
 
-/// For each power of two up to the largest batch, the most bytes that so many rows in a row have.
+/// For each power of two up to the largest batch, the maximum number of bytes of that many consecutive rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Windows([u64; SIZES]);
 

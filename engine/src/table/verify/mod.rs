@@ -39,7 +39,7 @@ use crate::{
     table::guard::caught_by_lance,
 };
 
-/// Why a look came to nothing.
+/// Why a check failed.
 enum Trouble {
     /// The new files are at fault.
     Fault(Fault),
@@ -191,7 +191,7 @@ impl<'a> Look<'a> {
         compare(old, &new)
     }
 
-    /// All rows of a fragment with so many.
+    /// All rows of a fragment with this many.
     fn pieces(&self, rows: u64) -> Vec<Option<Range<u64>>> {
         match self.piece {
             None => vec![None],

@@ -7,9 +7,9 @@
 //! | to read | any client on this machine, but no page of another site | with the token |
 //! | to change | the same, and with the token when there is one; no page without it | with the token |
 //!
-//! A page in a browser on this machine reaches the address as well as a user does, and may come from any site. Browsers say
-//! so: by `Origin` and `Sec-Fetch-Site`; and by a `Host` that is not this machine's own, when the page's name was made to
-//! lead here. No other site can know the token, and none gets an answer, as no header of CORS is ever sent.
+//! A page in a browser on this machine reaches the address as well as a user does, and may come from any site. Browsers
+//! say so: by `Origin` and `Sec-Fetch-Site`; and by a `Host` that is not this machine's own, when the page's name was
+//! made to lead here. No other site can know the token, and none gets an answer, as no header of CORS is ever sent.
 //!
 //! A proxy on this machine reaches the address, too, and may be open to the world. What it passed on has to show the token.
 

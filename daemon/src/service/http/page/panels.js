@@ -135,7 +135,7 @@ function drawQueue() {
     const [first, ...others] = ticket.waits_for;
     const ahead = known.get(first);
     const more = others.length ? ` and ${others.length} more` : "";
-    show(waits, ticket.reason ?? (first ? `waits for ${ahead ? `${ahead.kind} ` : ""}${shortly(first)}${ahead ? ` by ${ahead.actor}` : ""}${more}` : "nobody is ahead"));
+    show(waits, ticket.reason ?? (first ? `waits for ${ahead ? `${ahead.kind} ` : ""}${shortly(first)}${ahead ? ` by ${ahead.actor}` : ""}${more}` : "nothing is ahead"));
     mark(waits, first || ticket.reason ? "line whole" : "line faint");
   });
   show(byId("queue-count"), state.queue.length || "");
