@@ -18,7 +18,7 @@ use url::Url;
         1  failed; nothing was changed, try again\n  \
         2  the command, the input or the configuration is wrong: fix it and try again\n  \
         3  something else moved first; nothing was changed, read again and repeat\n  \
-        4  the operation happened, will happen, or is unknown: do NOT repeat it, see `squire log`\n  \
+        4  the operation happened, will happen, or has an unknown outcome: do NOT repeat it, see `squire log`\n  \
         5  the graph or its store needs an operator's look"
 )]
 pub(crate) struct Cli {

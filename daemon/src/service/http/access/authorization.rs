@@ -9,7 +9,7 @@
 //!
 //! A page in a browser on this machine reaches the address as well as a user does, and may come from any site. Browsers
 //! say so: by `Origin` and `Sec-Fetch-Site`; and by a `Host` that is not this machine's own, when the page's name was
-//! made to lead here. No other site can know the token, and none gets an answer, as no header of CORS is ever sent.
+//! made to lead here. No other site can know the token, and none can read an answer, as no header of CORS is ever sent.
 //!
 //! A proxy on this machine reaches the address, too, and may be open to the world. What it passed on has to show the token.
 
@@ -270,7 +270,7 @@ fn answer(reason: Reason) -> (StatusCode, &'static str) {
         ),
         Reason::Browser => (
             StatusCode::FORBIDDEN,
-            "pages in browsers change nothing without the daemon's token, and pages of other sites get no answer",
+            "pages in browsers change nothing without the daemon's token, and pages of other sites can read nothing",
         ),
         Reason::Host => (
             StatusCode::FORBIDDEN,
