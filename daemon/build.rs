@@ -18,8 +18,8 @@ fn main() {
         version.unwrap_or("unknown")
     );
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
-    let told = env::var("SOURCE_DATE_EPOCH").ok();
-    let built = told.or_else(|| {
+    let given = env::var("SOURCE_DATE_EPOCH").ok();
+    let built = given.or_else(|| {
         #[expect(
             clippy::disallowed_methods,
             reason = "a build script has no other dependency"

@@ -179,7 +179,7 @@ pub(crate) fn daemon(daemon: &Daemon) -> impl Iterator<Item = Contradiction> {
             "set cold_tick to tick or more",
         ),
     });
-    let hot = (daemon.hot_tick > daemon.tick).then(|| Contradiction {
+    let contended = (daemon.hot_tick > daemon.tick).then(|| Contradiction {
         keys: vec![["daemon", "hot_tick"], ["daemon", "tick"]],
         refusal: Refusal::new(
             format!(
@@ -190,7 +190,7 @@ pub(crate) fn daemon(daemon: &Daemon) -> impl Iterator<Item = Contradiction> {
             "set hot_tick to tick or less",
         ),
     });
-    cold.into_iter().chain(hot)
+    cold.into_iter().chain(contended)
 }
 
 /// What the way to the daemon has against itself. The keys are below `[daemon]`.
@@ -216,7 +216,7 @@ pub(crate) fn exposure(daemon: &Daemon) -> Option<Contradiction> {
         (false, false) if daemon.is_exposed() => refuse(
             vec![["", "listen"]],
             format!(
-                "{listen} can be reached from other machines, and without TLS whoever is on the way reads everything, \
+                "{listen} can be reached from other machines, and without TLS others on the network read everything, \
                  the token included"
             ),
             format!(

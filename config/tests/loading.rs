@@ -78,9 +78,9 @@ fn what_every_user_may_change_is_refused_with_the_command_that_closes_it() {
     ] {
         let layout = Layout::new("").with("a.toml", "");
         open(&layout, name, is_open);
-        let told = refusal(&layout);
+        let message = refusal(&layout);
         let fix = format!("chmod o-w {}", layout.path(name).display());
-        assert!(told.contains(&fix), "{told}");
+        assert!(message.contains(&fix), "{message}");
         open(&layout, name, is_closed);
         layout.load(&[]);
     }
@@ -99,10 +99,10 @@ fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
 
     let layout = Layout::new("").with("a.toml", "");
     pipe(&layout.path("conf.d/b.toml"));
-    let told = refusal(&layout);
+    let message = refusal(&layout);
     assert!(
-        told.contains("b.toml") && told.contains("no regular file"),
-        "{told}"
+        message.contains("b.toml") && message.contains("no regular file"),
+        "{message}"
     );
 }
 

@@ -49,21 +49,21 @@ fn every_key_tells_an_editor_what_it_means_what_it_may_be_and_its_default() {
         .iter()
         .chain([(&"daemon".to_owned(), &schema["properties"]["daemon"])])
     {
-        for (key, told) in of["properties"].as_object().unwrap() {
-            if told["type"] == "object" {
+        for (key, property) in of["properties"].as_object().unwrap() {
+            if property["type"] == "object" {
                 continue;
             }
             keys += 1;
-            let about = told["description"].as_str().unwrap_or_default();
+            let about = property["description"].as_str().unwrap_or_default();
             assert!(about.len() > 10, "{section}.{key} is not described");
             let shape = ["type", "enum", "anyOf"]
                 .iter()
-                .any(|word| told.get(word).is_some());
+                .any(|word| property.get(word).is_some());
             assert!(shape, "{section}.{key} may be anything");
-            let default = told
+            let default = property
                 .get("default")
                 .unwrap_or_else(|| panic!("{section}.{key} has no default"));
-            let shape = jsonschema::validator_for(told).unwrap();
+            let shape = jsonschema::validator_for(property).unwrap();
             assert!(shape.is_valid(default), "{section}.{key} = {default}");
         }
     }

@@ -1,4 +1,4 @@
-//! The command line: what a person types, before anything is done about it.
+//! The command line: what a user types, before anything is done about it.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -16,9 +16,9 @@ use url::Url;
     after_long_help = "Exit codes:\n  \
         0  done\n  \
         1  failed; nothing was changed, try again\n  \
-        2  the command, the input or the configuration is wrong: mend it and try again\n  \
+        2  the command, the input or the configuration is wrong: fix it and try again\n  \
         3  something else moved first; nothing was changed, read again and repeat\n  \
-        4  the operation happened, will happen, or nobody can tell: do NOT repeat it, see `squire log`\n  \
+        4  the operation happened, will happen, or has an unknown outcome: do NOT repeat it, see `squire log`\n  \
         5  the graph or its store needs an operator's look"
 )]
 pub(crate) struct Cli {
@@ -129,10 +129,10 @@ pub(crate) enum Command {
         policy: PolicyArg,
         /// The tables.
         tables: Vec<String>,
-        /// A version stays for so long after another took its place: 7days unless set. Readers that take longer fail.
+        /// How long a version stays after another took its place: 7days unless set. Readers that take longer fail.
         #[arg(long, value_name = "DURATION", value_parser = keep_for)]
         keep_for: Option<Duration>,
-        /// So many of the newest versions stay, however old: 10 unless set.
+        /// The number of newest versions that stay, however old: 10 unless set.
         #[arg(long, value_name = "N")]
         keep_versions: Option<usize>,
         /// Keep what the configuration keeps for the target of this name, wherever that is, where no option says otherwise.
@@ -160,7 +160,7 @@ pub(crate) enum Command {
     Log {
         #[command(flatten)]
         graph: GraphArg,
-        /// At most so many entries.
+        /// The maximum number of entries.
         #[arg(long, short = 'n', default_value_t = 20)]
         limit: usize,
         /// Every transition, not only the operations that were published.
@@ -444,7 +444,7 @@ pub(crate) struct LayersArg {
 pub(crate) struct CheckArg {
     #[command(flatten)]
     pub(crate) layers: LayersArg,
-    /// Open every target, to read only, and look whether this machine has what the daemon needs.
+    /// Open every target, to read only, and check whether this machine has what the daemon needs.
     #[arg(long)]
     pub(crate) probe: bool,
     /// How long a target may take to answer a probe.

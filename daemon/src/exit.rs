@@ -22,7 +22,7 @@ pub(crate) enum Failure {
     /// The command itself cannot be followed.
     #[error("{0}")]
     Usage(String),
-    /// Something is left that only an operator can mend.
+    /// Something is left that only an operator can fix.
     #[error("{0}")]
     Operator(String),
     /// A writer went first, and what was asked for is not done.
@@ -38,11 +38,11 @@ fn with_causes(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let told = inner.to_string();
-        let told = without_echo(&told);
-        if !text.contains(&*told) {
+        let cause_text = inner.to_string();
+        let cause_text = without_echo(&cause_text);
+        if !text.contains(&*cause_text) {
             text.push_str("\n  because: ");
-            text.push_str(&told);
+            text.push_str(&cause_text);
         }
         cause = inner.source();
     }

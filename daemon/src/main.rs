@@ -1,6 +1,6 @@
 //! `squire`: the one binary. `squire run` is the daemon; the other commands operate a graph by hand.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | [`cli`] | the command line |
 //! | [`api`] | the types that cross HTTP |

@@ -1,7 +1,8 @@
 //! Keeps the process to its memory.
 //!
 //! Some of the limits can only be set before a process starts: Lance and the allocator read them from the environment. So
-//! the process replaces itself by itself, once, with those variables set. It stays the same process to whoever started it.
+//! the process replaces itself by itself, once, with those variables set. It stays the same process to the process that
+//! started it.
 
 use std::{os::unix::process::CommandExt, process};
 

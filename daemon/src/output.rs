@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How often a wait is looked at while nothing changes: the spinner counts the seconds.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// After so long a wait is worth a line.
+/// How long a wait goes on before it is logged.
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(2);
 
 /// Prints one line of a result.
@@ -37,8 +37,9 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "squire: {}", harmless(text));
 }
 
-/// A text that a terminal shows and does not obey: names of tables, and what stores and daemons answer, may be anybody's.
-/// Characters that move the cursor, hide or reorder others are written as JSON writes them, so that JSON stays JSON.
+/// A text that a terminal shows and does not obey: names of tables, and what stores and daemons answer, may come from
+/// anyone. Characters that move the cursor, hide or reorder others are written as JSON writes them, so that JSON stays
+/// JSON.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.chars().any(commands) {
         return Cow::Borrowed(text);
@@ -59,14 +60,14 @@ pub(crate) fn one_line(text: &str) -> String {
     harmless(text).replace('\n', " ")
 }
 
-/// Whether a terminal, or whoever lays text out, takes a character for an order. All of them are below U+10000.
+/// Whether a terminal, or a text layout engine, takes a character for a control. All of them are below U+10000.
 fn commands(c: char) -> bool {
     let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let hides = matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}');
     reorders || hides || c.is_control() && c != '\n'
 }
 
-/// Whether there is someone to ask.
+/// Whether there is a user to ask.
 pub(crate) fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
@@ -177,7 +178,7 @@ impl Working {
                 let now = Utc::now();
                 match (&bar, &waiting) {
                     (Some(bar), Some(waiting)) => {
-                        bar.set_message(harmless(&waiting.told(now)).into_owned())
+                        bar.set_message(harmless(&waiting.describe(now)).into_owned())
                     }
                     (Some(bar), None) => bar.set_message(what.clone()),
                     (None, waiting) => {
@@ -206,15 +207,15 @@ impl Drop for Working {
     }
 }
 
-/// What a log that is no terminal is told of a wait.
+/// The lines about a wait for an output that is no terminal.
 #[derive(Default)]
 struct WaitLines {
     began: Option<DateTime<Utc>>,
-    told: Option<OperationId>,
+    reported: Option<OperationId>,
 }
 
 impl WaitLines {
-    /// The next line, when there is one to be told.
+    /// The next line, when one is due.
     fn next(&mut self, waiting: Option<&Waiting>, now: DateTime<Utc>) -> Option<String> {
         let Some(waiting) = waiting else {
             *self = Self::default();
@@ -222,11 +223,11 @@ impl WaitLines {
         };
         let began = *self.began.get_or_insert(now);
         let ahead = waiting.ahead.operation;
-        if now - began < WORTH_TELLING || self.told == Some(ahead) {
+        if now - began < WORTH_TELLING || self.reported == Some(ahead) {
             return None;
         }
-        self.told = Some(ahead);
-        Some(waiting.told(now))
+        self.reported = Some(ahead);
+        Some(waiting.describe(now))
     }
 }
 
@@ -259,9 +260,9 @@ mod tests {
     #[test]
     fn a_line_break_in_a_cell_makes_no_row_of_its_own() {
         let rows = vec![vec!["lake".to_owned(), "no\nlake  none".to_owned()]];
-        let told = table(&["target", "reason"], rows);
-        assert_eq!(told.lines().count(), 2, "{told}");
-        assert!(told.contains("no\\u000alake"), "{told}");
+        let text = table(&["target", "reason"], rows);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("no\\u000alake"), "{text}");
     }
 
     #[test]

@@ -44,7 +44,7 @@ failpoints! {
     BEFORE_INDEX = "before-index";
     /// When they are.
     AFTER_INDEX = "after-index";
-    /// Before a manifest is created: each transition, and the probe of a new graph's store.
+    /// Before a manifest is created: each transition, and the test of a new graph's store.
     BEFORE_MANIFEST_CREATE = "before-manifest-create";
     /// When it is there, or another's is.
     AFTER_MANIFEST_CREATE = "after-manifest-create";

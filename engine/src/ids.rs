@@ -332,8 +332,8 @@ impl Touched {
     }
 }
 
-/// Whether a path that was read from a store is one folder directly below its root. Whoever can write there must not lead
-/// anybody elsewhere.
+/// Whether a path that was read from a store is one folder directly below its root. A user who can write there must not
+/// lead others elsewhere.
 pub(crate) fn is_folder(path: &str) -> bool {
     !matches!(path, "" | "." | "..")
         && !path.contains(|c: char| c.is_control() || "/\\".contains(c))

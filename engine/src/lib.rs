@@ -20,6 +20,21 @@
 //! ```
 //!
 //! `docs/protocol.md` has the rules and their reasons.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `graph` | many tables that change together under one manifest |
+//! | `directory` | plain Lance tables under one root |
+//! | `table` | one Lance table, for both |
+//! | `planner` | what to do with the layout of a table, and when |
+//! | `schema` | the schema of a graph |
+//! | `storage` | where a target lives: one root on one store |
+//! | `error` | the error of the engine |
+//! | `ids` | names of tables, operations and holders |
+//! | `memory` | one figure for the memory of the process, and its parts |
+//! | `progress` | how far a job has come |
+//! | `redact` | hides what a store repeats of a request |
+//! | `failpoint` | named moments at which a test stops or ends a process |
 
 mod directory;
 mod error;
@@ -60,7 +75,9 @@ pub use planner::statistics::{
 pub use redact::without_echo;
 pub use storage::presence::{Other, Presence, Resident};
 pub use storage::uri;
-pub use storage::{Beyond, DeletionRule, Owned, Passed, Wall, deleted, passed_over, try_to_own};
+pub use storage::{
+    AccessDenied, Beyond, DeletionRule, Owned, Passed, deleted, passed_over, try_to_own,
+};
 pub use table::{
     discard::Loss,
     drift::{DriftPolicy, DriftVersion},

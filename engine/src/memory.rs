@@ -57,7 +57,7 @@ impl Limits {
     /// The least budget that there is: 256 MiB.
     pub const SMALLEST_BUDGET: u64 = 256 * MIB;
 
-    /// Divides a budget of so many bytes. Where it is too small for so many jobs at once, there are fewer. A budget below
+    /// Divides a budget in bytes. Where it is too small for that many jobs at once, there are fewer. A budget below
     /// [`Self::SMALLEST_BUDGET`] is taken for that.
     pub fn of(budget: u64, jobs: usize) -> Self {
         let budget = budget.max(Self::SMALLEST_BUDGET);
@@ -110,7 +110,7 @@ impl Limits {
         self.job / 8
     }
 
-    /// Rows that a job handles at once, when each has so many bytes: the wider the rows, the fewer.
+    /// Rows that a job handles at once, when each has this many bytes: the wider the rows, the fewer.
     pub fn batch_rows(&self, row_bytes: u64) -> usize {
         let rows = self.batch_bytes() / row_bytes.max(1);
         usize::try_from(rows)
@@ -166,7 +166,7 @@ impl Limits {
             .collect()
     }
 
-    /// Those of [`Self::environment`] that this process was started without. What somebody has set by hand stays.
+    /// Those of [`Self::environment`] that this process was started without. What an operator has set by hand stays.
     pub fn missing_environment(&self) -> BTreeMap<&'static str, String> {
         let mut variables = self.environment();
         variables.retain(|name, _| std::env::var_os(name).is_none());
@@ -181,7 +181,7 @@ impl Default for Limits {
 }
 
 /// Sets the limits of this process, once: before the first graph or directory is opened. Gives those that hold, which are
-/// earlier ones when somebody was faster.
+/// earlier ones when another caller was faster.
 pub fn limit(limits: Limits) -> Limits {
     *LIMITS.get_or_init(|| limits)
 }

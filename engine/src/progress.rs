@@ -1,7 +1,7 @@
-//! How far a job has come, for whoever watches it. Nothing rests on it.
+//! How far a job has come, for its watcher. Nothing depends on it.
 //!
-//! The watcher wraps the work; whoever does a part of it says so, without being handed anything. What runs in another
-//! task, as a commit that must not be cut off, says nothing.
+//! The watcher wraps the work; the code that does a part of it reports that, without a parameter for it. What runs in
+//! another task, as a commit that must not be cut off, says nothing.
 
 use std::{
     future::Future,
@@ -16,7 +16,7 @@ tokio::task_local! {
 /// What a job is at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// It looks at the table.
+    /// It reads the table.
     #[default]
     Planning,
     /// It writes new fragments.
@@ -49,7 +49,7 @@ pub struct Step {
     pub phase: Phase,
     /// Fragments that were read, or indexes that were worked on.
     pub done: usize,
-    /// Of so many; 0 when that cannot be told.
+    /// The total; 0 when it is not known.
     pub all: usize,
 }
 
@@ -98,13 +98,13 @@ impl Progress {
     }
 }
 
-/// Whoever watches this work, for what of it runs in other tasks.
+/// The watcher of this work, for its parts that run in other tasks.
 pub(crate) fn watcher() -> Option<Progress> {
     WATCHED.try_with(Progress::clone).ok()
 }
 
 fn change(change: impl FnOnce(&mut Step)) {
-    // Most work is watched by nobody.
+    // Most work has no watcher.
     let _ = WATCHED.try_with(|progress| {
         let mut watched = progress.lock();
         change(&mut watched.step);
@@ -128,7 +128,7 @@ pub(crate) fn enter(phase: Phase) {
     change(|step| step.phase = phase);
 }
 
-/// So much more is done.
+/// Adds to what is done.
 pub(crate) fn advance(by: usize) {
     change(|step| step.done = step.done.saturating_add(by).min(step.all));
 }
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(watched.step(), end);
         assert_eq!(other.step(), Step::default());
         begin(Phase::Indexing, 1);
-        assert_eq!(watched.step(), end, "work that nobody watches");
+        assert_eq!(watched.step(), end, "work without a watcher");
     }
 
     #[tokio::test]
@@ -167,11 +167,11 @@ mod tests {
         watched.lock().last = long_ago.unwrap_or_else(Instant::now);
         let before = watched.idle();
         let work = async {
-            let watcher = watcher().expect("somebody watches");
+            let watcher = watcher().expect("it has a watcher");
             tokio::spawn(async move { watcher.touch() }).await
         };
         watched.watch(work).await.unwrap();
         assert!(watched.idle() <= before);
-        assert!(watcher().is_none(), "work that nobody watches");
+        assert!(watcher().is_none(), "work without a watcher");
     }
 }

@@ -1,7 +1,7 @@
 //! What a store repeats of a request that it refuses.
 //!
 //! Errors of a store hold its answer, and that may hold the request: S3 writes out which headers it took for signed, a
-//! session's token among them, and a proxy may write out all of them. Whoever shows such a text leaves these out.
+//! session's token among them, and a proxy may write out all of them. Code that shows such a text leaves these out.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_store_repeats_of_a_request_is_hidden_and_the_rest_is_told() {
+    fn what_a_store_repeats_of_a_request_is_hidden_and_the_rest_is_shown() {
         for (text, shown) in [
             (
                 "403: <Error><Code>SignatureDoesNotMatch</Code><CanonicalRequest>GET\nx-amz-security-token:hush\n</CanonicalRequest><CanonicalRequestBytes>47 45</CanonicalRequestBytes></Error>",

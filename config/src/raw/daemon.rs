@@ -241,7 +241,7 @@ fn metrics_tables<'de, D: Deserializer<'de>>(d: D) -> Result<Option<usize>, D::E
         d,
         &Bounds {
             least: 1,
-            too_small: "nobody could see which table is in need",
+            too_small: "operators could not see which table is in need",
             most: 100_000,
             too_large: "each table has more than ten series, and a scrape would take longer than its interval",
         },

@@ -1,4 +1,10 @@
 //! The settings as the daemon uses them: complete, typed, checked.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`daemon`] | settings of the process |
+//! | [`targets`] | the targets |
+//! | [`policies`] | the policies of one table |
 
 mod daemon;
 mod policies;

@@ -1,7 +1,7 @@
 //! Thousands of spoilt configurations: never a panic, never a hang, every refusal names a place, and what is taken is
 //! sound.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | [`corpus`] | the configurations that are spoilt: the reference file, and the examples of the documents |
 //! | [`spoil`] | how they are spoilt |

@@ -145,7 +145,7 @@ fn assert_placed(error: &ConfigError, files: &[PathBuf]) {
         assert!(!said.contains("hush@"), "a secret is repeated: {said}");
         assert!(
             !said.contains("do not fit together"),
-            "nobody foresaw it: {said}"
+            "an unexpected kind of error: {said}"
         );
         match &problem.place {
             Place::File { path, line, column } => {

@@ -25,21 +25,21 @@ impl Case {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Of a very long one, its beginning tells what it is.
-        let told = |bytes: &[u8]| {
+        let quoted = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes);
             let lines = text.lines().filter(|line| !line.starts_with("# "));
             let settings = lines.collect::<Vec<_>>().join("\n");
             settings.chars().take(20_000).collect::<String>()
         };
-        writeln!(f, "--- squire.toml\n{}", told(&self.file))?;
+        writeln!(f, "--- squire.toml\n{}", quoted(&self.file))?;
         for (name, bytes) in &self.fragments {
-            writeln!(f, "--- conf.d/{name}\n{}", told(bytes))?;
+            writeln!(f, "--- conf.d/{name}\n{}", quoted(bytes))?;
         }
         for (name, value) in &self.variables {
-            writeln!(f, "--- {name}={}", told(value.as_bytes()))?;
+            writeln!(f, "--- {name}={}", quoted(value.as_bytes()))?;
         }
         for flag in &self.flags {
-            writeln!(f, "--- --set {}", told(flag.as_bytes()))?;
+            writeln!(f, "--- --set {}", quoted(flag.as_bytes()))?;
         }
         Ok(())
     }

@@ -1,4 +1,11 @@
 //! What is refused, where it is said to be, and how to put it right.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`values`] | keys that are not known, and values that make no sense |
+//! | [`contradictions`] | settings that are right by themselves and do not go together |
+//! | [`secrets`] | secrets where none may be |
+//! | [`sources`] | where a problem is reported to be: a file, a variable, several of them |
 #![allow(clippy::unwrap_used)]
 
 mod contradictions;

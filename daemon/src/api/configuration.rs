@@ -24,7 +24,7 @@ pub(crate) struct Loaded {
 /// The configuration of a running daemon.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct ConfigNotes {
+pub(crate) struct ConfigInfo {
     /// Since when what holds has been in force.
     pub(crate) in_force_since: DateTime<Utc>,
     /// The last attempt to load it.

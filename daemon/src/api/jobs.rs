@@ -40,7 +40,7 @@ pub(crate) struct RunAccepted {
 /// A job that is running.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct JobNotes {
+pub(crate) struct JobInfo {
     /// The target's name.
     pub(crate) target: String,
     /// The table's key.
@@ -58,7 +58,7 @@ pub(crate) struct JobNotes {
     pub(crate) phase: String,
     /// Fragments that were read so far, or indexes that were worked on.
     pub(crate) done: u64,
-    /// Of so many; 0 where that cannot be told.
+    /// The total; 0 where it is not known.
     pub(crate) all: u64,
     /// The table when it began.
     pub(crate) before: Layout,
@@ -67,7 +67,7 @@ pub(crate) struct JobNotes {
 /// A job that has ended.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct RunNotes {
+pub(crate) struct RunInfo {
     /// The revision at which it ended: a later run has a higher one.
     pub(crate) id: u64,
     /// The target's name.

@@ -32,15 +32,15 @@ mod target;
 mod word;
 
 pub(crate) use self::{
-    configuration::{ConfigNotes, Loaded},
+    configuration::{ConfigInfo, Loaded},
     health::{Health, HealthCounts, Status},
-    jobs::{JobNotes, JobOutcome, RunAccepted, RunNotes, RunRequest},
+    jobs::{JobInfo, JobOutcome, RunAccepted, RunInfo, RunRequest},
     overview::{Overview, Writable},
     pauses::{Pause, PauseRequest, Paused, ResumeRequest},
-    queue::TicketNotes,
+    queue::TicketInfo,
     refused::Refused,
     series::{Layout, Series},
-    table::{DutyNotes, GoneTable, TableNotes, Tables},
-    target::{ScheduleNotes, TargetNotes},
+    table::{DutyInfo, GoneTable, TableInfo, Tables},
+    target::{ScheduleInfo, TargetInfo},
     word::Word,
 };

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{configuration::ConfigNotes, target::TargetNotes, word::Word};
+use super::{configuration::ConfigInfo, target::TargetInfo, word::Word};
 
 /// Who may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,7 +44,7 @@ pub(crate) struct Overview {
     pub(crate) clock: Option<String>,
     /// How the configuration was loaded.
     #[serde(default)]
-    pub(crate) configuration: ConfigNotes,
+    pub(crate) configuration: ConfigInfo,
     /// The targets, by name.
-    pub(crate) targets: Vec<TargetNotes>,
+    pub(crate) targets: Vec<TargetInfo>,
 }

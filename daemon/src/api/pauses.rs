@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::jobs::JobNotes;
+use super::jobs::JobInfo;
 
 /// A pause with its reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -71,7 +71,7 @@ pub(crate) struct Paused {
     pub(crate) not_kept: Option<String>,
     /// After a pause: the jobs that were running on what it is about. They are finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) running: Vec<JobNotes>,
+    pub(crate) running: Vec<JobInfo>,
 }
 
 /// Durations as texts.

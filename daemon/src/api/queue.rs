@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 /// An operation's place in the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct TicketNotes {
+pub(crate) struct TicketInfo {
     /// The operation's id.
     pub(crate) operation: String,
     /// What it does: `Load`, `Delete`, `SchemaApply`, `Compact`, `Index`, `Cleanup` or `Repair`.

@@ -1,9 +1,9 @@
-//! What a client is told whose request was refused.
+//! The answer to a client whose request was refused.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Why a request was refused, as whoever asked is told.
+/// Why a request was refused, as the client reads it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Refused {
     /// What is wrong, and what to do.

@@ -10,7 +10,7 @@ use super::{duty::DutySchema, health::Health, series::Series, word::Word};
 /// A table: how it is, and why.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct TableNotes {
+pub(crate) struct TableInfo {
     /// The target's name.
     pub(crate) target: String,
     /// The table's key: `node:Person`, in a directory its name.
@@ -41,7 +41,7 @@ pub(crate) struct TableNotes {
     /// Versions on the store, as of the last list; nothing when they were not listed.
     pub(crate) versions: Option<u64>,
     /// What was decided last about each duty.
-    pub(crate) duties: Vec<DutyNotes>,
+    pub(crate) duties: Vec<DutyInfo>,
     /// What is done to it now.
     #[schema(value_type = Option<DutySchema>)]
     pub(crate) running: Option<Word<Duty>>,
@@ -52,11 +52,11 @@ pub(crate) struct TableNotes {
 /// What was decided last about one duty of a table.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct DutyNotes {
+pub(crate) struct DutyInfo {
     /// The duty.
     #[schema(value_type = DutySchema)]
     pub(crate) duty: Word<Duty>,
-    /// Whether it goes to work as soon as there is a place.
+    /// Whether it starts as soon as there is a job slot.
     pub(crate) due: bool,
     /// Why, or why not, in one of the planner's words.
     pub(crate) reason: String,
@@ -68,7 +68,7 @@ pub(crate) struct DutyNotes {
     pub(crate) not_before: Option<DateTime<Utc>>,
 }
 
-impl DutyNotes {
+impl DutyInfo {
     /// The reason, with its details.
     pub(crate) fn because(&self) -> String {
         match &self.details[..] {
@@ -86,7 +86,7 @@ pub(crate) struct Tables {
     /// This is all there is: what is not in it is no more.
     pub(crate) whole: bool,
     /// Tables that changed since, by target and key.
-    pub(crate) tables: Vec<TableNotes>,
+    pub(crate) tables: Vec<TableInfo>,
     /// Tables that went since.
     pub(crate) gone: Vec<GoneTable>,
 }

@@ -15,7 +15,7 @@ use super::{
 /// A target, as a whole.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct TargetNotes {
+pub(crate) struct TargetInfo {
     /// Its name in the configuration.
     pub(crate) name: String,
     /// Where it is, without secrets.
@@ -41,19 +41,19 @@ pub(crate) struct TargetNotes {
     pub(crate) trend: Series,
     /// Jobs running.
     pub(crate) running: u64,
-    /// Tables that are due and wait for a place.
+    /// Tables that are due and wait for a job slot.
     pub(crate) backlog: u64,
     /// Tickets in the queue of a graph.
     pub(crate) tickets: u64,
     /// Its cron schedules, with when they come next.
     #[serde(default)]
-    pub(crate) schedules: Vec<ScheduleNotes>,
+    pub(crate) schedules: Vec<ScheduleInfo>,
 }
 
 /// A cron schedule of a target, and when it comes next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct ScheduleNotes {
+pub(crate) struct ScheduleInfo {
     /// The duty that it forces.
     #[schema(value_type = DutySchema)]
     pub(crate) duty: Word<Duty>,

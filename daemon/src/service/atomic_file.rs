@@ -15,7 +15,7 @@ pub(in crate::service) fn write(file: &Path, content: &[u8]) -> io::Result<()> {
     let folder = folder(file)?;
     fs::create_dir_all(folder)?;
     let fresh = beside(file, "new");
-    // What a crash left goes; what someone puts there instead is neither followed nor written to.
+    // What a crash left goes; what another process puts there instead is neither followed nor written to.
     match fs::remove_file(&fresh) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -42,7 +42,7 @@ pub(in crate::service) fn set_aside(file: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Removes a file that nobody needs.
+/// Removes a file that is not needed.
 ///
 /// # Errors
 /// When the disk refuses.

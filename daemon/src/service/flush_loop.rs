@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Writes on every tick what is due, on a thread that may wait for the disk, until `stop`. A disk that does not answer holds
-/// up nobody else.
+/// up nothing else.
 pub(in crate::service) async fn on_ticks<W: FnOnce() + Send + 'static>(
     daemon: watch::Receiver<Daemon>,
     stop: CancellationToken,

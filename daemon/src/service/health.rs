@@ -119,7 +119,7 @@ mod tests {
             "it keeps nothing"
         );
         probe.liveness.begin("lake");
-        assert!(!probe.is_ready(), "nobody has looked yet");
+        assert!(!probe.is_ready(), "there was no poll yet");
         probe.liveness.polled("lake", None);
         assert!(probe.is_ready() && probe.health().status == "ok");
         probe.status.found("lake", "t");

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 
 use crate::api::Status;
 
-/// A keeper beats every second. One that has not for so long makes no progress.
+/// A keeper beats every second. After this time without a beat it makes no progress.
 const STANDSTILL: Duration = Duration::from_secs(60);
 
 /// Whether each keeper makes progress.
@@ -69,7 +69,7 @@ impl Keeper {
         }
     }
 
-    fn told(&mut self) -> Beat {
+    fn refresh(&mut self) -> Beat {
         let status = self.status();
         if status != self.status.0 {
             self.status = (status, Utc::now());
@@ -95,7 +95,7 @@ impl Liveness {
         if let Some(keeper) = self.lock().get_mut(target) {
             (keeper.beat, keeper.looked) = (Instant::now(), Instant::now());
             keeper.look = Some(error.map_or(Ok(()), Err));
-            keeper.told();
+            keeper.refresh();
         }
     }
 
@@ -110,7 +110,7 @@ impl Liveness {
     pub(super) fn answers(&self, target: &str, answers: bool) {
         if let Some(keeper) = self.lock().get_mut(target) {
             keeper.answers = answers;
-            keeper.told();
+            keeper.refresh();
         }
     }
 
@@ -124,7 +124,7 @@ impl Liveness {
         let mut keepers = self.lock();
         let keepers = keepers.iter_mut();
         keepers
-            .map(|(name, keeper)| (name.clone(), keeper.told()))
+            .map(|(name, keeper)| (name.clone(), keeper.refresh()))
             .collect()
     }
 

@@ -1,4 +1,4 @@
-//! Other daemons on the same targets: each shows at its targets that it is there, and tells when someone else is, too.
+//! Other daemons on the same targets: each shows at its targets that it is there, and logs when another daemon is, too.
 //! Apart from the keepers: neither waits for the other.
 
 use std::{
@@ -27,7 +27,7 @@ const MISSED: u32 = 3;
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// This daemon's presence at all of its targets.
-pub(super) struct Residents {
+pub(super) struct PresenceMonitor {
     status: Arc<StatusStore>,
     started: DateTime<Utc>,
     stop: CancellationToken,
@@ -45,7 +45,7 @@ struct Stay {
     every: Duration,
 }
 
-impl Residents {
+impl PresenceMonitor {
     /// At no target yet. `stop` ends all.
     pub(super) fn new(
         status: Arc<StatusStore>,
@@ -67,7 +67,7 @@ impl Residents {
         let every = every(settings.daemon.lease);
         let mut before = std::mem::take(&mut self.at);
         for target in &settings.targets {
-            // Nobody else gets into this process's memory.
+            // No other process gets into this process's memory.
             if target.uri.starts_with("memory:") {
                 continue;
             }
@@ -104,7 +104,7 @@ impl Residents {
             resident,
             stay: stay.clone(),
             status: self.status.clone(),
-            told: BTreeSet::new(),
+            logged: BTreeSet::new(),
         };
         self.tasks.spawn(there.stay(over.clone()));
         over
@@ -127,8 +127,8 @@ struct There {
     resident: Resident,
     stay: Stay,
     status: Arc<StatusStore>,
-    /// The others that were told of.
-    told: BTreeSet<String>,
+    /// The others that were logged.
+    logged: BTreeSet<String>,
 }
 
 impl There {
@@ -163,12 +163,12 @@ impl There {
 
     /// What the target is, when it is well and has tables.
     fn kept_as(&self) -> Option<Kind> {
-        let notes = self.status.target(&self.target.name)?;
-        if notes.status.known() != Some(Status::Ok) || notes.tables == 0 {
+        let info = self.status.target(&self.target.name)?;
+        if info.status.known() != Some(Status::Ok) || info.tables == 0 {
             return None;
         }
         let kinds = [Kind::Graph, Kind::Directory].into_iter();
-        let mut kinds = kinds.filter(|kind| notes.kind.as_deref() == Some(kind.as_str()));
+        let mut kinds = kinds.filter(|kind| info.kind.as_deref() == Some(kind.as_str()));
         kinds.next()
     }
 
@@ -197,7 +197,7 @@ impl There {
     /// A line for each that has come.
     fn tell(&mut self, others: &[Other]) {
         for other in others {
-            if !self.told.insert(other.id.clone()) {
+            if !self.logged.insert(other.id.clone()) {
                 continue;
             }
             let resident = other.resident.as_ref();
@@ -210,7 +210,7 @@ impl There {
                 "another daemon keeps the same place: both do the same work, and pauses and budgets of the one do not hold the other; stop one of them"
             );
         }
-        self.told
+        self.logged
             .retain(|id| others.iter().any(|other| other.id == *id));
     }
 }

@@ -24,8 +24,8 @@ use super::{
     job_slots::JobSlots,
     keeper::Shared,
     metrics::Metrics,
-    pauses::PauseBook,
-    presence::Residents,
+    pauses::PauseRegistry,
+    presence::PresenceMonitor,
     reload::{
         Record, Running,
         socket::{self, Asker},
@@ -46,7 +46,7 @@ use crate::{
 /// Timeout for writing what the next daemon starts with, and for the end of keepers that are cut off.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is asked to stop.
 ///
 /// On SIGTERM it takes no more work, abandons rewrites, finishes commits, and returns within the shutdown grace.
 ///
@@ -72,7 +72,7 @@ struct Base {
     log: LogFilter,
     listener: Arc<Listener>,
     metrics: Arc<Metrics>,
-    pauses: Arc<PauseBook>,
+    pauses: Arc<PauseRegistry>,
 }
 
 impl Base {
@@ -85,7 +85,7 @@ impl Base {
         metrics.listen_to_lance()?;
         metrics.configuration.reloaded(true);
         let folder = folders::state_dir(&settings.daemon);
-        let pauses = Arc::new(PauseBook::open(folder.as_deref())?);
+        let pauses = Arc::new(PauseRegistry::open(folder.as_deref())?);
         Ok(Self {
             settings,
             log,
@@ -217,8 +217,9 @@ impl Started {
             started: clock.wall,
         };
         let (triggers, timetable) = (api.triggers.clone(), api.timetable.clone());
-        let mut residents = Residents::new(shared.status.clone(), clock.wall, stop.clone());
-        residents.follow(&settings);
+        let mut presence_monitor =
+            PresenceMonitor::new(shared.status.clone(), clock.wall, stop.clone());
+        presence_monitor.follow(&settings);
         let mut supervisor = Supervisor::new(shared, triggers.clone(), stop.clone());
         let targets = settings.targets.iter();
         let called = targets.map(|target| (target.clone(), triggers.open(&target.name)));
@@ -241,7 +242,7 @@ impl Started {
                 layers: layers.clone(),
                 settings,
                 supervisor,
-                residents,
+                presence_monitor,
                 job_slots,
                 timetable,
                 log,
@@ -266,7 +267,8 @@ impl Started {
         let running = &mut self.running;
         let grace = running.settings.daemon.shutdown_grace;
         running.notifier.stopping(grace);
-        let left = async { tokio::join!(running.supervisor.join(), running.residents.end()) };
+        let left =
+            async { tokio::join!(running.supervisor.join(), running.presence_monitor.end()) };
         if tokio::time::timeout(grace, left).await.is_err() {
             cut_off(running, grace).await;
         }
@@ -290,7 +292,7 @@ async fn cut_off(running: &mut Running, grace: Duration) {
         ?grace,
         targets = targets.join(", "),
         jobs = jobs.join(", "),
-        "the shutdown grace is over, and the keepers of these targets have not ended; what is left is healed by whoever comes next"
+        "the shutdown grace is over, and the keepers of these targets have not ended; the next process heals what is left"
     );
     let cut_off = running.supervisor.abort();
     let _ = tokio::time::timeout(FLUSH_PATIENCE, cut_off).await;

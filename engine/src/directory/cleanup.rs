@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{discovery, handle::Directory, probe};
+use super::{discovery, handle::Directory, inspect};
 use crate::{
     error::{Error, Result},
     ids::TableKey,
@@ -21,6 +21,7 @@ use crate::{
         Table,
         handle::guarded,
         protection::Protection,
+        readers::Readers,
         removal::{Cleaned, Cleaner, CleanupPreview, Going, Removed},
         retention::kept_by_policy,
         stats::VersionInfo,
@@ -79,7 +80,7 @@ impl Directory {
         let table = self.admitted(table).await?;
         let looking = async {
             let (permit, params) = table.storage.cleanup();
-            let cleaner = Cleaner::new(probe::open(&table, params).await?, permit);
+            let cleaner = Cleaner::new(inspect::open(&table, params).await?, permit);
             if Unwritable::by_features(cleaner.dataset.manifest()).is_some() {
                 return Ok(false);
             }
@@ -162,7 +163,7 @@ struct Look {
 impl Look {
     async fn at(table: &Table) -> Result<Self> {
         let (permit, params) = table.storage.cleanup();
-        let dataset = probe::open(table, params).await?;
+        let dataset = inspect::open(table, params).await?;
         Ok(Self {
             cleaner: Cleaner::new(dataset, permit),
             versions: versions::list(table).await?,

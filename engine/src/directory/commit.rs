@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     commit_attempt::{CommitAttempt, Ending, delete_all},
     commit_identity::AddedFiles,
-    probe,
+    inspect,
 };
 use crate::{
     error::{Error, Result},
@@ -71,7 +71,7 @@ pub(super) async fn delete_unless_kept(table: &Table, files: Files) {
     let kept = files.kept;
     files.delete().await;
     if !kept {
-        probe::tidy_if_gone(table).await;
+        inspect::tidy_if_gone(table).await;
     }
 }
 
@@ -157,7 +157,7 @@ impl RewriteCommit {
                 return Ok(Err(Loss::Outdated));
             }
             let at = added.newest_of(&self.table, passed.as_ref()).await;
-            let at = at.map_err(|e| probe::failed(&self.table, "opening", e))?;
+            let at = at.map_err(|e| inspect::failed(&self.table, "opening", e))?;
             let Some(at) = at else {
                 return Ok(Err(Loss::TableDropped));
             };
@@ -166,7 +166,8 @@ impl RewriteCommit {
                 Err(loss) => return Ok(Err(loss)),
             };
             let fits = fits(self.remap.as_ref(), &self.moved, &at.dataset).await;
-            let fits = fits.map_err(|e| probe::failed(&self.table, "reading the indexes of", e))?;
+            let fits =
+                fits.map_err(|e| inspect::failed(&self.table, "reading the indexes of", e))?;
             match fits {
                 Fits::Yes => {}
                 Fits::Never(loss) => return Ok(Err(loss)),
@@ -215,7 +216,7 @@ impl RewriteCommit {
         for Moved { read, written } in &self.moved {
             let carried = carry(read, written, &at.dataset).await;
             let carried =
-                carried.map_err(|e| probe::failed(&self.table, "reading deletions of", e));
+                carried.map_err(|e| inspect::failed(&self.table, "reading deletions of", e));
             match carried? {
                 Ok(carried) => groups.push(carried),
                 Err(loss) => return Ok(Err(loss)),
@@ -229,7 +230,7 @@ impl RewriteCommit {
         let started = Instant::now();
         let gap = self.remap.as_ref().map(Remap::next_gap);
         let opened = self.table.open(version, self.files.params(), None).await;
-        let dataset = opened.map_err(|e| probe::failed(&self.table, "opening", e))?;
+        let dataset = opened.map_err(|e| inspect::failed(&self.table, "opening", e))?;
         let remap = tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Error::Cancelled),

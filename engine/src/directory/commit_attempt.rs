@@ -225,7 +225,7 @@ enum Seen {
 }
 
 impl Commit<'_> {
-    /// Looks whether the table was there when this was committed, and whether it goes on from here.
+    /// Checks whether the table was there when this was committed, and whether it goes on from here.
     ///
     /// Another program that drops a table takes its files one by one, in any order, and a commit in the middle of that
     /// would bring back a table without rows. What was written for it shows that: nothing removes it within days but a
@@ -249,7 +249,7 @@ impl Commit<'_> {
         Ok(Ending::Committed(self.version))
     }
 
-    /// One list; and when there is something newer, a look at that.
+    /// One list; and when there is something newer, a read of that.
     async fn seen(&self) -> Result<Seen> {
         let newest = versions::newest(self.table, 2).await?;
         let numbers: Vec<_> = newest.iter().map(|v| v.version).collect();

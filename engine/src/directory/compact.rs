@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     commit::{self, Committed},
-    probe::{self, Probes},
+    inspect::{self, Inspector},
 };
 use crate::{
     error::{Error, Result},
@@ -43,14 +43,14 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// Compacts one table once. See [`crate::Directory::compact`].
 pub(super) async fn compact(
     table: &Table,
-    probes: &Probes,
+    inspector: &Inspector,
     refused: &Refused,
     policy: &CompactionPolicy,
     ask: &Ask,
     stop: &CancellationToken,
 ) -> Result<Compacted> {
-    let dataset = probe::open(table, table.storage.params()).await?;
-    let mut stats = probes.read(table, &dataset).await?;
+    let dataset = inspect::open(table, table.storage.params()).await?;
+    let mut stats = inspector.read(table, &dataset).await?;
     refused.mark(&table.path, &mut stats);
     let (groups, reason) = match compaction::plan(&stats, policy, ask) {
         Decision::Compact(groups, reason) => (groups, reason),
@@ -64,7 +64,7 @@ pub(super) async fn compact(
     let batches = batches(&stats, &groups);
     for (n, batch) in batches.iter().enumerate() {
         let began = Instant::now();
-        let compacting = compact_batch(table, batch, probes, refused, policy, reason, stop);
+        let compacting = compact_batch(table, batch, inspector, refused, policy, reason, stop);
         match compacting.boxed().await {
             Ok(Ended::Done(receipt)) => {
                 done = Some(match done {
@@ -163,16 +163,16 @@ enum Ended {
 async fn compact_batch(
     table: &Table,
     groups: &[Group],
-    probes: &Probes,
+    inspector: &Inspector,
     refused: &Refused,
     policy: &CompactionPolicy,
     reason: Reason,
     stop: &CancellationToken,
 ) -> Result<Ended> {
-    let workshop = table.storage.workshop().await?;
-    let opened = table.open_newest(workshop.params()).await;
-    let dataset = opened.map_err(|e| probe::failed(table, "opening", e))?;
-    let dataset = batches::in_batches(table, dataset, workshop.params()).await?;
+    let handle = table.storage.leased_handle().await?;
+    let opened = table.open_newest(handle.params()).await;
+    let dataset = opened.map_err(|e| inspect::failed(table, "opening", e))?;
+    let dataset = batches::in_batches(table, dataset, handle.params()).await?;
     let there = groups.iter().filter_map(|group| as_it_is(group, &dataset));
     let groups: Vec<_> = there.collect();
     if groups.is_empty() {
@@ -183,9 +183,9 @@ async fn compact_batch(
     let mut sources = match sources {
         Ok(sources) => sources,
         // A file that went while it was read: the table was dropped.
-        Err(e) => return Err(probe::tidy_if_gone(table).await.unwrap_or(e)),
+        Err(e) => return Err(inspect::tidy_if_gone(table).await.unwrap_or(e)),
     };
-    let files = Files::written_through(workshop, table);
+    let files = Files::written_through(handle, table);
     let started = Instant::now();
     let rewritten = tokio::select! {
         biased;
@@ -198,13 +198,13 @@ async fn compact_batch(
         Err(e) => {
             files.delete().await;
             // A file that went while it was read: the table was dropped, or another program removed the version.
-            return Err(probe::tidy_if_gone(table).await.unwrap_or(e));
+            return Err(inspect::tidy_if_gone(table).await.unwrap_or(e));
         }
     };
     if results.is_empty() {
         files.delete().await;
         // Of a table that was dropped, no file is there.
-        return match probe::tidy_if_gone(table).await {
+        return match inspect::tidy_if_gone(table).await {
             Some(gone) => Err(gone),
             None => Ok(Ended::Failed(failed)),
         };
@@ -213,7 +213,7 @@ async fn compact_batch(
     progress::enter(Phase::Committing);
     // A caller that goes away does not end a commit that has begun.
     let operation = OperationId::fresh();
-    let writers = probes.writers_of(table);
+    let writers = inspector.writers_of(table);
     let committing = commit::commit(
         table.clone(),
         Moved::all(&mut sources, &results),
@@ -247,7 +247,7 @@ async fn compact_batch(
         failed: failed.groups,
         rewrite: took + remap,
         hold,
-        ..with_sizes(receipt, table, probes, &dataset, &results).await
+        ..with_sizes(receipt, table, inspector, &dataset, &results).await
     })))
 }
 
@@ -256,11 +256,11 @@ async fn compact_batch(
 async fn with_sizes(
     receipt: CompactReceipt,
     table: &Table,
-    probes: &Probes,
+    inspector: &Inspector,
     dataset: &Dataset,
     results: &[RewriteResult],
 ) -> CompactReceipt {
-    let (sizes, schema) = (probes.sizes(), dataset.schema());
+    let (sizes, schema) = (inspector.sizes(), dataset.schema());
     let read = results.iter().flat_map(|r| &r.original_fragments);
     let written = results.iter().flat_map(|r| &r.new_fragments);
     let read = sizes.bytes(table, schema, read).await;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use lance_io::object_store::WrappingObjectStore;
 use tokio_util::sync::CancellationToken;
 
-use super::{compact, discovery, index, probe::Probes};
+use super::{compact, discovery, index, inspect::Inspector};
 use crate::{
     error::{Error, Result},
     ids::{TableKey, Touched},
@@ -42,7 +42,7 @@ pub struct Directory(pub(super) Arc<Inner>);
 #[derive(Debug)]
 pub(super) struct Inner {
     storage: Storage,
-    pub(super) probes: Probes,
+    pub(super) inspector: Inspector,
     pub(super) readers: Readers,
     queues: TableQueues,
     refused: Refused,
@@ -57,7 +57,7 @@ impl Directory {
         let storage = Storage::connect(uri, options.wrapper, &options.beyond).await?;
         Ok(Self(Arc::new(Inner {
             storage,
-            probes: Probes::default(),
+            inspector: Inspector::default(),
             readers: Readers::default(),
             queues: TableQueues::default(),
             refused: Refused::default(),
@@ -81,7 +81,7 @@ impl Directory {
     /// [`Error::OmniGraph`], [`Error::Store`].
     pub async fn tables(&self) -> Result<Vec<TableKey>> {
         let tables = discovery::tables(&self.0.storage).await?;
-        self.0.probes.keep(&tables);
+        self.0.inspector.keep(&tables);
         Ok(tables)
     }
 
@@ -90,14 +90,14 @@ impl Directory {
     /// # Errors
     /// [`Error::TableGone`], [`Error::ForeignCommits`], [`Error::Store`].
     pub async fn version(&self, table: &TableKey) -> Result<u64> {
-        let newest = self.0.probes.newest(&self.table(table)).await?;
+        let newest = self.0.inspector.newest(&self.table(table)).await?;
         Ok(newest.version)
     }
 
     /// When the version was written that was the newest when [`Self::stats`] looked last, by the store's clock. No
     /// request is made.
     pub fn last_written(&self, table: &TableKey) -> Option<DateTime<Utc>> {
-        self.0.probes.last_written(table)
+        self.0.inspector.last_written(table)
     }
 
     /// What a planner needs to know of a table. Its manifest is read only when a version has come since the last call.
@@ -106,7 +106,7 @@ impl Directory {
     /// [`Error::TableGone`], [`Error::ForeignCommits`], [`Error::Store`], [`Error::Lance`].
     pub async fn stats(&self, table: &TableKey) -> Result<TableStats> {
         let table = self.table(table);
-        let mut stats = self.0.probes.stats(&table).await?;
+        let mut stats = self.0.inspector.stats(&table).await?;
         self.0.refused.mark(&table.path, &mut stats);
         Ok(stats)
     }
@@ -131,9 +131,9 @@ impl Directory {
         let _turn = self.turn(table, stop).await?;
         let table = self.admitted(table).await?;
         self.0.storage.refuse_if_careless().await?;
-        let (probes, refused) = (&self.0.probes, &self.0.refused);
+        let (inspector, refused) = (&self.0.inspector, &self.0.refused);
         // What is guarded is boxed, here and below: with Lance's futures inside, they are too large for the stack of a thread.
-        let compacting = compact::compact(&table, probes, refused, policy, ask, stop);
+        let compacting = compact::compact(&table, inspector, refused, policy, ask, stop);
         guarded(&table, "compacting", compacting).await
     }
 
@@ -154,7 +154,14 @@ impl Directory {
         let _turn = self.turn(table, stop).await?;
         let table = self.admitted(table).await?;
         self.0.storage.refuse_if_careless().await?;
-        let indexing = index::index(&table, &self.0.probes, &self.0.refused, policy, ask, stop);
+        let indexing = index::index(
+            &table,
+            &self.0.inspector,
+            &self.0.refused,
+            policy,
+            ask,
+            stop,
+        );
         guarded(&table, "indexing", indexing).await
     }
 
@@ -174,7 +181,7 @@ impl Directory {
     /// [`Error::TableGone`], [`Error::ForeignCommits`], [`Error::Store`].
     pub(super) async fn admitted(&self, key: &TableKey) -> Result<Table> {
         let table = self.table(key);
-        self.0.probes.newest(&table).await?;
+        self.0.inspector.newest(&table).await?;
         Ok(table)
     }
 

@@ -1,7 +1,7 @@
 //! Index upkeep of a table in a directory: all that is due in one transaction, at exactly one version.
 //!
 //! Lance's own rules let a new index pass over a column that was dropped meanwhile, or cast. So nothing is left to a
-//! rebase here, either: each attempt probes whether the head still has what the segments were made from.
+//! rebase here, either: each attempt checks whether the head still has what the segments were made from.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::{
     commit::{Attempts, delete_unless_kept},
     commit_attempt::{CommitAttempt, Ending},
     commit_identity::AddedFiles,
-    probe::{self, Probes},
+    inspect::{self, Inspector},
 };
 use crate::{
     error::{Error, Result},
@@ -39,22 +39,22 @@ use crate::{
 /// Brings the indexes of one table up to date once. See [`crate::Directory::index`].
 pub(super) async fn index(
     table: &Table,
-    probes: &Probes,
+    inspector: &Inspector,
     refused: &Refused,
     policy: &IndexPolicy,
     ask: &Ask,
     stop: &CancellationToken,
 ) -> Result<Indexed> {
-    let workshop = table.storage.workshop().await?;
-    let dataset = probe::open(table, workshop.params()).await?;
-    let mut stats = probes.read(table, &dataset).await?;
+    let handle = table.storage.leased_handle().await?;
+    let dataset = inspect::open(table, handle.params()).await?;
+    let mut stats = inspector.read(table, &dataset).await?;
     refused.mark(&table.path, &mut stats);
     let (tasks, reason) = match indexing::plan(&stats, policy, Utc::now(), ask.forced) {
         Decision::Index(tasks, reason) => (tasks, reason),
         Decision::Skip(skip) => return Ok(Indexed::Skipped(skip)),
     };
     let in_one = indexing::in_one_segment(&stats, policy);
-    let files = Files::written_through(workshop, table);
+    let files = Files::written_through(handle, table);
     let started = Instant::now();
     let built = tokio::select! {
         biased;
@@ -72,7 +72,7 @@ pub(super) async fn index(
     progress::enter(Phase::Committing);
     // A caller that goes away does not end a commit that has begun.
     let operation = OperationId::fresh();
-    let writers = probes.writers_of(table);
+    let writers = inspector.writers_of(table);
     let committing = commit(table.clone(), segments, files, operation, writers);
     let committed = match tokio::spawn(committing).await {
         Ok(committed) => committed,
@@ -104,7 +104,7 @@ pub(super) async fn index(
 /// Nothing came of it: what was written goes.
 async fn given_up(table: &Table, files: Files, why: Result<Skip>) -> Result<Indexed> {
     files.delete().await;
-    match (why, probe::tidy_if_gone(table).await) {
+    match (why, inspect::tidy_if_gone(table).await) {
         (Ok(skip), _) => Ok(Indexed::Skipped(skip)),
         // Files that went while they were read: the table was dropped.
         (Err(_), Some(gone)) => Err(gone),
@@ -141,12 +141,12 @@ async fn attempts(
             return Ok(Err(Loss::Outdated));
         }
         let at = added.newest_of(table, passed.as_ref()).await;
-        let Some(at) = at.map_err(|e| probe::failed(table, "opening", e))? else {
+        let Some(at) = at.map_err(|e| inspect::failed(table, "opening", e))? else {
             return Ok(Err(Loss::TableDropped));
         };
         let transaction = segments.transaction();
         let hold = table_indexing::sources_hold(&segments.read, &at.dataset, &transaction).await;
-        if !hold.map_err(|e| probe::failed(table, "reading the indexes of", e))? {
+        if !hold.map_err(|e| inspect::failed(table, "reading the indexes of", e))? {
             return Ok(Err(Loss::SourcesChanged));
         }
         let mut staged = Staged::new(transaction, None, operation);

@@ -12,7 +12,7 @@
 //! | `handle` | what programs use |
 //! | [`discovery`] | what kind of target a URI is, which tables a directory has |
 //! | [`omnigraph`] | recognises the roots of OmniGraph, which are refused |
-//! | [`probe`] | what a table is like: its newest version, its statistics |
+//! | [`inspect`] | what a table is like: its newest version, its statistics |
 //! | [`compact`] | rewriting, group by group |
 //! | [`index`] | bringing indexes up to date |
 //! | [`commit`] | the commit of one rewritten group |
@@ -28,8 +28,8 @@ mod compact;
 mod discovery;
 mod handle;
 mod index;
+mod inspect;
 mod omnigraph;
-mod probe;
 
 pub use discovery::{Kind, detect};
 pub use handle::{Directory, DirectoryOptions};

@@ -22,8 +22,8 @@ const MANIFEST: &str = "__manifest";
 /// The key of the stamp in the metadata of that table's schema.
 const STAMP: &str = "omnigraph:internal_schema_version";
 
-/// Refuses a root of OmniGraph by all that shows it: one list, and a look into a cluster's state and a catalog where there
-/// is one.
+/// Refuses a root of OmniGraph by all that shows it: one list, and a read of a cluster's state and a catalog where
+/// there is one.
 ///
 /// # Errors
 /// [`Error::OmniGraph`]; [`Error::Store`].

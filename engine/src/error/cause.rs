@@ -31,7 +31,7 @@ impl Cause {
         let mut of_store = false;
         let mut next = Some(error);
         while let Some(e) = next {
-            if let Some(cause) = told(e, of_store) {
+            if let Some(cause) = cause_of(e, of_store) {
                 return cause;
             }
             of_store |= e.is::<Store>();
@@ -73,7 +73,7 @@ pub(crate) fn surely_not_written(error: &(dyn Source + 'static)) -> bool {
 }
 
 /// What an error by itself tells.
-fn told(e: &(dyn Source + 'static), of_store: bool) -> Option<Cause> {
+fn cause_of(e: &(dyn Source + 'static), of_store: bool) -> Option<Cause> {
     if let Some(e) = e.downcast_ref::<Lance>() {
         return match e {
             Lance::NotFound { .. } => Some(Cause::Missing),

@@ -1,4 +1,9 @@
 //! The engine's error: what went wrong, with which table, in which operation, where, and what to do.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`cause`] | what caused an error, and what that means for another attempt |
+//! | [`obstacle`] | what rows have in the way of a schema apply |
 
 pub(crate) mod cause;
 pub(crate) mod obstacle;
@@ -14,7 +19,7 @@ use crate::{
     ids::{NameError, OperationId, TableKey},
     redact::without_echo,
     schema::{Misfit, PlanError, SchemaError},
-    storage::Wall,
+    storage::AccessDenied,
 };
 
 /// The result of an engine call.
@@ -29,7 +34,7 @@ pub enum Advice {
     Retry,
     /// The operation happened, or will. Do not call again: look it up by its id.
     DoNotRetry,
-    /// Somebody must look at the graph: see docs/operations.md.
+    /// An operator must check the graph: see docs/operations.md.
     Repair,
 }
 
@@ -53,7 +58,7 @@ pub enum Error {
         /// The graph.
         uri: String,
     },
-    /// Whether the operation took place cannot be told: the store answered neither yes nor no.
+    /// Whether the operation took place is unknown: the store answered neither yes nor no.
     #[error(
         "the outcome of operation {operation} on {uri} is unknown: do not repeat it; `squire log` shows it if it took place"
     )]
@@ -66,7 +71,7 @@ pub enum Error {
         #[source]
         source: Option<Box<Error>>,
     },
-    /// The operation is decided but could not be finished here; whoever comes next finishes it.
+    /// The operation is decided but could not be finished here; the next process finishes it.
     #[error(
         "operation {operation} on {uri} is decided and will take effect, but could not be finished here: do not repeat it; a running daemon or `squire heal` finishes it"
     )]
@@ -162,12 +167,12 @@ pub enum Error {
         uri: String,
     },
     /// A table leads out of its target, or is not made of files.
-    #[error("{table} of {uri} is left alone: {wall}")]
-    Walled {
+    #[error("{table} of {uri} is left alone: {reason}")]
+    AccessDenied {
         /// The table.
         table: TableKey,
         /// What is in the way, and how to clear it.
-        wall: Wall,
+        reason: AccessDenied,
         /// The root.
         uri: String,
     },
@@ -190,7 +195,7 @@ pub enum Error {
     BadRequest {
         /// The table.
         table: TableKey,
-        /// What is wrong and how to mend it.
+        /// What is wrong and how to fix it.
         reason: String,
     },
     /// The rows that a table has do not allow a step of a schema apply.
@@ -228,7 +233,7 @@ pub enum Error {
     BadUri {
         /// The URI as given.
         uri: String,
-        /// What is wrong and how to mend it.
+        /// What is wrong and how to fix it.
         reason: String,
     },
     /// The root is OmniGraph's.
@@ -458,7 +463,7 @@ impl Error {
             Self::UnknownTable { .. }
             | Self::TableGone { .. }
             | Self::ForeignCommits { .. }
-            | Self::Walled { .. }
+            | Self::AccessDenied { .. }
             | Self::BadRequest { .. }
             | Self::RowsForbid { .. }
             | Self::NotAGraph { .. }
@@ -496,7 +501,7 @@ impl Error {
 
     /// The same failure of the register, for one more of the calls that it concerns.
     pub(crate) fn retold(&self) -> Self {
-        let told = |text: String| StoreError::Generic {
+        let generic = |text: String| StoreError::Generic {
             store: "register",
             source: text.into(),
         };
@@ -505,7 +510,7 @@ impl Error {
                 action,
                 uri,
                 source,
-            } => Self::store(action, uri, told(source.to_string())),
+            } => Self::store(action, uri, generic(source.to_string())),
             Self::Damaged {
                 object,
                 reason,
@@ -530,7 +535,7 @@ impl Error {
             other => Self::store(
                 "changing the register of",
                 "the graph",
-                told(other.to_string()),
+                generic(other.to_string()),
             ),
         }
     }
@@ -546,9 +551,9 @@ impl Error {
 
 /// What Lance says, without the places in its source that it adds: they tell an operator nothing.
 pub(crate) fn plain(e: &dyn std::fmt::Display) -> String {
-    let told = e.to_string();
-    let told = without_echo(&told);
-    let parts = told.split(", ").filter(|part| !part.contains(".rs:"));
+    let text = e.to_string();
+    let text = without_echo(&text);
+    let parts = text.split(", ").filter(|part| !part.contains(".rs:"));
     parts.collect::<Vec<_>>().join(", ")
 }
 
@@ -578,8 +583,8 @@ mod tests {
 
     #[test]
     fn the_places_in_the_source_of_lance_are_not_shown() {
-        let told =
+        let text =
             "Invalid user input: no field x, and no y, /home/ada/lance/src/scanner.rs:839:33";
-        assert_eq!(plain(&told), "Invalid user input: no field x, and no y");
+        assert_eq!(plain(&text), "Invalid user input: no field x, and no y");
     }
 }

@@ -74,7 +74,7 @@ impl Core {
                 store.clone(),
                 storage.squire_dir("manifest"),
                 uri.clone(),
-                storage.definite,
+                storage.failed_put_is_final,
             )),
             sidecars: Sidecars::new(store, storage.squire_dir("recovery"), uri),
             failure_detector: FailureDetector::new(heartbeat.clone()),

@@ -55,7 +55,7 @@ pub struct LogEntry {
 impl Graph {
     /// Creates a graph at `uri`: a path, `file://`, `memory://` or `s3://` (credentials from `AWS_*` variables).
     ///
-    /// The store is probed: a second create of one name must fail. Then the schema's types are added by a schema
+    /// The store is tested: a second create of one name must fail. Then the schema's types are added by a schema
     /// apply. A graph that has no tables and no schema yet, because its creation was cut short, is created to the end.
     ///
     /// # Errors
@@ -263,7 +263,7 @@ impl Graph {
     /// # Errors
     /// [`Error::Store`].
     pub async fn own_clock(&self) -> Result<Option<DateTime<Utc>>> {
-        if self.0.storage.definite {
+        if self.0.storage.failed_put_is_final {
             return Ok(None);
         }
         self.0.heartbeat.store_clock().await.map(Some)

@@ -105,7 +105,7 @@ fn nothing_goes_from_the_oldest_pin_or_base_on() {
 }
 
 #[test]
-fn a_few_are_not_worth_the_look_unless_somebody_says_so() {
+fn a_few_are_not_worth_the_check_unless_the_policy_says_so() {
     let versions = versions(0..30);
     let patient = CleanupPolicy {
         min_versions: 21,

@@ -26,9 +26,9 @@ pub const HALF_LIFE: Duration = Duration::from_secs(60);
 pub const MAX_CHANCE: f64 = 0.1;
 /// The usual number of fragments that are rewritten together. Where a deletion in one of them discards the rewrite, the
 /// work on all is lost.
-pub const TOGETHER: f64 = 8.0;
+pub const FRAGMENTS_PER_REWRITE: f64 = 8.0;
 /// The seconds for which a fragment counts as quiet before it was seen: one touch proves little.
-const BEFORE: f64 = 10.0;
+const PRIOR_QUIET_SECONDS: f64 = 10.0;
 /// What a rewrite takes beside the bytes, and the bytes that it reads and writes in a second, until one was measured.
 const OVERHEAD: Duration = Duration::from_millis(100);
 const BYTES_PER_SECOND: f64 = 32.0 * 1024.0 * 1024.0;
@@ -117,7 +117,7 @@ impl Contention {
     /// The fragments to leave alone now.
     pub fn contended(&self, late: LateDeletes, now: Duration) -> BTreeSet<u64> {
         let is_contended = |touched: &Touched| match late {
-            LateDeletes::Discard => self.chance(touched, TOGETHER, now) > MAX_CHANCE,
+            LateDeletes::Discard => self.chance(touched, FRAGMENTS_PER_REWRITE, now) > MAX_CHANCE,
             LateDeletes::Rebase => {
                 touched.bytes >= CHEAP_BYTES && self.chance(touched, 1.0, now) > MAX_CHANCE
             }
@@ -134,7 +134,7 @@ impl Contention {
         let elapsed = now.saturating_sub(self.polled.unwrap_or(now));
         let touches = touched.touches * kept(elapsed);
         // Seconds in which the remembered touches came, at an even rate.
-        let seen = window(now.saturating_sub(touched.since)) + BEFORE;
+        let seen = window(now.saturating_sub(touched.since)) + PRIOR_QUIET_SECONDS;
         let rate = touches / seen;
         let takes =
             OVERHEAD.as_secs_f64() + together * count(touched.bytes) / self.bytes_per_second;

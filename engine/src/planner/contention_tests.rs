@@ -17,7 +17,7 @@ fn contended(second: u64) -> TableStats {
 }
 
 #[test]
-fn the_large_fragment_that_every_delete_touches_is_hot_and_small_ones_are_not() {
+fn the_large_fragment_that_every_delete_touches_is_contended_and_small_ones_are_not() {
     let mut contention = Contention::default();
     for second in 0..60 {
         contention.observe(&contended(second), seconds(second));
@@ -29,7 +29,7 @@ fn the_large_fragment_that_every_delete_touches_is_hot_and_small_ones_are_not() 
 }
 
 #[test]
-fn where_deletions_are_carried_over_small_fragments_are_never_hot_and_the_large_one_is() {
+fn where_deletions_are_carried_over_small_fragments_are_never_contended_and_the_large_one_is() {
     // Beside the large one, each of forty small ones loses a row with every version.
     let busy = |second: u64| {
         let large = fragment(0, 18_000, second * 9, 10 * MIB);
@@ -43,13 +43,13 @@ fn where_deletions_are_carried_over_small_fragments_are_never_hot_and_the_large_
     for second in 0..60 {
         contention.observe(&busy(second), seconds(second));
     }
-    let hot = |late| contention.contended(late, seconds(60));
-    assert_eq!(hot(LateDeletes::Rebase), BTreeSet::from([0]));
-    assert_eq!(hot(LateDeletes::Discard).len(), 41);
+    let contended = |late| contention.contended(late, seconds(60));
+    assert_eq!(contended(LateDeletes::Rebase), BTreeSet::from([0]));
+    assert_eq!(contended(LateDeletes::Discard).len(), 41);
 }
 
 #[test]
-fn it_is_hot_from_the_first_deletes_on_and_cools_down_by_itself() {
+fn it_is_contended_from_the_first_deletes_on_and_cools_down_by_itself() {
     let mut contention = Contention::default();
     contention.observe(&contended(0), seconds(0));
     assert!(
@@ -104,7 +104,7 @@ fn one_delete_of_many_rows_is_one_touch() {
 }
 
 #[test]
-fn a_slow_store_makes_a_warm_fragment_hot() {
+fn a_slow_store_makes_a_warm_fragment_contended() {
     let warm = |second| TableStats {
         version: 1 + second,
         ..stats(vec![fragment(0, 10_000, second / 100, MIB)])

@@ -81,7 +81,11 @@ fn rows_outside_are_taken_in_by_bytes_as_well() {
         below,
         "of a number beside them"
     );
-    assert_eq!(judged(&wide(40_000, None)), due, "of a text, nobody knows");
+    assert_eq!(
+        judged(&wide(40_000, None)),
+        due,
+        "of a text, this is not known"
+    );
     let few = TableStats {
         indexes: vec![index("a", 999, 1)],
         ..stats(vec![fragment(0, 10_000_000, 0, 1 << 50)])
@@ -264,13 +268,13 @@ fn an_index_of_row_ids_is_left_alone_where_a_client_is_known_that_would_find_cha
     let due = append(Reason::UnindexedFraction);
     assert_eq!(judged(&of_ids(Some(old))), too_old);
     assert_eq!(judged(&of_ids(Some(new))), due);
-    assert_eq!(judged(&of_ids(None)), due, "nobody changes rows");
+    assert_eq!(judged(&of_ids(None)), due, "no client changes rows");
     let policy = IndexPolicy {
         oldest_client: Some(new),
         ..IndexPolicy::default()
     };
     let said = plan(&of_ids(Some(old)), &policy, at(0).wall, false);
-    assert_eq!(said, due, "somebody says that it is no client");
+    assert_eq!(said, due, "the operator says that it is no client");
     let of_addresses = TableStats {
         oldest_writer: Some(old),
         ..table(100_000, 50_000, 1)

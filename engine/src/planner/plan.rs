@@ -42,7 +42,7 @@ const VERSION_BYTES: u64 = 64 << 10;
 pub struct Plan {
     /// What was decided about each duty of each table, in the order of keys and duties.
     pub decisions: Vec<Decided>,
-    /// The jobs, best first; of one table at most one. A caller with fewer places takes the first ones.
+    /// The jobs, best first; of one table at most one. A caller with fewer slots takes the first ones.
     pub jobs: Vec<Job>,
 }
 

@@ -540,7 +540,7 @@ fn files_that_no_version_names_make_a_cleanup_due_by_themselves() {
 
 #[test]
 fn the_poorest_job_is_not_starved_by_tables_that_are_always_better() {
-    // One place for jobs, and twenty busy tables whose jobs are as good as any.
+    // One job slot, and twenty busy tables whose jobs are as good as any.
     let mut busy: Vec<_> = (0..20).map(|n| neglected(&format!("busy-{n}"))).collect();
     let mut poor = Table::new("poor");
     for _ in 0..8 {

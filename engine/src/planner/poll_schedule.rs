@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(polls(1, &changes, 600).len(), 60);
     }
 
-    /// A table to which so many small fragments came at this second.
+    /// A table that got this many small fragments at this second.
     fn written(each: u64, second: u64) -> TableStats {
         let small = |id| fragment(id, 10, 0, 4 * KIB);
         TableStats {

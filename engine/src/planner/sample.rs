@@ -17,7 +17,7 @@ pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
 
-/// So many seconds after the start, which was on a Wednesday at noon.
+/// `seconds` after the start, which was on a Wednesday at noon.
 pub(super) fn at(seconds: u64) -> Now {
     let start = DateTime::from_timestamp(1_767_182_400, 0).unwrap_or_default();
     let wall = start + Duration::from_secs(seconds);

@@ -127,7 +127,7 @@ fn lance_7207_rewrites_that_writers_would_preempt_are_not_begun() {
 
 #[test]
 fn lance_6607_a_version_that_a_reader_may_have_opened_lately_stays() {
-    // Nobody wrote for a month; then somebody did. A reader opened the old version a moment before.
+    // There was no write for a month; then there was one. A reader opened the old version a moment before.
     let mut table = Table::new("table");
     for second in 0..50 {
         table.append(10, KIB, &at(second));

@@ -1,7 +1,7 @@
 //! A table that grows for long, compacted by the plan after each tick: what it costs, and what is left.
 #![expect(
     clippy::print_stdout,
-    reason = "figures, for whoever runs it with --nocapture"
+    reason = "figures, shown when it runs with --nocapture"
 )]
 
 use super::statistics::TableStats;

@@ -288,8 +288,8 @@ impl Unwritable {
 impl fmt::Display for Unwritable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Features(told) => {
-                write!(f, "it was written by a newer Lance, upgrade Squire: {told}")
+            Self::Features(text) => {
+                write!(f, "it was written by a newer Lance, upgrade Squire: {text}")
             }
             Self::FragmentTwice(id) => write!(
                 f,

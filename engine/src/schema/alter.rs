@@ -326,7 +326,7 @@ mod tests {
     fn the_key_of_a_property_that_gave_up_its_name_is_not_another_property() {
         let swapped = "code = { type = \"int32\", renamed_from = \"id\" }\nid = \"int32\"";
         let refused = refusal(&[("id = \"int32\"", swapped)]);
-        let told = "the key of node:A would change from (code) to (id)";
-        assert!(refused.contains(told), "{refused}");
+        let message = "the key of node:A would change from (code) to (id)";
+        assert!(refused.contains(message), "{refused}");
     }
 }

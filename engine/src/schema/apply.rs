@@ -7,7 +7,7 @@ use crate::ids::{TableKey, TypeKind};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the schema has changed, \"{step}\" is no longer possible: plan again")]
 pub struct Misfit {
-    /// The step, as a person reads it.
+    /// The step as text for an operator.
     pub step: String,
 }
 

@@ -121,7 +121,7 @@ fn properties(reader: &mut Reader<'_>, t: &DraftType) {
     );
 }
 
-/// The property of that name; that there is none is noted, `what` telling who looks for it.
+/// The property of that name; when there is none, that is noted, and `what` names the caller.
 fn property<'t>(
     reader: &mut Reader<'_>,
     t: &'t DraftType,
@@ -284,8 +284,8 @@ dst = "int64"
         text
     }
 
-    /// What is told when `line` is replaced.
-    fn told(line: &str, instead: &str) -> String {
+    /// The problems that are reported when `line` is replaced.
+    fn problems_with(line: &str, instead: &str) -> String {
         Schema::parse(&file(&[(line, instead)]), "f")
             .unwrap_err()
             .to_string()
@@ -299,10 +299,10 @@ dst = "int64"
     #[test]
     fn names_are_distinct_case_folded() {
         assert_eq!(
-            told("text =", "ID ="),
+            problems_with("text =", "ID ="),
             "f:6:1: node `A` already has a property `id`, and names are compared without regard to case: give `ID` another name"
         );
-        let types = told(
+        let types = problems_with(
             "[edge.E]",
             "[node.a]\nkey=[\"i\"]\nproperties.i=\"int8\"\n[edge.E]",
         );
@@ -310,32 +310,37 @@ dst = "int64"
             types.starts_with("f:13:7: there already is a type `A`"),
             "{types}"
         );
-        let across = told("[node.B]\n", "[edge.a]\n");
+        let across = problems_with("[node.B]\n", "[edge.a]\n");
         assert!(across.contains("there already is a type `A`"), "{across}");
     }
 
     #[test]
     fn a_key_names_properties_that_can_be_a_key() {
         assert_eq!(
-            told("key = [\"id\"]", "key = [\"idd\"]"),
+            problems_with("key = [\"id\"]", "key = [\"idd\"]"),
             "f:3:8: the key names `idd`, which is no property of node `A`: did you mean `id`?"
         );
-        let vector = told("key = [\"id\"]", "key = [\"v\"]");
+        let vector = problems_with("key = [\"id\"]", "key = [\"v\"]");
         assert!(
             vector.contains("f:3:8: `v` is of type vector(3) and cannot be a key"),
             "{vector}"
         );
         assert!(
-            told("key = [\"x\", \"y\"]", "key = [\"x\", \"x\"]")
+            problems_with("key = [\"x\", \"y\"]", "key = [\"x\", \"x\"]")
                 .contains("f:9:13: `x` stands twice")
         );
-        assert!(told("key = [\"id\"]", "").contains("f:2:7: node `A` has no `key`: write"));
-        assert!(told("key = [\"id\"]", "key = []").contains("f:3:1: the key of node `A` is empty"));
+        assert!(
+            problems_with("key = [\"id\"]", "").contains("f:2:7: node `A` has no `key`: write")
+        );
+        assert!(
+            problems_with("key = [\"id\"]", "key = []")
+                .contains("f:3:1: the key of node `A` is empty")
+        );
     }
 
     #[test]
     fn a_key_cannot_be_nullable() {
-        let nullable = told(
+        let nullable = problems_with(
             "x = \"string\"",
             "x = { type = \"string\", required = false }",
         );
@@ -348,20 +353,28 @@ dst = "int64"
     #[test]
     fn an_edge_ends_at_nodes_with_one_key_of_the_same_type() {
         assert_eq!(
-            told("from = { node = \"A\"", "from = { node = \"C\""),
+            problems_with("from = { node = \"A\"", "from = { node = \"C\""),
             "f:14:17: edge `E`: `from` names `C`, which is no node type: did you mean `A`?"
         );
-        assert!(told("property = \"src\"", "property = \"scr\"").contains("did you mean `src`?"));
+        assert!(
+            problems_with("property = \"src\"", "property = \"scr\"")
+                .contains("did you mean `src`?")
+        );
         assert_eq!(
-            told("src = \"int64\"", "src = \"int32\""),
+            problems_with("src = \"int64\"", "src = \"int32\""),
             "f:14:33: `src` is of type int32, but `id`, the key of node `A`, is of type int64: give both the same type"
         );
-        assert!(told("to = { node = \"A\"", "to = { node = \"B\"").contains("key of 2 properties"));
+        assert!(
+            problems_with("to = { node = \"A\"", "to = { node = \"B\"")
+                .contains("key of 2 properties")
+        );
     }
 
     #[test]
     fn an_index_suits_its_property() {
-        let with = |index: &str| told("[node.B]", &format!("[[node.A.index]]\n{index}\n[node.B]"));
+        let with = |index: &str| {
+            problems_with("[node.B]", &format!("[[node.A.index]]\n{index}\n[node.B]"))
+        };
         let vector = with("property = \"text\"\nkind = \"vector\"");
         assert_eq!(
             vector,
@@ -383,7 +396,7 @@ dst = "int64"
 
     #[test]
     fn a_former_name_belongs_to_one_and_is_another_name() {
-        let own = told(
+        let own = problems_with(
             "x = \"string\"",
             "x = { type = \"string\", renamed_from = \"x\" }",
         );
@@ -391,7 +404,7 @@ dst = "int64"
             own.ends_with("`x` is renamed from itself: remove `renamed_from`"),
             "{own}"
         );
-        let circle = told(
+        let circle = problems_with(
             "x = \"string\"\ny = \"string\"",
             "x = { type = \"string\", renamed_from = \"y\" }\ny = { type = \"string\", renamed_from = \"x\" }",
         );
@@ -415,7 +428,7 @@ dst = "int64"
 
     #[test]
     fn a_type_that_is_unknown_does_not_make_more_unknown() {
-        let one = told("id = \"int64\"", "id = \"intt64\"");
+        let one = problems_with("id = \"int64\"", "id = \"intt64\"");
         assert_eq!(
             one,
             "f:5:6: property `id` of node `A`: unknown type `intt64`: did you mean `int64`?"

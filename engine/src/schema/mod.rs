@@ -3,6 +3,22 @@
 //! A schema is written as a TOML file ([`Schema::parse`], [`Schema::to_toml`]), kept in the manifest as
 //! JSON, and changed only by the steps that [`plan()`] finds between two schemas. Everything here
 //! is a pure function: a healer that plans again under a held ticket comes to the same steps.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `parse` | reads a schema file |
+//! | `reader` | reads TOML, and reports every problem with its place |
+//! | `draft` | a schema as it was read, before it is checked |
+//! | `check` | what a schema file must hold beyond the shape of its parts |
+//! | `problem` | what is wrong with a schema file, and where |
+//! | `render` | writes a schema as a file |
+//! | `property_type` | the types of properties, as text and as Arrow types |
+//! | `plan` | the steps from one schema to another, or why there are none |
+//! | `alter` | the steps for one type |
+//! | `rename` | which `renamed_from` hints call for a rename |
+//! | `step` | the steps as such |
+//! | `apply` | takes the steps |
+//! | `refusal` | why a schema cannot be changed as asked |
 
 mod alter;
 mod apply;

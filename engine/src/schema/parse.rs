@@ -25,7 +25,7 @@ impl Schema {
     ///
     /// # Errors
     /// [`SchemaError`] with everything that is wrong, each with line, column and how to put it right.
-    /// When the text is no TOML, only that is told.
+    /// When the text is no TOML, only that is reported.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, SchemaError> {
         let mut reader = Reader::new(text);
         let (root, errors) = DeTable::parse_recoverable(text);
@@ -248,7 +248,7 @@ mod tests {
 
     use super::*;
 
-    fn told(text: &str) -> Vec<String> {
+    fn problems_of(text: &str) -> Vec<String> {
         let error = Schema::parse(text, "g.toml").unwrap_err();
         error.to_string().lines().map(str::to_owned).collect()
     }
@@ -311,22 +311,22 @@ name = "near"
 
     #[test]
     fn what_is_no_toml_is_told_with_its_place() {
-        let told = told("[graph]\nname = \n");
-        assert!(told[0].starts_with("g.toml:2:"), "{told:?}");
-        assert!(told[0].contains("this is not TOML"), "{told:?}");
+        let problems = problems_of("[graph]\nname = \n");
+        assert!(problems[0].starts_with("g.toml:2:"), "{problems:?}");
+        assert!(problems[0].contains("this is not TOML"), "{problems:?}");
     }
 
     #[test]
     fn a_key_that_stands_twice_is_told_with_its_place() {
-        let told = told("[graph]\nname = \"a\"\nname = \"b\"\n");
-        assert!(told[0].starts_with("g.toml:3:1: "), "{told:?}");
+        let problems = problems_of("[graph]\nname = \"a\"\nname = \"b\"\n");
+        assert!(problems[0].starts_with("g.toml:3:1: "), "{problems:?}");
     }
 
     #[test]
     fn an_unknown_key_is_told_with_the_one_that_was_meant() {
         let text = "[grahp]\n[node.A]\nkeys = [\"i\"]\nkey = [\"i\"]\nfrom = 1\n[node.A.properties]\ni = { typ = \"int8\", type = \"int8\" }\n";
         assert_eq!(
-            told(text),
+            problems_of(text),
             [
                 "g.toml:1:2: unknown key `grahp` in the file: did you mean `graph`?",
                 "g.toml:3:1: unknown key `keys` in node `A`: did you mean `key`?",
@@ -337,18 +337,18 @@ name = "near"
     }
 
     #[test]
-    fn a_reserved_or_impossible_name_is_told() {
+    fn a_reserved_or_impossible_name_is_reported() {
         let text = "[node.A]\nkey = [\"i\"]\n[node.A.properties]\ni = \"int8\"\n_rowid = \"int8\"\n\"a b\" = \"int8\"\n_Score = \"int8\"\n[node.\"../x\"]\nkey = [\"i\"]\nproperties = { i = \"int8\" }\n";
-        let told = told(text);
+        let problems = problems_of(text);
         let starts = [
             "g.toml:5:1: `_rowid` is reserved",
             "g.toml:6:1: `a b` cannot name",
             "g.toml:7:1: `_Score` is reserved",
             "g.toml:8:7: `../x` cannot name",
         ];
-        assert_eq!(told.len(), starts.len(), "{told:?}");
-        for (told, start) in told.iter().zip(starts) {
-            assert!(told.starts_with(start), "{told}");
+        assert_eq!(problems.len(), starts.len(), "{problems:?}");
+        for (problem, start) in problems.iter().zip(starts) {
+            assert!(problem.starts_with(start), "{problem}");
         }
     }
 
@@ -371,7 +371,7 @@ property = "i"
 kind = "btre"
 "#;
         assert_eq!(
-            told(text),
+            problems_of(text),
             [
                 "g.toml:2:8: `name` is a string, but here is a value of type integer",
                 "g.toml:3:7: edge `E` has no `to`: write `to = { node = \"TYPE\", property = \"PROPERTY\" }`",
@@ -387,19 +387,19 @@ kind = "btre"
     }
 
     #[test]
-    fn a_value_in_the_place_of_a_table_is_told() {
+    fn a_value_in_the_place_of_a_table_is_reported() {
         for (text, place) in [
             ("node = 1", "1:8"),
             ("[node]\nA = 1", "2:5"),
             ("graph = []", "1:9"),
         ] {
             assert!(
-                told(text)[0].starts_with(&format!("g.toml:{place}: ")),
+                problems_of(text)[0].starts_with(&format!("g.toml:{place}: ")),
                 "{:?}",
-                told(text)
+                problems_of(text)
             );
         }
-        let index = told("[node.A]\nkey = [\"i\"]\nproperties.i = \"int8\"\nindex = [1]\n");
+        let index = problems_of("[node.A]\nkey = [\"i\"]\nproperties.i = \"int8\"\nindex = [1]\n");
         assert_eq!(
             index,
             ["g.toml:4:10: an index of node `A` is a table, but here is a value of type integer"]

@@ -21,13 +21,13 @@ pub struct SchemaError {
     pub problems: Vec<Problem>,
 }
 
-/// So many problems are told at once: a file that is no schema at all has one in every line.
-const TOLD: usize = 30;
-/// So long is a message that is told as it is: it may repeat what stands in the file.
+/// Maximum number of problems in one message: a file that is no schema at all has one in every line.
+const MAX_REPORTED: usize = 30;
+/// Maximum length of a message that is shown in full: it may repeat text of the file.
 const LONGEST: usize = 500;
 
 fn listed(file: &str, problems: &[Problem]) -> String {
-    let lines = problems.iter().take(TOLD).map(|p| {
+    let lines = problems.iter().take(MAX_REPORTED).map(|p| {
         let message = match p.message.char_indices().nth(LONGEST) {
             Some((end, _)) => format!("{}...", &p.message[..end]),
             None => p.message.clone(),
@@ -35,13 +35,17 @@ fn listed(file: &str, problems: &[Problem]) -> String {
         format!("{file}:{}:{}: {message}", p.line, p.column)
     });
     let mut lines: Vec<_> = lines.collect();
-    if let Some(more) = problems.len().checked_sub(TOLD).filter(|more| *more > 0) {
+    if let Some(more) = problems
+        .len()
+        .checked_sub(MAX_REPORTED)
+        .filter(|more| *more > 0)
+    {
         lines.push(format!("{file}: and {more} more"));
     }
     lines.join("\n")
 }
 
-/// The word of `known` that was most likely meant by `word`, when one is near enough to be told.
+/// The word of `known` that was most likely meant by `word`, when one is similar enough to be suggested.
 pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_ascii_lowercase();
     // A third of the letters may be wrong: more would propose words that have nothing in common.
@@ -99,7 +103,7 @@ mod tests {
             problems: (1..=100).map(problem).collect(),
         };
         let text = error.to_string();
-        assert_eq!(text.lines().count(), TOLD + 1);
+        assert_eq!(text.lines().count(), MAX_REPORTED + 1);
         assert!(text.ends_with("g.toml: and 70 more"), "{text}");
         assert!(text.len() < 40_000, "{}", text.len());
     }

@@ -1,4 +1,4 @@
-//! Reading TOML so that everything that is wrong is told with its place.
+//! Reads TOML so that every problem is reported with its place.
 
 use toml::{
     Spanned,
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
         self.item_table(entry.key.at, entry.value, label)
     }
 
-    /// A table that is a value, with its place told by the caller.
+    /// A table that is a value; the caller gives its place.
     pub(super) fn item_table<'t>(
         &mut self,
         at: usize,

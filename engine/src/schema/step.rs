@@ -91,7 +91,7 @@ pub enum Step {
         /// The property.
         property: String,
     },
-    /// A property must not be null from now on. Whoever stages this reads the column first: a row
+    /// A property must not be null from now on. Staging reads the column first: a row
     /// without a value fails the operation.
     MakeRequired {
         /// The table.
@@ -106,7 +106,7 @@ pub enum Step {
         /// The end points from now on.
         endpoints: Option<Endpoints>,
     },
-    /// A type without a key gets its first one. Whoever stages this reads the columns first: two rows
+    /// A type without a key gets its first one. Staging reads the columns first: two rows
     /// with one key fail the operation.
     SetKey {
         /// The table.
@@ -317,7 +317,7 @@ pub fn touched(old: &Schema, steps: &[Step]) -> BTreeSet<TableKey> {
 }
 
 /// The tables that the steps only read: the nodes at the ends of edges that are added or led elsewhere. So
-/// nobody drops such a node, or changes its key's type, before the edge is published.
+/// no other operation drops such a node, or changes its key's type, before the edge is published.
 pub fn reads(old: &Schema, steps: &[Step]) -> BTreeSet<TableKey> {
     let written = touched(old, steps);
     let ends = steps

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-/// Where a target may lead beyond its own root: nowhere, unless somebody says so.
+/// Where a target may lead beyond its own root: nowhere, unless the configuration says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Beyond {
     /// Folders on the local disk that symbolic links in the target may lead to, and below which Squire then reads, writes

@@ -11,20 +11,20 @@ use super::deletion::{self, DeletionRule};
 /// The store's, when the first create fails, or the second for another reason.
 pub(super) async fn creates_once(
     store: &dyn ObjectStore,
-    probe: &Path,
+    object: &Path,
 ) -> object_store::Result<bool> {
     let create = || {
         let options = PutOptions::from(PutMode::Create);
         store.put_opts(
-            probe,
+            object,
             "Squire asks whether this can be created twice.".into(),
             options,
         )
     };
     create().await?;
     let again = create().await;
-    // What cannot be deleted is in nobody's way.
-    let _ = deletion::one(store, probe, DeletionRule::Probe).await;
+    // What cannot be deleted is in no one's way.
+    let _ = deletion::one(store, object, DeletionRule::Probe).await;
     match again {
         Ok(_) => Ok(false),
         Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(true),
@@ -102,8 +102,8 @@ mod tests {
     }
 
     async fn asked(store: &dyn ObjectStore) -> bool {
-        let probe = Path::from("db/_squire/probe/1");
-        let once = creates_once(store, &probe).await.unwrap();
+        let object = Path::from("db/_squire/probe/1");
+        let once = creates_once(store, &object).await.unwrap();
         let left = store
             .list_with_delimiter(Some(&Path::from("db/_squire/probe")))
             .await;

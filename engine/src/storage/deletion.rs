@@ -12,7 +12,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{ObjectStore, ObjectStoreExt, Result, path::Path};
 
-use super::local::Walls;
+use super::local::Boundary;
 
 /// What allows a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,7 +25,7 @@ pub enum DeletionRule {
     DroppedTable,
     /// A folder without a file in it, where a table was that another program dropped.
     EmptyFolder,
-    /// A manifest of a graph that nobody reads any more.
+    /// A manifest of a graph that has no readers any more.
     Manifest,
     /// A sidecar whose operation has ended.
     Sidecar,
@@ -111,16 +111,16 @@ pub(crate) fn all(
 ///
 /// # Errors
 /// The disk's.
-pub(super) async fn folder(walls: &Walls, path: &Path) -> Result<()> {
-    if walls.remove_folder(path).await? {
+pub(super) async fn folder(boundary: &Boundary, path: &Path) -> Result<()> {
+    if boundary.remove_folder(path).await? {
         count(DeletionRule::DroppedTable);
     }
     Ok(())
 }
 
 /// Deletes a folder of a local disk, as far as there is no file in it. Best effort.
-pub(super) async fn empty_folders(walls: &Walls, path: &Path) {
-    if walls.remove_empty_folders(path).await {
+pub(super) async fn empty_folders(boundary: &Boundary, path: &Path) {
+    if boundary.remove_empty_folders(path).await {
         count(DeletionRule::EmptyFolder);
     }
 }

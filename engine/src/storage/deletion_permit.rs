@@ -1,7 +1,7 @@
 //! What a cleanup may delete, and until when.
 //!
 //! Lance judges once and then deletes for as long as it takes, by names. Meanwhile the table may be dropped and made anew,
-//! and its new versions have the old names; and somebody may put a tag or a branch on a version that is about to go. So
+//! and its new versions have the old names; and a user may put a tag or a branch on a version that is about to go. So
 //! every deletion asks for leave first. There is none before the judgement is known, and none once something has moved.
 
 use std::{
@@ -16,7 +16,7 @@ use lance_table::io::commit::{ManifestNamingScheme, VERSIONS_DIR};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, Result, path::Path};
 use tokio::sync::Mutex;
 
-/// So many files go after one look at the table at most,
+/// Maximum number of files that are removed after one check of the table,
 const BATCH: usize = 64;
 /// and for so long.
 const HOLDS_FOR: Duration = Duration::from_secs(1);
@@ -121,7 +121,8 @@ impl Permit {
         self.withdrawn.get().copied()
     }
 
-    /// Asks whether a file may be deleted now. A manifest is looked at itself; of other files, a look holds for a batch.
+    /// Asks whether a file may be deleted now. A manifest is checked by itself; for other files, one check holds for a
+    /// batch.
     ///
     /// # Errors
     /// When it may not.
@@ -297,7 +298,7 @@ mod tests {
             self.permit.withdrawn()
         }
 
-        /// As when the last look was long ago.
+        /// As when the last check was long ago.
         async fn later(&self) {
             *self.permit.look.lock().await = None;
         }

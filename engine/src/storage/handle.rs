@@ -32,7 +32,7 @@ use crate::{
     progress::{self, Progress},
 };
 
-/// So long an abandoned rewrite waits for its writes that are on their way.
+/// How long an abandoned rewrite waits for its writes that are on their way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub(super) struct Handle {
     watcher: Watcher,
 }
 
-/// Whoever watches the work that goes through a handle: Lance reads and writes in tasks of its own.
+/// The watcher of the work that goes through a handle: Lance reads and writes in tasks of its own.
 #[derive(Clone, Debug, Default)]
 struct Watcher(Arc<Mutex<Option<Progress>>>);
 
@@ -357,7 +357,7 @@ struct Upload {
 #[async_trait::async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        // Parts are put by the one caller that also completes: nobody holds the lock.
+        // Parts are put by the one caller that also completes: the lock is free.
         match self.inner.try_lock() {
             Ok(mut upload) => {
                 let (put, watcher) = (upload.put_part(data), self.watcher.clone());

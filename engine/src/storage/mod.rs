@@ -2,6 +2,19 @@
 //!
 //! Local disk, memory and object stores take the same code path: local roots go through the store interface,
 //! too (scheme `file-object-store`), so that every write is synced and a wrapper sees every request.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`root`] | what a URI names, where Lance finds it, and what its store is opened with |
+//! | [`uri`] | the schemes of URIs, and what in a URI may be a secret |
+//! | [`credentials`] | credentials for S3 that a service manager hands over as files |
+//! | [`local`] | the local disk as a store, within the boundary of a target |
+//! | [`allowed`] | what lies beyond a root and may be used all the same |
+//! | [`conditional`] | whether a store creates an object once |
+//! | [`handle`] | the stores that Lance works through, with a behaviour of their own |
+//! | [`deletion`] | all deletions, each by the rule that allows it |
+//! | [`deletion_permit`] | what a cleanup may delete, and until when |
+//! | [`presence`] | which other daemons maintain the same target |
 
 mod allowed;
 mod conditional;
@@ -33,7 +46,7 @@ pub use allowed::Beyond;
 pub use deletion::{DeletionRule, deleted};
 use deletion_permit::Permit;
 use handle::Handle;
-pub use local::{Owned, Passed, Wall, passed_over, try_to_own};
+pub use local::{AccessDenied, Owned, Passed, passed_over, try_to_own};
 use root::Root;
 
 use crate::{
@@ -47,7 +60,7 @@ pub(crate) const SQUIRE_DIR: &str = "_squire";
 /// A cleanup that takes longer, because its process was asleep, has to begin anew.
 const CLEANUP_PATIENCE: TimeDelta = TimeDelta::days(1);
 
-/// So far off a clock may be before S3 refuses what is asked by it.
+/// How far off a clock may be before S3 refuses requests that are signed by it.
 const MAX_SKEW: TimeDelta = TimeDelta::minutes(15);
 
 static REGISTRY: LazyLock<Arc<ObjectStoreRegistry>> = LazyLock::new(|| {
@@ -61,7 +74,7 @@ static REGISTRY: LazyLock<Arc<ObjectStoreRegistry>> = LazyLock::new(|| {
 static SESSION: LazyLock<Arc<Session>> =
     LazyLock::new(|| Arc::new(new_session(memory::limits().cache)));
 
-/// A session with two caches of so many bytes each: for indexes, and for tables' metadata.
+/// A session with two caches of this many bytes each: for indexes, and for tables' metadata.
 fn new_session(cache: u64) -> Session {
     let cache = usize::try_from(cache).unwrap_or(usize::MAX);
     Session::new(cache, cache, REGISTRY.clone())
@@ -89,15 +102,15 @@ pub(crate) struct Storage {
     commit_params: ObjectStoreParams,
     session: Arc<Session>,
     /// On a local disk, the root's folder, and where else paths may lead.
-    walls: Option<Arc<local::Walls>>,
+    boundary: Option<Arc<local::Boundary>>,
     /// Whether objects are listed in the order of their names.
     pub(crate) lists_by_name: bool,
     /// Whether a failed write that left no object can no longer land.
-    pub(crate) definite: bool,
+    pub(crate) failed_put_is_final: bool,
     /// Whether an object is created once, as far as that was asked.
     creates_once: Arc<OnceCell<bool>>,
-    workshops: Arc<Mutex<Vec<Bench>>>,
-    /// Lance's registry lets go of a client that nobody holds.
+    handles: Arc<Mutex<Vec<PooledHandle>>>,
+    /// Lance's registry drops a client that has no holder.
     clients: [Arc<LanceStore>; 2],
 }
 
@@ -138,17 +151,17 @@ impl Storage {
         Ok(Self {
             uri: root.shown,
             lance_root: root.lance,
-            walls: root.walls.map(Arc::new),
+            boundary: root.boundary.map(Arc::new),
             base,
             store: store.inner.clone(),
             allowed: beyond.allow_bases.clone(),
             lists_by_name: store.list_is_lexically_ordered,
-            definite: !store.is_cloud() || root.local,
+            failed_put_is_final: !store.is_cloud() || root.local,
             commit_params,
             params,
             session: SESSION.clone(),
             creates_once: Arc::default(),
-            workshops: Arc::default(),
+            handles: Arc::default(),
             clients: [store, committing],
         })
     }
@@ -159,13 +172,13 @@ impl Storage {
     /// # Errors
     /// [`Error::UnfitStore`]; [`Error::Store`].
     pub(crate) async fn refuse_if_careless(&self) -> Result<()> {
-        if self.definite {
+        if self.failed_put_is_final {
             return Ok(());
         }
-        let probe = self.squire_dir("probe").join(Uuid::now_v7().to_string());
-        let asked = || conditional::creates_once(&self.store, &probe);
+        let object = self.squire_dir("probe").join(Uuid::now_v7().to_string());
+        let asked = || conditional::creates_once(&self.store, &object);
         let once = self.creates_once.get_or_try_init(asked).await;
-        let once = once.map_err(|e| Error::store("probing", &self.uri, e))?;
+        let once = once.map_err(|e| Error::store("testing", &self.uri, e))?;
         if *once {
             return Ok(());
         }
@@ -192,8 +205,8 @@ impl Storage {
     /// links in it go, and what they lead to stays.
     pub(crate) async fn delete_table(&self, path: &str) -> object_store::Result<()> {
         let folder = self.table_base(path);
-        if let Some(walls) = &self.walls {
-            return deletion::folder(walls, &folder).await;
+        if let Some(boundary) = &self.boundary {
+            return deletion::folder(boundary, &folder).await;
         }
         let found = self.store.list(Some(&folder)).map_ok(|o| o.location);
         let rule = DeletionRule::DroppedTable;
@@ -211,26 +224,26 @@ impl Storage {
     /// after another program dropped the table have made it anew, and a client that lists the root would take it for a
     /// table. Best effort.
     pub(crate) async fn remove_empty_folders(&self, path: &str) {
-        if let Some(walls) = &self.walls {
-            deletion::empty_folders(walls, &self.table_base(path)).await;
+        if let Some(boundary) = &self.boundary {
+            deletion::empty_folders(boundary, &self.table_base(path)).await;
         }
     }
 
     /// Whether the root is there: on a local disk, whether its folder is.
     pub(crate) async fn is_there(&self) -> bool {
-        match &self.walls {
-            Some(walls) => tokio::fs::try_exists(&walls.root).await.unwrap_or(false),
+        match &self.boundary {
+            Some(boundary) => tokio::fs::try_exists(&boundary.root).await.unwrap_or(false),
             None => true,
         }
     }
 
-    /// Looks whether the folder of the table at `path`, and those in it, are where they seem to be.
+    /// Checks that the folder of the table at `path`, and those in it, are where they seem to be.
     ///
     /// # Errors
-    /// [`Wall::Link`], when one is a link that the target does not allow; the disk's.
+    /// [`AccessDenied::Link`], when one is a link that the target does not allow; the disk's.
     pub(crate) async fn survey(&self, path: &str) -> object_store::Result<()> {
-        match &self.walls {
-            Some(walls) => walls.survey(&self.table_base(path)).await,
+        match &self.boundary {
+            Some(boundary) => boundary.survey(&self.table_base(path)).await,
             None => Ok(()),
         }
     }
@@ -239,35 +252,35 @@ impl Storage {
     /// and the folder as the latter calls it.
     ///
     /// # Errors
-    /// The disk's; [`Wall`].
+    /// The disk's; [`AccessDenied`].
     pub(crate) async fn shared_with(
         &self,
         path: &str,
         others: &[&str],
     ) -> object_store::Result<Option<(usize, PathBuf)>> {
-        let Some(walls) = &self.walls else {
+        let Some(boundary) = &self.boundary else {
             return Ok(None);
         };
         let folders = others.iter().map(|other| self.table_base(other));
         let folders = folders.collect();
-        walls.shared(&self.table_base(path), folders).await
+        boundary.shared(&self.table_base(path), folders).await
     }
 
     /// Whether a base's URI leads to the folder of the table at `path`, or into it, on a local disk: whatever links and
     /// mounts are on the way.
     pub(crate) async fn is_reached_by(&self, path: &str, base: &str) -> bool {
-        let (Some(walls), Some(folder)) = (&self.walls, allowed::folder(base)) else {
+        let (Some(boundary), Some(folder)) = (&self.boundary, allowed::folder(base)) else {
             return false;
         };
-        walls.is_reached_by(&self.table_base(path), folder).await
+        boundary.is_reached_by(&self.table_base(path), folder).await
     }
 
     /// Whether files may be read that a table names in this place: below the root, and where the target allows it. On a
     /// local disk it asks where links lead.
     pub(crate) fn allows(&self, base: &str) -> bool {
         if let Some(folder) = allowed::folder(base) {
-            let walls = self.walls.as_ref();
-            return walls.is_some_and(|walls| walls.may_read(&folder));
+            let boundary = self.boundary.as_ref();
+            return boundary.is_some_and(|boundary| boundary.may_read(&folder));
         }
         let mut places = [&self.uri, &self.lance_root]
             .into_iter()
@@ -282,16 +295,16 @@ impl Storage {
 
     /// The folders with objects of Squire's own, when they are on a local disk.
     pub(crate) fn squire_folders_on_disk(&self) -> Vec<PathBuf> {
-        let folder = |walls: &Arc<local::Walls>| {
+        let folder = |boundary: &Arc<local::Boundary>| {
             ["manifest", "recovery", "alive", "daemons"]
-                .map(|name| walls.root.join(SQUIRE_DIR).join(name))
+                .map(|name| boundary.root.join(SQUIRE_DIR).join(name))
         };
-        self.walls.iter().flat_map(folder).collect()
+        self.boundary.iter().flat_map(folder).collect()
     }
 
     /// Whether it is on a local disk.
     pub(crate) fn is_on_disk(&self) -> bool {
-        self.walls.is_some()
+        self.boundary.is_some()
     }
 
     /// The session with Lance: the process's one, unless this is [`Self::apart`].
@@ -339,8 +352,8 @@ impl Storage {
     /// The name of the folder of the table at `path`, and that of what it is a link to on a local disk.
     pub(crate) async fn folder_names(&self, path: &str) -> Vec<String> {
         let mut names = vec![path.to_owned()];
-        if let Some(walls) = &self.walls
-            && let Ok(real) = tokio::fs::canonicalize(walls.root.join(path)).await
+        if let Some(boundary) = &self.boundary
+            && let Ok(real) = tokio::fs::canonicalize(boundary.root.join(path)).await
             && let Some(name) = real.file_name()
         {
             names.push(name.to_string_lossy().into_owned());
@@ -354,7 +367,7 @@ impl Storage {
     /// S3 refuses requests whose clock is off by more than a quarter of an hour, so this process's clock is not. Memory
     /// and local disks take their times from the clock that is asked here.
     pub(crate) fn surely_past(&self) -> DateTime<Utc> {
-        let margin = if self.definite {
+        let margin = if self.failed_put_is_final {
             TimeDelta::zero()
         } else {
             MAX_SKEW
@@ -367,10 +380,10 @@ impl Storage {
     ///
     /// # Errors
     /// [`Error::BadUri`] as in [`Self::connect`].
-    pub(crate) async fn workshop(&self) -> Result<Workshop> {
-        let idle = lock(&self.workshops).pop();
-        let bench = match idle {
-            Some(bench) => bench,
+    pub(crate) async fn leased_handle(&self) -> Result<LeasedHandle> {
+        let idle = lock(&self.handles).pop();
+        let pooled = match idle {
+            Some(pooled) => pooled,
             None => {
                 let handle = Arc::new(Handle::for_rewrites(
                     self.params.object_store_wrapper.clone(),
@@ -380,39 +393,39 @@ impl Storage {
                     ..self.params.clone()
                 };
                 let (store, _) = open(&self.lance_root, &self.uri, &params).await?;
-                Bench {
+                PooledHandle {
                     handle,
                     params,
                     _client: store,
                 }
             }
         };
-        bench.handle.work_begins();
-        Ok(Workshop {
-            bench: Some(bench),
-            idle: self.workshops.clone(),
+        pooled.handle.work_begins();
+        Ok(LeasedHandle {
+            pooled: Some(pooled),
+            idle: self.handles.clone(),
         })
     }
 }
 
-struct Bench {
+struct PooledHandle {
     handle: Arc<Handle>,
     params: ObjectStoreParams,
     _client: Arc<LanceStore>,
 }
 
 /// A handle to write through, in use; it is given back when it is dropped.
-pub(crate) struct Workshop {
-    bench: Option<Bench>,
-    idle: Arc<Mutex<Vec<Bench>>>,
+pub(crate) struct LeasedHandle {
+    pooled: Option<PooledHandle>,
+    idle: Arc<Mutex<Vec<PooledHandle>>>,
 }
 
-impl Workshop {
+impl LeasedHandle {
     /// How Lance opens the store to write.
     pub(crate) fn params(&self) -> ObjectStoreParams {
-        self.bench
+        self.pooled
             .as_ref()
-            .map(|bench| bench.params.clone())
+            .map(|pooled| pooled.params.clone())
             .unwrap_or_default()
     }
 
@@ -422,32 +435,32 @@ impl Workshop {
         store: &Arc<dyn ObjectStore>,
         kept: impl Fn(&str) -> bool,
     ) {
-        if let Some(bench) = &self.bench {
-            bench.handle.delete_strays(store, kept).await;
+        if let Some(pooled) = &self.pooled {
+            pooled.handle.delete_strays(store, kept).await;
         }
     }
 
     /// Deletes what was written through it.
     pub(crate) async fn delete_created(&self, store: &Arc<dyn ObjectStore>) {
-        if let Some(bench) = &self.bench {
-            bench.handle.delete_created(store).await;
+        if let Some(pooled) = &self.pooled {
+            pooled.handle.delete_created(store).await;
         }
     }
 }
 
-impl Drop for Workshop {
+impl Drop for LeasedHandle {
     fn drop(&mut self) {
-        if let Some(bench) = self.bench.take() {
-            bench.handle.work_ended();
-            if bench.handle.is_quiet() {
-                lock(&self.idle).push(bench);
+        if let Some(pooled) = self.pooled.take() {
+            pooled.handle.work_ended();
+            if pooled.handle.is_quiet() {
+                lock(&self.idle).push(pooled);
             }
         }
     }
 }
 
-fn lock(workshops: &Mutex<Vec<Bench>>) -> MutexGuard<'_, Vec<Bench>> {
-    workshops.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(handles: &Mutex<Vec<PooledHandle>>) -> MutexGuard<'_, Vec<PooledHandle>> {
+    handles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn open(
@@ -474,7 +487,7 @@ mod tests {
             .unwrap();
         let passed = storage.surely_past();
         assert!(Utc::now() - passed < TimeDelta::minutes(1));
-        storage.definite = false;
+        storage.failed_put_is_final = false;
         let passed = storage.surely_past();
         assert!(Utc::now() - passed >= MAX_SKEW);
     }

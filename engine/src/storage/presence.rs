@@ -1,8 +1,8 @@
-//! Who else keeps a target. Each daemon rewrites an object of its own below `_squire/daemons/` again and again, and looks for
-//! those of others.
+//! Which other daemons maintain a target. Each daemon rewrites an object of its own below `_squire/daemons/` again and
+//! again, and looks for those of others.
 //!
-//! Nothing rests on it: several daemons on one target are safe, and waste each other's work. So it fails nobody, and a
-//! place that takes no writes has none. No clock is asked whether another lives: its object changes while somebody
+//! Nothing depends on it: several daemons on one target are safe, and waste each other's work. So it fails no one, and
+//! a place that takes no writes has none. No clock is asked whether another lives: its object changes while a process
 //! watches.
 
 use std::{
@@ -26,7 +26,7 @@ use crate::{
 
 /// The folder below Squire's own.
 const FOLDER: &str = "daemons";
-/// By the store's own times: whoever has not shown a sign of life for so long was killed.
+/// By the store's own times: a daemon without a sign of life for this long was killed.
 const LONG_DEAD: TimeDelta = TimeDelta::days(1);
 /// What another says of itself is not read beyond this.
 const MOST_BYTES: u64 = 4096;
@@ -60,7 +60,7 @@ pub struct Presence {
     folder: Path,
     own: HolderId,
     note: Vec<u8>,
-    /// Whether nobody but daemons has anything to do with `_squire`.
+    /// Whether only daemons use `_squire`.
     is_directory: bool,
     beaten: bool,
     beats: Beats,
@@ -92,7 +92,7 @@ impl Presence {
     }
 
     /// Shows that this daemon is here, and says who else is: one write and one list, and a read for each that is new. An
-    /// other is told once it has been seen to beat, and until it has not for `patience`.
+    /// other is reported once it has been seen to beat, and until it has not for `patience`.
     ///
     /// # Errors
     /// [`Error::Store`], when the place cannot be listed. That it cannot be written is no error.
@@ -106,14 +106,14 @@ impl Presence {
         match written {
             Ok(_) => self.beaten = true,
             Err(e) => {
-                tracing::debug!(uri = %self.storage.uri, error = %e, "other daemons are not told of this one");
+                tracing::debug!(uri = %self.storage.uri, error = %e, "other daemons do not learn of this one");
             }
         }
         let listed = self.storage.store.list(Some(&self.folder));
         let listed: Vec<_> = listed
             .try_filter_map(|object| async move {
                 let name = object.location.filename().map(str::to_owned);
-                // What a store leaves of a write that was killed is nobody's.
+                // What a store leaves of a write that was killed has no owner.
                 let name = name.filter(|name| !name.contains('#'));
                 Ok(name.map(|name| (name, object.last_modified, object.size)))
             })
@@ -134,14 +134,14 @@ impl Presence {
         }
         let seen = others.iter().map(|(name, at, _)| (name.as_str(), *at));
         let alive = self.beats.saw(seen, Instant::now(), patience);
-        let mut told = Vec::new();
+        let mut read = Vec::new();
         for (name, _, size) in others {
             if alive.contains(name) {
-                told.push(self.read(name, *size).await);
+                read.push(self.read(name, *size).await);
             }
         }
         self.known.retain(|name, _| alive.contains(name));
-        Ok(told)
+        Ok(read)
     }
 
     /// What another says of itself; read once.
@@ -174,7 +174,7 @@ impl Presence {
         match deletion::one(&self.storage.store, &own, DeletionRule::Heartbeat).await {
             Ok(()) | Err(StoreError::NotFound { .. }) => {}
             Err(e) => {
-                tracing::debug!(uri = %self.storage.uri, error = %e, "other daemons are not told that this one is gone");
+                tracing::debug!(uri = %self.storage.uri, error = %e, "other daemons do not learn that this one is gone");
             }
         }
         let folder = format!("{SQUIRE_DIR}/{FOLDER}");
@@ -192,7 +192,7 @@ struct Beats(BTreeMap<String, Beat>);
 #[derive(Debug)]
 struct Beat {
     written: DateTime<Utc>,
-    /// When it was seen to change; not before somebody watched.
+    /// When it was seen to change; unset before the first check.
     changed: Option<Instant>,
 }
 
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(saw(0, &[("a", 5), ("killed", 1)]), "");
         assert_eq!(saw(60, &[("a", 65), ("killed", 1)]), "a");
         assert_eq!(saw(120, &[("a", 65), ("killed", 1), ("b", 1)]), "a");
-        // Whoever's clock goes back is no less alive.
+        // A daemon whose clock goes back is no less alive.
         assert_eq!(saw(180, &[("a", 65), ("b", 0)]), "a b");
         assert_eq!(saw(241, &[("a", 65), ("b", 0)]), "b");
         assert_eq!(saw(242, &[]), "");

@@ -12,7 +12,7 @@ use url::Url;
 use super::{
     allowed::Beyond,
     credentials,
-    local::{self, Walls, real},
+    local::{self, Boundary, real},
     uri::{self, Scheme, UriRefusal},
 };
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub(super) struct Root {
     /// Whether nothing but this machine has to do with it.
     pub(super) local: bool,
     /// On a local disk, its folder, and where else paths may lead.
-    pub(super) walls: Option<Walls>,
+    pub(super) boundary: Option<Boundary>,
 }
 
 impl Root {
@@ -73,25 +73,25 @@ impl Root {
                 shown: trimmed.to_owned(),
                 lance: format!("shared-{trimmed}"),
                 local: true,
-                walls: None,
+                boundary: None,
             }),
             Scheme::S3 => Ok(Self {
                 shown: trimmed.to_owned(),
                 lance: trimmed.to_owned(),
                 local: false,
-                walls: None,
+                boundary: None,
             }),
         }
     }
 
-    /// What the store is opened with: the walls of a local disk, or what the service manager hands over for the store's
-    /// client.
+    /// What the store is opened with: the boundary of a local disk, or what the service manager hands over for the
+    /// store's client.
     ///
     /// # Errors
     /// [`Error::BadUri`].
     pub(super) fn options(&self) -> Result<Option<Arc<StorageOptionsAccessor>>> {
-        if let Some(walls) = &self.walls {
-            let options = walls.accessor().map_err(|e| Error::BadUri {
+        if let Some(boundary) = &self.boundary {
+            let options = boundary.accessor().map_err(|e| Error::BadUri {
                 uri: self.shown.clone(),
                 reason: e.to_string(),
             });
@@ -121,7 +121,7 @@ impl Root {
             shown: shown.to_owned(),
             lance: format!("{}://{}", local::SCHEME, url.path().trim_end_matches('/')),
             local: true,
-            walls: Some(Walls {
+            boundary: Some(Boundary {
                 follow: beyond.follow_links.iter().map(|path| real(path)).collect(),
                 bases: beyond.folders().iter().map(|path| real(path)).collect(),
                 root,
@@ -243,7 +243,7 @@ mod tests {
         for uri in ["s3://", "s3:///", "s3:///graph", "memory://"] {
             let refused = parse(uri).err().map(|e| e.to_string());
             assert!(
-                refused.is_some_and(|told| told.contains("no bucket")),
+                refused.is_some_and(|message| message.contains("no bucket")),
                 "{uri}"
             );
         }
@@ -277,7 +277,7 @@ mod tests {
                 root.shown,
                 expected.to_str().unwrap().trim_end_matches("/./")
             );
-            assert_eq!(root.walls.unwrap().root.to_str().unwrap(), root.shown);
+            assert_eq!(root.boundary.unwrap().root.to_str().unwrap(), root.shown);
         }
         let uri = format!("file://{}", real.join("current").display());
         assert!(parse(&uri).unwrap().shown.ends_with("/db"));

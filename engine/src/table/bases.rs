@@ -1,7 +1,8 @@
 //! Files of a table that lie beyond its target, such as those of the table that a shallow clone was made of.
 //!
-//! Whoever can write a table can have its manifest name any place, and Squire may be able to read what he cannot. What
-//! Squire reads there it would write into the table. So such files are left alone, unless the target allows the place.
+//! A user who can write a table can have its manifest name any place, and Squire may be able to read what they cannot.
+//! What Squire reads there it would write into the table. So such files are left alone, unless the target allows the
+//! place.
 
 use std::collections::BTreeSet;
 

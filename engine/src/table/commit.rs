@@ -32,7 +32,7 @@ use crate::{
     table::guard::caught,
 };
 
-/// So many versions are counted on from a known one; beyond, a list is cheaper.
+/// Maximum number of versions that are counted on from a known one; beyond, a list is cheaper.
 const MAX_STEPS: u64 = 16;
 
 /// What became of one attempt to commit at exactly one version.
@@ -40,9 +40,9 @@ const MAX_STEPS: u64 = 16;
 pub(crate) enum Landing {
     /// It stands at this version.
     Landed(u64),
-    /// The version is taken: look at the head again.
+    /// The version is taken: read the head again.
     Taken,
-    /// The put of the version lost a race, or the store says so: look at the head again.
+    /// The put of the version lost a race, or the store says so: read the head again.
     Lost,
     /// Lance finds that it conflicts with what came after its base: stage it again.
     Conflict(String),
@@ -105,7 +105,8 @@ impl AtHead {
     }
 
     /// Opens the newest version, to commit after it: one list. Right before the commit, only the version after it is
-    /// asked for. Others may have made that one and removed it again: so whoever commits looks back at what is newest.
+    /// asked for. Others may have made that one and removed it again: so the committer checks again which is the
+    /// newest.
     pub(crate) async fn newest(table: &Table) -> lance::Result<Self> {
         let exactly = Exactly::next_after_newest();
         let params = table.storage.commit_params();
@@ -143,7 +144,7 @@ impl AtHead {
                 dataset: Arc::new(dataset),
                 exactly,
             }),
-            // Somebody removed it.
+            // Another process removed it.
             Err(LanceError::DatasetNotFound { .. } | LanceError::NotFound { .. }) => {
                 Self::newest(table).await
             }

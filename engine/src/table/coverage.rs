@@ -1,6 +1,6 @@
 //! What indexes cover, and what becomes of that when fragments are rewritten.
 //!
-//! By **all** indexes of a version, those included that this build cannot read: what nobody can bring back must not be
+//! By **all** indexes of a version, those included that this build cannot read: what cannot be restored must not be
 //! taken away.
 
 use std::{
@@ -45,7 +45,7 @@ use crate::{
 
 /// What an index notes of a row beside its value.
 const ROW_ID_BYTES: u64 = 8;
-/// So many segments are remembered by what they are; a process that has seen more begins anew.
+/// Maximum number of segments that are remembered by what they are; a process that has seen more begins anew.
 const REMEMBERED: usize = 65_536;
 
 /// The indexes of one version.
@@ -161,7 +161,7 @@ const NOT_REMAPPED: [&str; 4] = [
     "RTreeIndexDetails",
 ];
 
-/// What a planner is told of coverage: segments that a rewrite has to do with, and of each fragment which cover it, as a
+/// What a planner gets of coverage: segments that a rewrite has to do with, and of each fragment which cover it, as a
 /// number that fragments covered alike share.
 pub(crate) struct Coverage {
     pub(crate) segments: Vec<SegmentStats>,
@@ -171,7 +171,7 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
-    /// Looks at the segments of the newest version. A segment is opened at most once in a process, and only where its
+    /// Reads the segments of the newest version. A segment is opened at most once in a process, and only where its
     /// format is of an age that the manifest does not tell enough of.
     pub(crate) async fn of(dataset: &Dataset, indexes: &Indexes) -> Self {
         let fragments = &dataset.manifest().fragments;
@@ -413,7 +413,7 @@ fn lock<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Fragments by id, for a look at what a segment covers of them.
+/// Fragments by id, to find what a segment covers of them.
 pub(super) fn covers_any(segment: &IndexMetadata, fragments: &HashSet<u32>) -> bool {
     let covered = segment.fragment_bitmap.as_ref();
     covered.is_none_or(|covered| fragments.iter().any(|id| covered.contains(*id)))

@@ -6,7 +6,7 @@ use std::fmt;
 /// the work is planned anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Loss {
-    /// What it was made from is not as it was: a writer deleted rows of it, or somebody else rewrote it.
+    /// What it was made from is not as it was: a writer deleted rows of it, or another process rewrote it.
     SourcesChanged,
     /// A source fragment is gone, and not because all its rows were deleted.
     SourceGone,

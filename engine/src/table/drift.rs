@@ -1,4 +1,4 @@
-//! Drift: versions past the pin that no ticket explains, told apart by their Lance transactions.
+//! Drift: versions past the pin that no ticket explains, classified by their Lance transactions.
 
 use arrow::datatypes::Schema as ArrowSchema;
 use lance::{Dataset, dataset::transaction::Operation};

@@ -15,10 +15,10 @@ use object_store::{ObjectStoreExt, path::Path};
 use super::{Table, stats::TableStats};
 use crate::error::{Error, Result};
 
-/// So many requests at once.
+/// Maximum number of requests at once.
 const AT_ONCE: usize = 8;
 
-/// What the store told of files, by the path of their table.
+/// What the store reported of files, by the path of their table.
 #[derive(Debug, Default)]
 pub(crate) struct FileSizes(Mutex<HashMap<String, HashMap<Asked, u64>>>);
 
@@ -32,8 +32,9 @@ enum Asked {
 }
 
 impl FileSizes {
-    /// Adds to the statistics of a table what its manifest does not tell of sizes, with so many requests at most; tells
-    /// whether that was enough. What is not known by then stays [`unmeasured`](super::stats::FragmentStats::unmeasured).
+    /// Adds to the statistics of a table what its manifest does not tell of sizes, with a maximum number of requests;
+    /// tells whether that was enough. What is not known by then stays
+    /// [`unmeasured`](super::stats::FragmentStats::unmeasured).
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -87,13 +88,13 @@ impl FileSizes {
             .flat_map(|f| questions(f, &large))
             .collect();
         self.ask(table, asked.iter(), usize::MAX).await?;
-        let told = fragments.flat_map(|f| &f.files);
-        let told = told.filter_map(|file| file.file_size_bytes.get());
-        let told: u64 = told.map(u64::from).sum();
+        let sizes = fragments.flat_map(|f| &f.files);
+        let sizes = sizes.filter_map(|file| file.file_size_bytes.get());
+        let listed: u64 = sizes.map(u64::from).sum();
         let known = self.known();
         let known = known.get(&table.path);
         let measured = asked.iter().filter_map(|asked| known?.get(asked));
-        Ok(told.saturating_add(measured.sum()))
+        Ok(listed.saturating_add(measured.sum()))
     }
 
     /// Forgets the tables at all other paths.
@@ -101,7 +102,7 @@ impl FileSizes {
         self.known().retain(|path, _| paths.contains(path));
     }
 
-    /// Asks what is not known; tells whether so many requests were enough.
+    /// Asks what is not known; returns whether the maximum number of requests was enough.
     async fn ask(
         &self,
         table: &Table,
@@ -136,7 +137,7 @@ impl FileSizes {
     }
 }
 
-/// One request. Nothing when there is no such file: whoever reads it is told.
+/// One request. Nothing when there is no such file: its reader gets the error.
 async fn answer(table: &Table, asked: Asked) -> Result<Option<(Asked, u64)>> {
     let data = table.storage.table_base(&table.path).join("data");
     let store = &table.storage.store;

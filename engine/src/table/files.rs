@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use lance_io::object_store::ObjectStoreParams;
 
 use super::Table;
-use crate::{storage::Workshop, table::expiry::is_expired};
+use crate::{storage::LeasedHandle, table::expiry::is_expired};
 
-/// What was written through a workshop: deleted with this, whatever way it ends, unless it is kept.
+/// What was written through a handle: deleted with this, whatever way it ends, unless it is kept.
 pub(crate) struct Files {
-    workshop: Option<Workshop>,
+    handle: Option<LeasedHandle>,
     table: Table,
     /// Since when there are any.
     began: DateTime<Utc>,
@@ -17,10 +17,10 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// What is written through this workshop.
-    pub(crate) fn written_through(workshop: Workshop, table: &Table) -> Self {
+    /// What is written through this handle.
+    pub(crate) fn written_through(handle: LeasedHandle, table: &Table) -> Self {
         Self {
-            workshop: Some(workshop),
+            handle: Some(handle),
             table: table.clone(),
             began: Utc::now(),
             kept: false,
@@ -29,8 +29,8 @@ impl Files {
 
     /// How Lance opens the store to write more of them.
     pub(crate) fn params(&self) -> ObjectStoreParams {
-        let workshop = self.workshop.as_ref();
-        workshop.map(Workshop::params).unwrap_or_default()
+        let handle = self.handle.as_ref();
+        handle.map(LeasedHandle::params).unwrap_or_default()
     }
 
     /// Whether they are too old to be committed: a cleanup may have removed them as untracked.
@@ -41,29 +41,29 @@ impl Files {
     /// Deletes them, unless a version of the table holds them or may.
     pub(crate) async fn delete(mut self) {
         if !std::mem::replace(&mut self.kept, true)
-            && let Some(workshop) = &self.workshop
+            && let Some(handle) = &self.handle
         {
-            workshop.delete_created(&self.table.storage.store).await;
+            handle.delete_created(&self.table.storage.store).await;
         }
     }
 
     /// Deletes those that were written so far and are no part of what is to be committed.
     pub(crate) async fn delete_strays(&self, kept: impl Fn(&str) -> bool) {
-        if let Some(workshop) = &self.workshop {
+        if let Some(handle) = &self.handle {
             let store = &self.table.storage.store;
-            workshop.delete_strays(store, kept).await;
+            handle.delete_strays(store, kept).await;
         }
     }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        let Some(workshop) = self.workshop.take().filter(|_| !self.kept) else {
+        let Some(handle) = self.handle.take().filter(|_| !self.kept) else {
             return;
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let store = self.table.storage.store.clone();
-            runtime.spawn(async move { workshop.delete_created(&store).await });
+            runtime.spawn(async move { handle.delete_created(&store).await });
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Guards: a panic of Lance on one table is that table's error, and nobody else's.
+//! Guards: a panic of Lance on one table is that table's error, and no other's.
 //!
 //! Lance takes what it reads for whole. A manifest with a wrong length in it, or an index of a very old writer, makes it
-//! panic. Whoever asks for many tables, or does several things for one, must not end with it.
+//! panic. A caller that asks for many tables, or does several things for one, must not end with it.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe};
 
@@ -38,8 +38,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_of_a_part_is_a_reason_that_says_what_it_was() {
-        let told = caught::<()>(async { panic!("only for v2 IVFIndex, not {}", 1) }).await;
+        let caught = caught::<()>(async { panic!("only for v2 IVFIndex, not {}", 1) }).await;
         let reason = "Lance panicked: only for v2 IVFIndex, not 1".to_owned();
-        assert_eq!(told, Err(reason));
+        assert_eq!(caught, Err(reason));
     }
 }

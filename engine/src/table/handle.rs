@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::{Error, Result, plain},
     ids::TableKey,
-    storage::{Storage, Wall},
+    storage::{AccessDenied, Storage},
 };
 
 /// A table's place: what every call on it needs.
@@ -59,10 +59,10 @@ impl Table {
     /// A version whose manifest made Lance panic.
     fn damaged(&self, version: u64, panic: &str) -> lance::Error {
         let path = self.storage.table_base(&self.path);
-        let told = format!(
+        let text = format!(
             "the manifest of version {version} is damaged, or of an unknown format: {panic}"
         );
-        lance::Error::corrupt_file(path, told)
+        lance::Error::corrupt_file(path, text)
     }
 
     /// The table at its newest version.
@@ -126,15 +126,15 @@ impl Table {
             .map_err(|e| self.failed("reading the head of", e))
     }
 
-    /// Looks whether the table's folders are where they seem to be: one look at its folder on a local disk, and none
+    /// Checks that the table's folders are where they seem to be: one read of its folder on a local disk, and none
     /// elsewhere.
     ///
     /// # Errors
-    /// [`Error::Walled`], [`Error::Store`].
+    /// [`Error::AccessDenied`], [`Error::Store`].
     pub(crate) async fn survey(&self) -> Result<()> {
         let looked = self.storage.survey(&self.path).await;
-        looked.map_err(|e| match Wall::behind(&e) {
-            Some(wall) => self.walled(wall),
+        looked.map_err(|e| match AccessDenied::behind(&e) {
+            Some(denied) => self.denied(denied),
             None => {
                 let of = format!("{} of {}", self.key, self.storage.uri);
                 Error::store("looking at the folders of", of, e)
@@ -142,17 +142,17 @@ impl Table {
         })
     }
 
-    fn walled(&self, wall: &Wall) -> Error {
-        Error::Walled {
+    fn denied(&self, denied: &AccessDenied) -> Error {
+        Error::AccessDenied {
             table: self.key.clone(),
-            wall: wall.clone(),
+            reason: denied.clone(),
             uri: self.storage.uri.clone(),
         }
     }
 
     pub(crate) fn failed(&self, action: &'static str, source: lance::Error) -> Error {
-        if let Some(wall) = Wall::behind(&source) {
-            return self.walled(wall);
+        if let Some(denied) = AccessDenied::behind(&source) {
+            return self.denied(denied);
         }
         Error::Lance {
             action,

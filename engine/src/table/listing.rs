@@ -1,6 +1,6 @@
 //! Versions are found by listing, never by the hint that Lance keeps beside them on a local disk.
 //!
-//! The hint names a version that somebody committed; Lance takes the last one that follows it without a gap for the
+//! The hint names a version that was committed; Lance takes the last one that follows it without a gap for the
 //! newest. That is true as long as nothing is removed. But a process that slept between its commit and its hint can
 //! leave a hint to a version far back, and one that slept before its commit can bring such a version into being. When a
 //! tag has kept the hinted version and cleanup took those after it, Lance would take an old version for the newest, and
@@ -21,7 +21,7 @@ use lance_table::{
 };
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
-use crate::{memory, storage::Wall};
+use crate::{memory, storage::AccessDenied};
 
 /// A commit handler that creates versions if absent, as Lance's own does, and finds them by listing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,12 +30,12 @@ pub(crate) struct ByListing;
 /// Refuses a manifest that is too large to be read: a few bytes on a disk can look like gigabytes.
 ///
 /// # Errors
-/// [`Wall::TooLarge`].
+/// [`AccessDenied::TooLarge`].
 pub(super) fn bounded(size: Option<u64>, path: &Path) -> object_store::Result<()> {
     let most = memory::limits().manifest();
     match size.filter(|size| *size > most) {
         None => Ok(()),
-        Some(bytes) => Err(Wall::TooLarge {
+        Some(bytes) => Err(AccessDenied::TooLarge {
             path: path.to_string(),
             bytes,
             most,
@@ -84,8 +84,8 @@ impl CommitHandler for ByListing {
         Ok(found)
     }
 
-    /// Lance looks for conflicts with the versions that it is given here, and would miss those with one that is gone: so it
-    /// is an error.
+    /// Lance searches for conflicts with the versions that it is given here, and would miss those with one that is
+    /// gone: so it is an error.
     fn list_manifest_locations_since<'a>(
         &self,
         base_path: &Path,

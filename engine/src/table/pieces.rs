@@ -27,7 +27,7 @@ use lance_table::format::Fragment;
 use super::row_sizes::RowSizes;
 use crate::memory;
 
-/// Numbers of so many rows, a few at a time.
+/// The numbers of this many rows, a few at a time.
 pub(super) fn ranges(rows: u64, piece: u64) -> impl Iterator<Item = Range<u64>> {
     let piece = piece.max(1);
     (0..rows.div_ceil(piece)).map(move |n| n * piece..rows.min((n + 1) * piece))
@@ -44,7 +44,7 @@ pub(super) fn limit(scan: &mut Scanner, rows: &Range<u64>) -> lance::Result<()> 
     Ok(())
 }
 
-/// Writes these fragments anew as one, in files of so many bytes at most, and commits nothing.
+/// Writes these fragments anew as one, in files of a maximum size in bytes, and commits nothing.
 ///
 /// # Errors
 /// Lance's.

@@ -22,7 +22,6 @@ use tokio::sync::Mutex;
 
 use super::{
     Table,
-    drift::DriftPolicy,
     handle::{guarded, whole},
     protection::Protection,
     references::{self, Folder},
@@ -155,7 +154,7 @@ impl Readers {
         Ok(())
     }
 
-    /// Every table that `list` gives, by a look that began after this call did. Those that ask at once share one.
+    /// Every table that `list` gives, by a read that began after this call did. Those that ask at once share one.
     async fn siblings(
         &self,
         table: &Table,
@@ -207,7 +206,7 @@ impl View {
     }
 }
 
-/// Looks at one table; what was known of it holds while its newest version is the same. Nothing of what is no table.
+/// Reads one table; what was known of it holds while its newest version is the same. Nothing of what is no table.
 async fn look(table: Table, before: Option<Sibling>) -> Option<Sibling> {
     let of = |newest: Option<VersionInfo>, says: Says| {
         Some(Sibling {

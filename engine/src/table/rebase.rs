@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{error::Result, planner::compaction::Group};
 
-/// So many versions are read to learn why a source fragment is gone.
+/// Maximum number of versions that are read to learn why a source fragment is gone.
 const MAX_HISTORY: u64 = 512;
-/// So many deletion files, or transactions, are read at once.
+/// Maximum number of deletion files, or transactions, that are read at once.
 const READ_AT_ONCE: usize = 8;
 
 /// The deleted rows of one source fragment, as offsets in it, in their order.

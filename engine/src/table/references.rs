@@ -47,8 +47,8 @@ impl Files {
         self.0.contains(file)
     }
 
-    /// The place of an object in a table's folder, as it is told here. Blobs are in a folder beside their data file, and
-    /// go with it.
+    /// The place of an object in a table's folder, as it is written here. Blobs are in a folder beside their data file,
+    /// and go with it.
     pub(crate) fn place(object: &Path, base: &Path) -> Option<String> {
         let parts = object.prefix_match(base)?;
         let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();

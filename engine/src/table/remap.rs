@@ -42,9 +42,9 @@ use crate::{
     table::guard::caught,
 };
 
-/// So many ids at least are left to writers.
+/// Minimum number of ids that are left to writers.
 const LEAST_GAP: u64 = 16;
-/// And so many at most: ids are not used again, and there are four thousand million.
+/// And the maximum: ids are not used again, and there are four thousand million.
 const LARGEST_GAP: u64 = 4096;
 
 /// Segments that were written anew, for fragments with these ids.
@@ -224,7 +224,7 @@ pub(crate) async fn fits(
 }
 
 /// Whether a rewrite that takes segments of indexes along can be committed right after a version as it stands: the ids of
-/// its new fragments are free there, and each segment that it replaces is there. Whoever heals it has nothing but the
+/// its new fragments are free there, and each segment that it replaces is there. A healer has nothing but the
 /// transaction.
 ///
 /// # Errors

@@ -83,7 +83,7 @@ impl From<&RemovalStats> for Removed {
     }
 }
 
-/// A table that is open to remove versions of it. Nothing can be deleted through it before it is told what goes.
+/// A table that is open to remove versions of it. Nothing can be deleted through it before it is given what to delete.
 pub(crate) struct Cleaner {
     pub(crate) dataset: Dataset,
     permit: Arc<Permit>,

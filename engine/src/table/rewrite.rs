@@ -71,8 +71,8 @@ pub struct CompactReceipt {
     pub index_bytes: u64,
     /// Rows that writers deleted or updated while they were being rewritten, and that are deleted in the new fragments.
     pub carried: u64,
-    /// The same ask would find more to do, and somebody who wants it done asks again: one operation reads a number of
-    /// bytes at most.
+    /// The same request would find more to do, and a caller who wants it done asks again: one operation reads a number
+    /// of bytes at most.
     pub more: bool,
     /// How long the rewrite took, with nothing held.
     pub rewrite: Duration,

@@ -73,8 +73,8 @@ mod tests {
         assert_eq!(fault(&of(7, 10)), None);
         assert_eq!(fault(&of(MOST - 1, most)), None);
         assert!(fault(&of(MOST, 1)).is_some());
-        let told = fault(&of(7, usize::MAX)).unwrap();
-        assert!(told.contains("fragment 7") && told.contains("18446744073709551615 rows"));
+        let message = fault(&of(7, usize::MAX)).unwrap();
+        assert!(message.contains("fragment 7") && message.contains("18446744073709551615 rows"));
         let mut fragment = of(7, 10);
         fragment.deletion_file = Some(deleted(3));
         assert_eq!(fault(&fragment), None);

@@ -234,11 +234,11 @@ pub(crate) enum Search {
     Found(u64),
     /// None of them.
     Absent,
-    /// Cannot be told: this version is missing.
+    /// Unknown: this version is missing.
     Missing(u64),
 }
 
-/// Looks for the operation's uuid in every version of `(base, head]`.
+/// Searches for the operation's uuid in every version of `(base, head]`.
 pub(crate) async fn search(
     table: &Table,
     operation: OperationId,

@@ -1,6 +1,7 @@
-//! Files that no version of a table names, and that are so old that nobody will commit them: what abandoned writes left.
+//! Files that no version of a table names, and that are so old that no writer will commit them: what abandoned writes
+//! left.
 //!
-//! Lance's cleanup takes them along. Of a table that has no version to remove, somebody must look for them.
+//! Lance's cleanup takes them along. Of a table that has no version to remove, Squire must search for them.
 
 use std::collections::BTreeSet;
 

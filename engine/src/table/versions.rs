@@ -20,7 +20,7 @@ pub(crate) async fn list(table: &Table) -> Result<Vec<VersionInfo>> {
     Ok(versions)
 }
 
-/// So many of the newest versions, the newest first: one list, and of that one page, where the store lists by name and
+/// The `most` newest versions, the newest first: one list, and of that one page, where the store lists by name and
 /// the names are such that the newest comes first. It is so on S3 with every table that is not very old.
 ///
 /// # Errors

@@ -17,11 +17,11 @@ use uuid::{Uuid, Version};
 use super::{Table, stats::VersionInfo, versions};
 use crate::{error::Result, planner::clients::LanceVersion};
 
-/// So many manifests are read at most in one call; those that are left, in the next ones.
+/// Maximum number of manifests that are read in one call; the rest follows in the next ones.
 const READS: usize = 32;
-/// So many at once.
+/// Maximum number that is read at once.
 const AT_ONCE: usize = 8;
-/// A writer that was not seen for so long is no client any more.
+/// How long a writer counts as a client after it was seen.
 const REMEMBERED_FOR: TimeDelta = TimeDelta::days(90);
 /// Under this name each of Squire's own transactions says which Lance wrote the table when: cleanup takes the versions that
 /// tell.
@@ -52,26 +52,26 @@ impl Seen {
         last.map(|(lance, _)| *lance)
     }
 
-    /// Says so in a transaction, for whoever comes when the versions are gone.
+    /// Records it in a transaction, for processes that come when the versions are gone.
     pub(crate) fn note_in(&self, transaction: &mut Transaction) {
         if self.0.is_empty() {
             return;
         }
-        let told = self
+        let entries = self
             .0
             .iter()
             .map(|(lance, at)| format!("{lance}={}", at.timestamp()));
-        let told = told.collect::<Vec<_>>().join(",");
-        let properties = HashMap::from([(PROPERTY.to_owned(), told)]);
+        let value = entries.collect::<Vec<_>>().join(",");
+        let properties = HashMap::from([(PROPERTY.to_owned(), value)]);
         transaction.transaction_properties = Some(Arc::new(properties));
     }
 
     /// What a transaction says.
-    fn told_by(transaction: &Transaction) -> Self {
+    fn from_properties(transaction: &Transaction) -> Self {
         let properties = transaction.transaction_properties.as_ref();
-        let told = properties.and_then(|properties| properties.get(PROPERTY));
-        let told = told.into_iter().flat_map(|told| told.split(','));
-        let each = told.filter_map(|each| {
+        let value = properties.and_then(|properties| properties.get(PROPERTY));
+        let entries = value.into_iter().flat_map(|value| value.split(','));
+        let each = entries.filter_map(|each| {
             let (lance, at) = each.split_once('=')?;
             let at = DateTime::from_timestamp(at.parse().ok()?, 0)?;
             Some((LanceVersion::parse(lance)?, at))
@@ -144,8 +144,9 @@ impl Writers {
         self.all().retain(|path, _| paths.contains(path));
     }
 
-    /// Reads the manifests that are there and not known yet, the oldest and the newest first: one list, and so many reads
-    /// at most; of Squire's own versions, the transaction as well. What cannot be read is left for the next time.
+    /// Reads the manifests that are there and not known yet, the oldest and the newest first: one list, and a limited
+    /// number of reads; of Squire's own versions, the transaction as well. What cannot be read is left for the
+    /// next time.
     ///
     /// # Errors
     /// [`crate::Error::ForeignCommits`], [`crate::Error::Store`].
@@ -185,7 +186,7 @@ pub(crate) async fn last(newest: &Dataset) -> Option<LanceVersion> {
         return Some(lance);
     }
     let transaction = newest.read_transaction().await.ok().flatten()?;
-    Seen::told_by(&transaction).last()
+    Seen::from_properties(&transaction).last()
 }
 
 /// What one version tells.
@@ -198,7 +199,10 @@ async fn seen_at(table: &Table, version: VersionInfo) -> Option<(Key, Seen)> {
         Some(lance) => Seen(BTreeMap::from([(lance, version.written)])),
         None => {
             let transaction = dataset.read_transaction().await.ok().flatten();
-            transaction.as_ref().map(Seen::told_by).unwrap_or_default()
+            transaction
+                .as_ref()
+                .map(Seen::from_properties)
+                .unwrap_or_default()
         }
     };
     Some((key(version), seen))
@@ -208,7 +212,7 @@ fn key(version: VersionInfo) -> Key {
     (version.version, version.written)
 }
 
-/// The places to look at among so many: all, or the first, the last, and some from in between.
+/// The positions to read among that many: all, or the first, the last, and some from in between.
 fn sample(of: usize) -> BTreeSet<usize> {
     if of <= READS {
         return (0..of).collect();
@@ -239,13 +243,13 @@ mod tests {
         let create = lance::dataset::transaction::Operation::ReserveFragments { num_fragments: 1 };
         let mut transaction = Transaction::new(1, create, None);
         seen.note_in(&mut transaction);
-        let told = Seen::told_by(&transaction);
-        assert_eq!(told, seen);
-        let oldest = |days| told.oldest(now + TimeDelta::days(days));
+        let read = Seen::from_properties(&transaction);
+        assert_eq!(read, seen);
+        let oldest = |days| read.oldest(now + TimeDelta::days(days));
         assert_eq!(oldest(89), Some(LanceVersion::new(4, 0)));
         assert_eq!(oldest(91), Some(LanceVersion::new(13, 0)));
         assert_eq!(oldest(200), None);
-        assert_eq!(told.last(), Some(LanceVersion::new(13, 0)));
+        assert_eq!(read.last(), Some(LanceVersion::new(13, 0)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! so are the amounts of each single operation: in every snapshot that anybody takes. Each writer keeps a [`Ledger`] of
 //! its own, of what it meant to do and what it was told about it; [`check()`] compares ledgers with a snapshot.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | this file | the tables, and what operations are made of |
 //! | [`ledger`] | a writer's file of intents and answers |

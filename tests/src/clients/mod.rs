@@ -1,6 +1,6 @@
 //! Real LanceDB clients of several versions, and what each sees of its tables before and after somebody maintained them.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | [`client`] | a program of `tests/python/clients/`, in the environment of one version |
 //! | [`answers`] | what is wrong with its answers, and whether that is so without maintenance, too |

@@ -1,6 +1,6 @@
 //! Programs that use the real `lancedb` package, and what must be in their tables afterwards.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | [`python`] | the interpreter with the package, and its programs as child processes |
 //! | [`ledger`] | what the programs did, and which rows must be there because of it |

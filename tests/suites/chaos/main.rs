@@ -4,7 +4,7 @@
 //! What must hold: targets that nothing happens to are maintained all the time; what is broken is named, and named no more once
 //! it is whole again; every job that starts has an end; nothing grows; and the daemon ends in order.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | [`world`] | targets, their tables, and the daemon that keeps them |
 //! | [`place`] | one target: on a disk, on a small disk, or on S3 behind a proxy |

@@ -212,7 +212,7 @@ async fn a_daemon_that_others_can_reach_tells_them_its_bare_status_and_nothing_e
     refused(
         squire_with(&plain, &token).await,
         2,
-        &["readable for whoever is on the way"],
+        &["readable for others on the network"],
     );
     for line in daemon.stop().await {
         assert!(!line.to_string().contains(TOKEN), "{line}");

@@ -1,6 +1,6 @@
 //! What the documents promise: every command in them runs, every configuration is taken, every link leads somewhere.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | [`pages`] | the documents, taken apart: fenced blocks, code in the text, headings, links |
 //! | [`scene`] | a folder in which a document's commands run, with what it takes for given |

@@ -106,7 +106,7 @@ async fn a_table_that_a_stranger_changed_is_described_version_by_version() {
         .collect();
     assert_eq!(told, [("Append", 4, 0), ("Delete", 0, 10)]);
     assert!(found.versions.iter().any(|v| v.operation == "Rewrite"));
-    assert_eq!(found.told(), "Append, Delete: +4 rows, -10 rows");
+    assert_eq!(found.summary(), "Append, Delete: +4 rows, -10 rows");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,7 +74,7 @@ async fn a_waiter_says_whom_it_waits_for_and_no_more_when_it_goes_on() {
     assert_eq!(waiting.ahead.kind, OperationKind::Load);
     assert!(matches!(waiting.ahead.state, TicketState::Decided { .. }));
     assert_eq!(waiting.tables, BTreeSet::from([key("edge:Flight")]));
-    let told = waiting.told(waiting.since);
+    let told = waiting.describe(waiting.since);
     let expected = format!(
         "waiting for Load {} by {}, 0 s",
         first.operation.short(),

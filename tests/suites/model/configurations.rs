@@ -104,7 +104,7 @@ pub(crate) struct Configuration {
     /// Healers take waiting tickets back, as of a holder that is dead, or only seems so.
     pub(crate) aborts: bool,
     /// A failed put that left no object never lands.
-    pub(crate) definite: bool,
+    pub(crate) failed_put_is_final: bool,
     /// A list and the read of what it names are two steps.
     pub(crate) split_reads: bool,
     /// Healers take the tables in another order than owners.
@@ -123,7 +123,7 @@ impl Configuration {
             budget: Budget::default(),
             hints: true,
             aborts: true,
-            definite: false,
+            failed_put_is_final: false,
             split_reads: false,
             reversed: false,
             liveness: helpers > 0,

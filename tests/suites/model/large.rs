@@ -58,7 +58,7 @@ pub(crate) fn all() -> Vec<Configuration> {
             1,
         )
         .with(|b| (b.failures, b.errors, b.crashes) = (2, 1, 1))
-        .but(|c| c.definite = true),
+        .but(|c| c.failed_put_is_final = true),
         Configuration::new("idle processes list first", &[short(A), physical(A)], 1)
             .with(|b| (b.errors, b.collections) = (1, 1))
             .but(|c| c.hints = false),

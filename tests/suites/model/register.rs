@@ -184,7 +184,8 @@ impl Run<'_> {
         self.actor.open.close_by(newest, only_uncollected);
         if std::mem::take(&mut self.actor.failed) {
             let open = self.actor.open;
-            let landed_not = self.protocol.configuration.definite && newest.number < open.highest;
+            let landed_not =
+                self.protocol.configuration.failed_put_is_final && newest.number < open.highest;
             if landed_not && open.lowest == open.highest {
                 self.actor.open = Open::default();
             }

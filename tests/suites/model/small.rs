@@ -25,7 +25,7 @@ pub(crate) fn all() -> Vec<Configuration> {
             .with(|b| (b.errors, b.failures, b.crashes) = (1, 2, 1)),
         Configuration::new("a load on a disk that keeps failing", &[short(A)], 1)
             .with(|b| (b.errors, b.failures, b.crashes) = (1, 2, 1))
-            .but(|c| c.definite = true),
+            .but(|c| c.failed_put_is_final = true),
         Configuration::new("a load, read as it was listed", &[short(A)], 1)
             .with(|b| b.collections = 2)
             .but(|c| c.split_reads = true),

@@ -1,7 +1,7 @@
 //! The Debian package: what is in it, and its whole life in a fresh Debian: installed, configured, upgraded, removed,
 //! purged.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | [`package`] | the package, made of the binary that was built with this program |
 //! | [`fresh`] | a fresh Debian in a folder |

@@ -1,6 +1,6 @@
 //! The daemon as a service: what the service manager is told, reloads, the units as such, and a real systemd.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | [`units`] | the unit files, read and judged by systemd's own tools |
 //! | [`notified`] | a socket in the place of the service manager |

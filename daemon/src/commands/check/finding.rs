@@ -24,8 +24,9 @@ pub(super) struct Finding {
     pub(super) about: String,
     #[serde(serialize_with = "graded")]
     pub(super) grade: Grade,
-    /// What was found, and where it is bad, what to do.
-    pub(super) told: String,
+    /// What was found, and where it is bad, what to do. Programs know it by its first name.
+    #[serde(rename = "told")]
+    pub(super) message: String,
 }
 
 fn graded<S: Serializer>(grade: &Grade, to: S) -> Result<S::Ok, S::Error> {
@@ -43,29 +44,29 @@ impl Grade {
 }
 
 impl Finding {
-    pub(super) fn good(about: &str, told: impl Into<String>) -> Self {
-        Self::graded(about, Grade::Good, told)
+    pub(super) fn good(about: &str, message: impl Into<String>) -> Self {
+        Self::graded(about, Grade::Good, message)
     }
 
-    pub(super) fn note(about: &str, told: impl Into<String>) -> Self {
-        Self::graded(about, Grade::Note, told)
+    pub(super) fn note(about: &str, message: impl Into<String>) -> Self {
+        Self::graded(about, Grade::Note, message)
     }
 
-    pub(super) fn bad(about: &str, code: u8, told: impl Into<String>) -> Self {
-        Self::graded(about, Grade::Bad(code), told)
+    pub(super) fn bad(about: &str, code: u8, message: impl Into<String>) -> Self {
+        Self::graded(about, Grade::Bad(code), message)
     }
 
-    fn graded(about: &str, grade: Grade, told: impl Into<String>) -> Self {
+    fn graded(about: &str, grade: Grade, message: impl Into<String>) -> Self {
         Self {
             about: about.to_owned(),
             grade,
-            told: told.into(),
+            message: message.into(),
         }
     }
 
     /// In one line: of an error with its causes, the first.
     fn line(&self) -> &str {
-        self.told.lines().next().unwrap_or_default()
+        self.message.lines().next().unwrap_or_default()
     }
 }
 
@@ -119,21 +120,21 @@ pub(super) fn table(targets: &[Seen]) -> String {
 /// What all of it comes to: a failure that tells everything that is bad, with the code that needs a user most.
 pub(super) fn verdict<'f>(findings: impl Iterator<Item = &'f Finding>) -> Result<(), Failure> {
     let bad = findings.filter_map(|finding| match finding.grade {
-        Grade::Bad(code) => Some((code, format!("{}: {}", finding.about, finding.told))),
+        Grade::Bad(code) => Some((code, format!("{}: {}", finding.about, finding.message))),
         Grade::Good | Grade::Note => None,
     });
     let bad: Vec<(u8, String)> = bad.collect();
-    let told = bad.iter().map(|(_, told)| told.as_str());
-    let told = told.collect::<Vec<_>>().join("\n");
+    let message = bad.iter().map(|(_, message)| message.as_str());
+    let message = message.collect::<Vec<_>>().join("\n");
     let has = |wanted: u8| bad.iter().any(|(code, _)| *code == wanted);
     if bad.is_empty() {
         Ok(())
     } else if has(5) {
-        Err(Failure::Operator(told))
+        Err(Failure::Operator(message))
     } else if has(2) {
-        Err(Failure::Usage(told))
+        Err(Failure::Usage(message))
     } else {
-        Err(Failure::Machine(told))
+        Err(Failure::Machine(message))
     }
 }
 
@@ -156,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_bad_is_told() {
+    fn everything_that_is_bad_is_reported() {
         let found = [
             Finding::bad("a", 1, "x\n  because: y"),
             Finding::bad("b", 1, "z"),
         ];
-        let told = verdict(found.iter()).unwrap_err().to_string();
-        assert_eq!(told, "a: x\n  because: y\nb: z");
+        let message = verdict(found.iter()).unwrap_err().to_string();
+        assert_eq!(message, "a: x\n  because: y\nb: z");
         assert_eq!(found[0].to_string(), "a: bad: x");
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     service::{folders, pauses},
 };
 
-/// Looks at all of it.
+/// Checks all of it.
 pub(super) async fn probe(daemon: &Daemon) -> Vec<Finding> {
     vec![
         listen(daemon.listen),
@@ -52,21 +52,21 @@ struct Limit {
 /// is just as large is too close.
 fn memory(budget: u64, limit: Option<Limit>) -> Finding {
     const ABOUT: &str = "memory";
-    let told = output::bytes(budget);
+    let used = output::bytes(budget);
     let Some(Limit { bytes, by }) = limit else {
-        return Finding::note(ABOUT, format!("{told}; what this machine has is not known"));
+        return Finding::note(ABOUT, format!("{used}; what this machine has is not known"));
     };
     let most = output::bytes(bytes);
     if budget > bytes {
         let fix = format!("lower daemon.memory to four fifths of {most}, or raise the limit");
-        Finding::bad(ABOUT, 2, format!("{told} is more than {by}, {most}: {fix}"))
+        Finding::bad(ABOUT, 2, format!("{used} is more than {by}, {most}: {fix}"))
     } else if budget > bytes / 10 * 9 {
-        let told = format!(
-            "{told} is nearly all of {by}, {most}: leave a tenth at least, or the kernel may end the daemon"
+        let message = format!(
+            "{used} is nearly all of {by}, {most}: leave a tenth at least, or the kernel may end the daemon"
         );
-        Finding::note(ABOUT, told)
+        Finding::note(ABOUT, message)
     } else {
-        Finding::good(ABOUT, format!("{told} of {by}, {most}"))
+        Finding::good(ABOUT, format!("{used} of {by}, {most}"))
     }
 }
 
@@ -115,8 +115,8 @@ fn group_bytes(of_process: &str, read: impl Fn(&Path) -> Option<String>) -> Opti
 fn state_dir(folder: Option<&Path>) -> Finding {
     const ABOUT: &str = "state_dir";
     let Some(folder) = folder else {
-        let told = "there is none: a restart forgets pauses; set daemon.state_dir";
-        return Finding::note(ABOUT, told);
+        let message = "there is none: a restart forgets pauses; set daemon.state_dir";
+        return Finding::note(ABOUT, message);
     };
     // The daemon makes the folder where it is not there.
     let there = folder
@@ -130,17 +130,17 @@ fn state_dir(folder: Option<&Path>) -> Finding {
                 ABOUT,
                 1,
                 format!(
-                    "the pauses cannot be read ({why}): the daemon would begin with every target paused. Mend the file, or remove it when nothing need stay paused"
+                    "the pauses cannot be read ({why}): the daemon would begin with every target paused. Fix the file, or remove it when nothing need stay paused"
                 ),
             ),
         },
         there => {
             let there = there.unwrap_or_else(|| folder.to_owned());
-            let told = format!(
+            let message = format!(
                 "this user cannot write {}: give it the right to, or choose another daemon.state_dir",
                 there.display()
             );
-            Finding::bad(ABOUT, 1, told)
+            Finding::bad(ABOUT, 1, message)
         }
     }
 }

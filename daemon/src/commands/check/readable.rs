@@ -26,11 +26,11 @@ pub(super) fn lost(table: &Path) -> Option<String> {
         let own = try_to_own(folder).ok()?;
         let found = folder.symlink_metadata().ok()?;
         (!own.is_readable_by(theirs.uid(), theirs.gid()))
-            .then(|| told(folder, own, &found, &file, &theirs))
+            .then(|| describe(folder, own, &found, &file, &theirs))
     })
 }
 
-fn told(folder: &Path, own: Owned, found: &Metadata, file: &Path, theirs: &Metadata) -> String {
+fn describe(folder: &Path, own: Owned, found: &Metadata, file: &Path, theirs: &Metadata) -> String {
     let (user, group) = (theirs.uid(), theirs.gid());
     let fix = if found.gid() != group {
         format!(

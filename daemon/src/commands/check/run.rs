@@ -59,7 +59,7 @@ pub(in crate::commands) async fn run(args: &CheckArg) -> Done {
             targets::probe(&loaded.settings, args.timeout),
             machine::probe(&loaded.settings.daemon),
         );
-        // Whoever checks may not be given the secrets that the service is given.
+        // The user who checks may not have the secrets that the service has.
         machine.extend(
             lacking
                 .as_ref()
@@ -124,11 +124,11 @@ fn refused(error: &ConfigError) -> Value {
 }
 
 fn problem(problem: &Problem) -> Value {
-    let mut told = place(&problem.place);
-    told["key"] = json!(problem.key);
-    told["what"] = json!(problem.what);
-    told["fix"] = json!(problem.fix);
-    told
+    let mut report = place(&problem.place);
+    report["key"] = json!(problem.key);
+    report["what"] = json!(problem.what);
+    report["fix"] = json!(problem.fix);
+    report
 }
 
 /// A place, for programs: a file with line and column, a variable, or a flag.
@@ -156,16 +156,16 @@ fn json_of(
                 .collect()
         }
     };
-    let mut told = json!({"good": good, "problems": [], "targets": targets});
+    let mut report = json!({"good": good, "problems": [], "targets": targets});
     if let Some((_, machine)) = found {
-        told["machine"] = json!(machine);
+        report["machine"] = json!(machine);
     }
-    told["schedules"] = json!(schedules::of(&loaded.settings, Utc::now()));
+    report["schedules"] = json!(schedules::of(&loaded.settings, Utc::now()));
     if show {
         let shown = loaded.shown();
-        told["settings"] = shown.settings().iter().map(setting).collect();
+        report["settings"] = shown.settings().iter().map(setting).collect();
     }
-    told
+    report
 }
 
 fn setting(setting: &Setting) -> Value {

@@ -77,16 +77,17 @@ async fn look(target: &Target, seen: &mut Seen) -> Result<Finding, Failure> {
         let is_quarantined = |state: &TicketState| matches!(state, TicketState::Quarantined { .. });
         let quarantined = queue.filter(|ticket| is_quarantined(&ticket.state)).count();
         if quarantined > 0 {
-            let told = format!(
+            let message = format!(
                 "{quarantined} operations are quarantined: see `squire repair {}`",
                 target.uri
             );
-            return Ok(Finding::bad(&target.name, 5, told));
+            return Ok(Finding::bad(&target.name, 5, message));
         }
     }
     let Some(folder) = on_disk(&target.uri) else {
-        let told = "it can be read; whether it may be written, only the daemon's first job shows";
-        return Ok(Finding::good(&target.name, told));
+        let message =
+            "it can be read; whether it may be written, only the daemon's first job shows";
+        return Ok(Finding::good(&target.name, message));
     };
     let name = target.name.clone();
     let looked = spawn_blocking(move || writable(&name, &folder)).await;
@@ -105,8 +106,8 @@ fn on_disk(uri: &str) -> Option<PathBuf> {
 /// Whether this user may write a target's folder and those of its tables, as far as permissions and mounts tell.
 fn writable(name: &str, root: &Path) -> Finding {
     if !root.exists() {
-        let told = "there is nothing yet; its tables are to come";
-        return Finding::note(name, told);
+        let message = "there is nothing yet; its tables are to come";
+        return Finding::note(name, message);
     }
     let ours = folders(root, |folder| {
         folder.ends_with(".lance") || folder == "_squire"

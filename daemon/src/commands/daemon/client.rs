@@ -42,13 +42,13 @@ impl Client {
         let token = Secret::token().map_err(|e| Failure::Usage(e.to_string()))?;
         if token.is_some() && !is_private(&base) {
             return Err(Failure::Usage(format!(
-                "the token in SQUIRE_TOKEN would go to {} readable for whoever is on the way: use https://, or unset SQUIRE_TOKEN",
+                "the token in SQUIRE_TOKEN would go to {} readable for others on the network: use https://, or unset SQUIRE_TOKEN",
                 shown(&base)
             )));
         }
         let http = reqwest::Client::builder()
             .timeout(PATIENCE)
-            // The token is for the daemon, and for nobody that it or the environment names.
+            // The token is for the daemon, and for no other address that it or the environment names.
             .redirect(redirect::Policy::none())
             .no_proxy();
         let http = match &daemon.ca {
@@ -125,7 +125,7 @@ impl Client {
         let address = self.address();
         if let Some(error) = of_tls(error) {
             let remedy = match error {
-                rustls::Error::InvalidCertificate(certificate) => mend(certificate),
+                rustls::Error::InvalidCertificate(certificate) => fix(certificate),
                 _ => "does it speak TLS? Without [daemon.tls] it is reached at http://",
             };
             return Failure::Machine(format!(
@@ -145,7 +145,7 @@ impl Client {
 }
 
 /// What to do about a certificate.
-fn mend(error: &CertificateError) -> &'static str {
+fn fix(error: &CertificateError) -> &'static str {
     match error {
         CertificateError::UnknownIssuer => {
             "this machine does not know the authority of its certificate: name that with --ca FILE"
@@ -163,7 +163,7 @@ fn mend(error: &CertificateError) -> &'static str {
     }
 }
 
-/// Where a daemon with this configuration is, for whoever is on the same machine.
+/// Where a daemon with this configuration is, for clients on the same machine.
 fn address_of(daemon: &Daemon) -> Result<Url, Failure> {
     let listen = daemon.listen;
     if listen.port() == 0 {
@@ -186,7 +186,7 @@ fn address_of(daemon: &Daemon) -> Result<Url, Failure> {
     Url::parse(&format!("{scheme}://{address}")).map_err(|e| Failure::Machine(e.to_string()))
 }
 
-/// Whether nobody on the way can read what is sent.
+/// Whether no one on the network can read what is sent.
 fn is_private(url: &Url) -> bool {
     url.scheme() == "https"
         || match url.host() {

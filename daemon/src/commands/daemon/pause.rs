@@ -80,7 +80,7 @@ fn say_whether_kept(paused: &Paused) {
 fn say(paused: &Paused) {
     if let Some(why) = &paused.unreadable {
         output::say(&format!(
-            "every target is paused: the pauses cannot be read ({why}).\nMend the file and restart the daemon, or let everything go on with `squire resume`."
+            "every target is paused: the pauses cannot be read ({why}).\nFix the file and restart the daemon, or let everything go on with `squire resume`."
         ));
     }
     if paused.pauses.is_empty() {

@@ -55,7 +55,7 @@ fn say(healed: &Healed) {
             ticket.kind,
             ticket.operation,
             ticket.actor,
-            why.told(Utc::now())
+            why.describe(Utc::now())
         ));
     }
     if healed.is_nothing() && healed.left.is_empty() {

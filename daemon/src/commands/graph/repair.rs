@@ -40,7 +40,7 @@ pub(in crate::commands) async fn run(
                 match graph.repair(finding, partial).await {
                     Ok(repaired) => {
                         left += usize::from(matches!(repaired, Repaired::Left(_)));
-                        say(&format!("  did: {}", told(&repaired)));
+                        say(&format!("  did: {}", outcome(&repaired)));
                     }
                     Err(e) => {
                         say(&format!("  failed: {e}"));
@@ -135,7 +135,7 @@ fn describe_drift(found: &Drifted) {
     }
 }
 
-fn told(repaired: &Repaired) -> String {
+fn outcome(repaired: &Repaired) -> String {
     match repaired {
         Repaired::Published { manifest, .. } => format!("published it, manifest {manifest}"),
         Repaired::PublishedInPart { manifest, without } => {

@@ -3,7 +3,7 @@
 use chrono::Utc;
 
 use crate::{
-    api::{Health, TableNotes, Tables, TargetNotes},
+    api::{Health, TableInfo, Tables, TargetInfo},
     cli::DaemonArg,
     commands::daemon::client::Client,
     cron,
@@ -17,34 +17,34 @@ pub(in crate::commands) async fn run(
     table: Option<&str>,
 ) -> Done {
     let client = Client::find(daemon)?;
-    let notes: TargetNotes = client.get(&format!("/api/v1/targets/{target}")).await?;
-    let Some(kind) = &notes.kind else {
+    let info: TargetInfo = client.get(&format!("/api/v1/targets/{target}")).await?;
+    let Some(kind) = &info.kind else {
         return Err(Failure::Operator(format!(
             "{target} could not be opened yet: the daemon's log and /healthz say why"
         )));
     };
-    if let Some(error) = &notes.failing {
+    if let Some(error) = &info.failing {
         output::say(&format!(
             "the last look at the target failed, and what is said of tables may be out of date: {error}\n"
         ));
     }
     let path = format!("/api/v1/tables?target={target}");
     let there: Tables = client.get(&path).await?;
-    let wanted = |notes: &&TableNotes| {
-        let name = notes.table.as_str();
+    let wanted = |info: &&TableInfo| {
+        let name = info.table.as_str();
         let bare = name.split_once(':').map_or(name, |(_, bare)| bare);
         table.is_none_or(|table| table == name || table == bare)
     };
     let (mut rows, now) = (Vec::new(), Utc::now());
-    for notes in there.tables.iter().filter(wanted) {
+    for info in there.tables.iter().filter(wanted) {
         // What is decided about duties says nothing of why nothing is decided.
-        if let Some(health @ (Health::Stuck | Health::Failing)) = notes.health.known() {
+        if let Some(health @ (Health::Stuck | Health::Failing)) = info.health.known() {
             let health = health.as_str().to_owned();
-            let why = notes.reason.clone().unwrap_or_default();
-            rows.push(vec![notes.table.clone(), "any".to_owned(), health, why]);
+            let why = info.reason.clone().unwrap_or_default();
+            rows.push(vec![info.table.clone(), "any".to_owned(), health, why]);
         }
-        for duty in &notes.duties {
-            let what = if notes.running.as_ref() == Some(&duty.duty) {
+        for duty in &info.duties {
+            let what = if info.running.as_ref() == Some(&duty.duty) {
                 "at work"
             } else if duty.due {
                 "due"
@@ -55,7 +55,7 @@ pub(in crate::commands) async fn run(
             if let Some(at) = duty.not_before.filter(|at| *at > now) {
                 because = format!("{because}, not before {}", cron::shown(at));
             }
-            let row = [&notes.table, duty.duty.as_str(), what, &because];
+            let row = [&info.table, duty.duty.as_str(), what, &because];
             rows.push(row.map(str::to_owned).to_vec());
         }
     }
@@ -71,7 +71,7 @@ pub(in crate::commands) async fn run(
         return Ok(());
     }
     output::say(&output::table(&["table", "duty", "is", "because"], rows));
-    for schedule in &notes.schedules {
+    for schedule in &info.schedules {
         let next = schedule.next.map_or("never again".to_owned(), cron::shown);
         let (duty, cron) = (schedule.duty.as_str(), &schedule.cron);
         output::say(&format!(

@@ -247,12 +247,12 @@ fn skipped(empty: usize, because: &str) -> Vec<String> {
 }
 
 fn tasks(tasks: &[Task]) -> String {
-    let told = tasks.iter().map(|task| match task {
+    let texts = tasks.iter().map(|task| match task {
         Task::Append(index) => format!("append to {index}"),
         Task::Merge(index) => format!("merge {index}"),
         Task::Create(column) => format!("index {column}"),
     });
-    told.collect::<Vec<_>>().join(", ")
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 /// What was done to one table, in all parts of it.
@@ -279,9 +279,9 @@ impl Report {
         } else {
             Vec::new()
         };
-        let mut told: Vec<_> = parts.iter().map(did).collect();
-        told.extend(behind.iter().map(|index| format!("left: {index}")));
-        let cells = vec![key.to_string(), told.join("; ")];
+        let mut done: Vec<_> = parts.iter().map(did).collect();
+        done.extend(behind.iter().map(|index| format!("left: {index}")));
+        let cells = vec![key.to_string(), done.join("; ")];
         Self {
             row: [cells, layouts.0.then(layouts.1)].concat(),
             unfinished: whole_unfinished(key, parts, &behind, stats),

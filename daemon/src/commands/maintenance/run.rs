@@ -157,7 +157,7 @@ async fn maintain(
     Ok(Report::of(key, duty, &policy, &parts, layouts, &stats))
 }
 
-/// One operation reads so many bytes and no more: a table may take several.
+/// One operation reads a limited number of bytes: a table may take several.
 async fn run_parts(
     opened: &Opened,
     key: &TableKey,

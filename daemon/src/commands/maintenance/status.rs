@@ -189,7 +189,7 @@ fn say_queue(snapshot: &Snapshot) {
         let tables: Vec<_> = ticket.touched.all().map(ToString::to_string).collect();
         let age = (now - ticket.at).to_std().unwrap_or_default();
         let how = match (Waiting::of(manifest, ticket), &ticket.state) {
-            (Some(waiting), _) => waiting.told(now),
+            (Some(waiting), _) => waiting.describe(now),
             (None, TicketState::Waiting) => {
                 format!("waiting in front for {}", output::duration(age))
             }
@@ -250,7 +250,7 @@ fn json_of_graph(uri: &str, snapshot: &Snapshot, tables: Value) -> Value {
             "state": ticket.state.as_str(),
             "at": ticket.at,
             "behind": manifest.ahead(ticket).map(|t| t.operation).collect::<Vec<_>>(),
-            "waiting": Waiting::of(manifest, ticket).map(|w| w.told(now)),
+            "waiting": Waiting::of(manifest, ticket).map(|w| w.describe(now)),
         })
     });
     json!({

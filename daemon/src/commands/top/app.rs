@@ -44,11 +44,11 @@ pub(in crate::commands) async fn run(daemon: &DaemonArg, once: bool) -> Done {
 }
 
 async fn print(client: &Client) -> Done {
-    let told = Poller::new().poll(client).await?;
+    let snapshot = Poller::new().poll(client).await?;
     let now = Utc::now();
     let scene = Scene {
         view: &View::default(),
-        snapshot: Some((&told, now)),
+        snapshot: Some((&snapshot, now)),
         trouble: None,
         address: &client.address(),
         now,
@@ -66,14 +66,14 @@ fn has_colour() -> bool {
     !unwanted && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Asks until nobody listens; at once when `again` says so.
+/// Polls until the receiver is gone; at once when `again` says so.
 fn follow(client: Arc<Client>, again: Arc<Notify>) -> mpsc::Receiver<Result<Snapshot, Failure>> {
     let (tell, news) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut poller = Poller::new();
         loop {
-            let told = poller.poll(&client).await;
-            if tell.send(told).await.is_err() {
+            let polled = poller.poll(&client).await;
+            if tell.send(polled).await.is_err() {
                 return;
             }
             tokio::select! {
@@ -100,7 +100,7 @@ impl Top {
     async fn run(mut self, mut news: mpsc::Receiver<Result<Snapshot, Failure>>) -> Done {
         let mut inputs = terminal::inputs();
         let (note, mut notes) = mpsc::channel(8);
-        let ended = terminal::told_to_end();
+        let ended = terminal::end_signal();
         tokio::pin!(ended);
         loop {
             self.draw()?;
@@ -112,17 +112,17 @@ impl Top {
                     Some(Input::Resized) => {}
                     Some(Input::Key(key)) => {
                         let none = Snapshot::default();
-                        let told = self.snapshot.as_ref().map_or(&none, |(told, _)| told);
-                        match self.view.press(key, told, Utc::now()) {
+                        let shown = self.snapshot.as_ref().map_or(&none, |(snapshot, _)| snapshot);
+                        match self.view.press(key, shown, Utc::now()) {
                             Some(Act::Quit) => return Ok(()),
                             Some(act) => self.act(act, note.clone()),
                             None => {}
                         }
                     }
                 },
-                told = news.recv() => match told {
-                    Some(Ok(told)) => {
-                        self.snapshot = Some((told, Utc::now()));
+                polled = news.recv() => match polled {
+                    Some(Ok(snapshot)) => {
+                        self.snapshot = Some((snapshot, Utc::now()));
                         self.trouble = None;
                     }
                     Some(Err(e)) => self.trouble = Some(output::harmless(&e.to_string()).into_owned()),
@@ -151,12 +151,12 @@ impl Top {
         tokio::spawn(async move {
             let done = poll::act(&client, act).await;
             again.notify_one();
-            let told = match done {
+            let message = match done {
                 Ok(done) => (output::one_line(&done), true),
                 Err(e) => (output::harmless(&e.to_string()).into_owned(), false),
             };
-            // Whoever asked may have quit.
-            let _ = note.send(told).await;
+            // The user may have quit.
+            let _ = note.send(message).await;
         });
     }
 }

@@ -117,7 +117,7 @@ pub(super) fn lines(width: u16, scene: &Scene<'_>) -> Vec<String> {
 }
 
 impl Scene<'_> {
-    /// What needs someone, whatever else is shown.
+    /// What needs an operator, whatever else is shown.
     fn alarm(&self) -> Option<String> {
         let trouble = self.trouble.map(|trouble| trouble.replace('\n', " "));
         trouble.or_else(|| {
@@ -324,7 +324,7 @@ fn line_of(columns: &[(Column, usize)], cells: &[String]) -> String {
     line.trim_end().to_owned()
 }
 
-/// A text of so many cells at most; what is cut off is snapshot by an ellipsis.
+/// A text of at most `cells` cells; an ellipsis shows that it is cut off.
 fn cut(text: &str, cells: usize) -> String {
     if Span::raw(text).width() <= cells {
         return text.to_owned();

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     api::{
-        Health, JobNotes, JobOutcome, RunNotes, ScheduleNotes, Status, TableNotes, TargetNotes,
-        TicketNotes, Word,
+        Health, JobInfo, JobOutcome, RunInfo, ScheduleInfo, Status, TableInfo, TargetInfo,
+        TicketInfo, Word,
     },
     output,
 };
@@ -35,7 +35,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Cells may be anybody's text: each becomes one line that a terminal does not obey.
+    /// Cells may hold text of any origin: each becomes one line that a terminal does not obey.
     fn new(subject: Subject, cells: Vec<String>, tone: Tone) -> Self {
         let cells = cells.iter().map(|cell| output::one_line(cell)).collect();
         Self {
@@ -86,7 +86,7 @@ fn rank(health: &Word<Health>) -> usize {
     rank.unwrap_or(Health::ALL.len())
 }
 
-fn sort(tables: &mut [&TableNotes], sort: Sort) {
+fn sort(tables: &mut [&TableInfo], sort: Sort) {
     // They come by target and name, and stay so where they are alike.
     match sort {
         Sort::Health => tables.sort_by_key(|t| (rank(&t.health), Reverse(t.small_fragments))),
@@ -108,7 +108,7 @@ fn tone(health: &Word<Health>) -> Tone {
     }
 }
 
-fn of_target(target: &TargetNotes, snapshot: &Snapshot, now: DateTime<Utc>) -> Row {
+fn of_target(target: &TargetInfo, snapshot: &Snapshot, now: DateTime<Utc>) -> Row {
     let counts = target.health.named().into_iter();
     let counts = counts.filter(|(_, n)| *n > 0);
     let counts = counts.map(|(word, n)| format!("{} {word}", output::count(n)));
@@ -154,7 +154,7 @@ fn of_target(target: &TargetNotes, snapshot: &Snapshot, now: DateTime<Utc>) -> R
 }
 
 /// The schedule that comes next: its duty, and the time in UTC.
-fn comes(schedules: &[ScheduleNotes]) -> String {
+fn comes(schedules: &[ScheduleInfo]) -> String {
     let next = schedules
         .iter()
         .filter_map(|schedule| Some((schedule.next?, &schedule.duty)));
@@ -163,7 +163,7 @@ fn comes(schedules: &[ScheduleNotes]) -> String {
     })
 }
 
-fn of_table(table: &TableNotes) -> Row {
+fn of_table(table: &TableInfo) -> Row {
     Row::new(
         Subject {
             target: table.target.clone(),
@@ -191,7 +191,7 @@ fn of_table(table: &TableNotes) -> Row {
     )
 }
 
-fn of_job(job: &JobNotes, now: DateTime<Utc>) -> Row {
+fn of_job(job: &JobInfo, now: DateTime<Utc>) -> Row {
     Row::new(
         Subject {
             target: job.target.clone(),
@@ -210,7 +210,7 @@ fn of_job(job: &JobNotes, now: DateTime<Utc>) -> Row {
     )
 }
 
-fn of_ticket(target: &str, ticket: &TicketNotes, now: DateTime<Utc>) -> Row {
+fn of_ticket(target: &str, ticket: &TicketInfo, now: DateTime<Utc>) -> Row {
     let waits: Vec<_> = ticket.waits_for.iter().map(|id| brief(id)).collect();
     Row::new(
         Subject {
@@ -238,7 +238,7 @@ fn of_ticket(target: &str, ticket: &TicketNotes, now: DateTime<Utc>) -> Row {
     )
 }
 
-fn of_run(run: &RunNotes, now: DateTime<Utc>) -> Row {
+fn of_run(run: &RunInfo, now: DateTime<Utc>) -> Row {
     let seconds = Duration::try_from_secs_f64(run.seconds).unwrap_or_default();
     let took = TimeDelta::from_std(seconds).ok();
     let ended = known(run.began).and_then(|began| began.checked_add_signed(took?));
@@ -359,10 +359,10 @@ mod tests {
     #[test]
     fn a_run_of_a_daemon_that_tells_nonsense_is_shown_all_the_same() {
         for seconds in [f64::NAN, -1.0, 1e18, f64::MAX] {
-            let run = RunNotes {
+            let run = RunInfo {
                 began: DateTime::from_timestamp(1_000_000, 0).unwrap_or_default(),
                 seconds,
-                ..RunNotes::default()
+                ..RunInfo::default()
             };
             assert_eq!(of_run(&run, Utc::now()).cells.len(), 9);
         }
@@ -370,10 +370,10 @@ mod tests {
 
     #[test]
     fn of_the_schedules_of_a_target_the_one_that_comes_next_is_shown_in_utc() {
-        let schedule = |duty: Duty, next: &str| ScheduleNotes {
+        let schedule = |duty: Duty, next: &str| ScheduleInfo {
             duty: duty.into(),
             next: next.parse().ok(),
-            ..ScheduleNotes::default()
+            ..ScheduleInfo::default()
         };
         assert_eq!(comes(&[]), "");
         assert_eq!(comes(&[schedule(Duty::Index, "never")]), "");

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     api::{
-        JobNotes, Overview, PauseRequest, Paused, ResumeRequest, RunAccepted, RunNotes, RunRequest,
-        TableNotes, Tables, TargetNotes, TicketNotes,
+        JobInfo, Overview, PauseRequest, Paused, ResumeRequest, RunAccepted, RunInfo, RunRequest,
+        TableInfo, Tables, TargetInfo, TicketInfo,
     },
     commands::daemon::client::Client,
     exit::Failure,
@@ -29,11 +29,11 @@ const MOST_RUNS: usize = 100;
 pub(super) struct Poller {
     /// When the daemon started, and its revision when tables, queues and runs were read last.
     seen: Option<(DateTime<Utc>, u64)>,
-    tables: BTreeMap<(String, String), TableNotes>,
+    tables: BTreeMap<(String, String), TableInfo>,
     /// The revision after which changed tables are requested.
     revision: Option<u64>,
-    queue: Vec<(String, TicketNotes)>,
-    history: Vec<RunNotes>,
+    queue: Vec<(String, TicketInfo)>,
+    history: Vec<RunInfo>,
 }
 
 impl Poller {
@@ -56,7 +56,7 @@ impl Poller {
             self.poll_changed(client, &whole.targets).await?;
             self.seen = Some(seen);
         }
-        let running: Vec<JobNotes> = client.get("/api/v1/running").await?;
+        let running: Vec<JobInfo> = client.get("/api/v1/running").await?;
         let paused: Paused = client.get(PAUSES).await?;
         Ok(Snapshot {
             places: whole.places,
@@ -74,7 +74,7 @@ impl Poller {
     async fn poll_changed(
         &mut self,
         client: &Client,
-        targets: &[TargetNotes],
+        targets: &[TargetInfo],
     ) -> Result<(), Failure> {
         let since = self
             .revision
@@ -83,7 +83,7 @@ impl Poller {
         self.queue.clear();
         for target in targets.iter().filter(|target| target.tickets > 0) {
             let path = format!("/api/v1/targets/{}/queue", target.name);
-            let tickets: Vec<TicketNotes> = client.get(&path).await?;
+            let tickets: Vec<TicketInfo> = client.get(&path).await?;
             let tickets = tickets.into_iter().map(|t| (target.name.clone(), t));
             self.queue.extend(tickets);
         }
@@ -161,7 +161,7 @@ mod tests {
         let mut take = |text: &str| {
             poller.take(serde_json::from_str(text).expect("it is what a daemon says"));
             let keys = poller.tables.iter();
-            let keys = keys.map(|((_, table), notes)| format!("{table}={}", notes.rows));
+            let keys = keys.map(|((_, table), info)| format!("{table}={}", info.rows));
             (keys.collect::<Vec<_>>().join(" "), poller.revision)
         };
         let all = r#"{"revision": 3, "whole": true, "gone": [], "tables": [

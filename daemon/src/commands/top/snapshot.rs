@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{JobNotes, Pause, RunNotes, TableNotes, TargetNotes, TicketNotes};
+use crate::api::{JobInfo, Pause, RunInfo, TableInfo, TargetInfo, TicketInfo};
 
 /// Everything that is shown. Texts are as the daemon sent them: they are made safe for a terminal where they are drawn.
 #[derive(Clone, Debug, Default)]
@@ -11,14 +11,14 @@ pub(super) struct Snapshot {
     pub(super) places: u64,
     /// Why the last configuration was rejected, if it was.
     pub(super) refused: Option<String>,
-    pub(super) targets: Vec<TargetNotes>,
+    pub(super) targets: Vec<TargetInfo>,
     /// By target and key.
-    pub(super) tables: BTreeMap<(String, String), TableNotes>,
-    pub(super) running: Vec<JobNotes>,
+    pub(super) tables: BTreeMap<(String, String), TableInfo>,
+    pub(super) running: Vec<JobInfo>,
     /// With the targets' names.
-    pub(super) queue: Vec<(String, TicketNotes)>,
+    pub(super) queue: Vec<(String, TicketInfo)>,
     /// The last first.
-    pub(super) history: Vec<RunNotes>,
+    pub(super) history: Vec<RunInfo>,
     pub(super) pauses: Vec<Pause>,
     /// Why everything is paused, if it is.
     pub(super) pauses_unreadable: Option<String>,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::exit::Failure;
 
-/// So long a key may stay unread after everything else has ended.
+/// How long a key may stay unread after everything else has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a user does at the terminal.
@@ -31,7 +31,7 @@ pub(super) enum Input {
     Resized,
 }
 
-/// The screen, as long as it is ours. A panic gives it back, too, before it is told.
+/// The screen, as long as it is ours. A panic gives it back, too, before it is shown.
 #[derive(Debug)]
 pub(super) struct Screen(DefaultTerminal);
 
@@ -78,9 +78,9 @@ pub(super) fn width() -> u16 {
 
 /// What is done at the terminal, until it or the receiver is gone. Reading blocks, so it has a thread of its own.
 pub(super) fn inputs() -> mpsc::Receiver<Input> {
-    let (tell, told) = mpsc::channel(64);
+    let (send, inputs) = mpsc::channel(64);
     std::thread::spawn(move || {
-        while !tell.is_closed() {
+        while !send.is_closed() {
             let input = match event::poll(LOOK_AGAIN) {
                 Ok(false) => continue,
                 Ok(true) => event::read(),
@@ -93,13 +93,13 @@ pub(super) fn inputs() -> mpsc::Receiver<Input> {
                 Err(_) => return,
             };
             if let Some(input) = input
-                && tell.blocking_send(input).is_err()
+                && send.blocking_send(input).is_err()
             {
                 return;
             }
         }
     });
-    told
+    inputs
 }
 
 fn meant(key: KeyEvent) -> Option<Key> {
@@ -126,8 +126,8 @@ fn meant(key: KeyEvent) -> Option<Key> {
     })
 }
 
-/// Returns when someone wants the process to end.
-pub(super) async fn told_to_end() -> io::Result<()> {
+/// Returns at a signal to end.
+pub(super) async fn end_signal() -> io::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -13,8 +13,7 @@ use super::{
     view::{Act, Entry, Key, Pane, Sort, Subject, View},
 };
 use crate::api::{
-    HealthCounts, JobNotes, JobOutcome, Layout, Pause, RunNotes, TableNotes, TargetNotes,
-    TicketNotes,
+    HealthCounts, JobInfo, JobOutcome, Layout, Pause, RunInfo, TableInfo, TargetInfo, TicketInfo,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use squire_engine::planner::Duty;
@@ -23,25 +22,25 @@ fn now() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
 }
 
-fn table(target: &str, name: &str, health: &str, small: u64) -> TableNotes {
-    TableNotes {
+fn table(target: &str, name: &str, health: &str, small: u64) -> TableInfo {
+    TableInfo {
         target: target.into(),
         table: name.into(),
         health: serde_json::from_value(health.into()).expect("it is a word"),
-        reason: (health == "failing").then(|| "the store lets nobody in".into()),
+        reason: (health == "failing").then(|| "the store denies access".into()),
         rows: 1_234_567,
         fragments: small + 2,
         small_fragments: small,
         bytes: small << 20,
         looked: Some(now()),
-        ..TableNotes::default()
+        ..TableInfo::default()
     }
 }
 
-fn snapshot_of(tables: Vec<TableNotes>) -> Snapshot {
+fn snapshot_of(tables: Vec<TableInfo>) -> Snapshot {
     let seconds_ago = |n| Some(now() - TimeDelta::seconds(n));
     Snapshot {
-        targets: vec![TargetNotes {
+        targets: vec![TargetInfo {
             name: "lake".into(),
             kind: Some("directory".into()),
             tables: tables.len() as u64,
@@ -52,13 +51,13 @@ fn snapshot_of(tables: Vec<TableNotes>) -> Snapshot {
                 ok: 2,
                 ..HealthCounts::default()
             },
-            ..TargetNotes::default()
+            ..TargetInfo::default()
         }],
         tables: tables
             .into_iter()
             .map(|t| ((t.target.clone(), t.table.clone()), t))
             .collect(),
-        running: vec![JobNotes {
+        running: vec![JobInfo {
             target: "lake".into(),
             table: "events".into(),
             duty: Duty::Compaction.into(),
@@ -66,20 +65,20 @@ fn snapshot_of(tables: Vec<TableNotes>) -> Snapshot {
             since: now() - TimeDelta::seconds(95),
             done: 3,
             all: 10,
-            ..JobNotes::default()
+            ..JobInfo::default()
         }],
         queue: vec![(
             "lake".into(),
-            TicketNotes {
+            TicketInfo {
                 operation: "019aad0e-4c1b-7e57-b7a5-4c8d2e0f6a01".into(),
                 kind: "Load".into(),
                 state: "waiting".into(),
                 actor: "ada@lab".into(),
                 waits_for: vec!["019aad0f-4c1b-7e57-b7a5-4c8d2e0f6a01".into()],
-                ..TicketNotes::default()
+                ..TicketInfo::default()
             },
         )],
-        history: vec![RunNotes {
+        history: vec![RunInfo {
             target: "lake".into(),
             table: "docs".into(),
             duty: Duty::Index.into(),
@@ -94,7 +93,7 @@ fn snapshot_of(tables: Vec<TableNotes>) -> Snapshot {
                 fragments: 1,
                 bytes: 1 << 20,
             }),
-            ..RunNotes::default()
+            ..RunInfo::default()
         }],
         ..Snapshot::default()
     }
@@ -153,7 +152,7 @@ fn a_large_terminal_shows_every_pane_worst_tables_first() {
     for what in [
         "http://127.0.0.1:9464  1 target, 3 tables, 1 job",
         "1 failing, 2 ok",
-        "the store lets nobody in",
+        "the store denies access",
         "███░░░░░░░ 3/10",
         "1m 35s",
         "019aad0f",
@@ -200,7 +199,7 @@ fn without_colour_nothing_is_coloured_and_the_words_say_it() {
     assert!(coloured.content.iter().any(|cell| cell.fg == Color::Red));
     let plain = Scene {
         colour: false,
-        trouble: Some("nobody answers"),
+        trouble: Some("no answer"),
         ..scene(&snapshot, &view)
     };
     let plain = drawn(140, 40, &plain);
@@ -216,7 +215,7 @@ fn without_colour_nothing_is_coloured_and_the_words_say_it() {
 }
 
 #[test]
-fn a_daemon_that_is_gone_is_snapshot_above_what_was_known_last() {
+fn a_daemon_that_is_gone_is_shown_above_what_was_known_last() {
     let (snapshot, view) = (few(), View::default());
     let gone = Scene {
         snapshot: Some((&snapshot, now() - TimeDelta::seconds(42))),
@@ -238,7 +237,7 @@ fn a_daemon_that_is_gone_is_snapshot_above_what_was_known_last() {
 #[test]
 fn names_and_errors_command_no_terminal() {
     let evil = "a\x1b[2J\u{9b}31m\r\n\u{202e}b\x07";
-    let mut snapshot = snapshot_of(vec![TableNotes {
+    let mut snapshot = snapshot_of(vec![TableInfo {
         reason: Some(evil.into()),
         ..table(evil, evil, evil, 1)
     }]);
@@ -366,9 +365,9 @@ fn what_is_selected_is_paused_for_a_time_resumed_or_run() {
     assert_eq!(press(&mut view, &snapshot, &[Key::Char('p')]), None);
     // Whatever moves under the selected row meanwhile, it is the one that was asked about.
     let moved = Snapshot {
-        targets: vec![TargetNotes {
+        targets: vec![TargetInfo {
             name: "aaa".into(),
-            ..TargetNotes::default()
+            ..TargetInfo::default()
         }],
         ..snapshot.clone()
     };

@@ -161,7 +161,7 @@ impl Default for View {
 }
 
 impl View {
-    /// The row that is selected in a pane of so many.
+    /// The row that is selected in a pane of this many rows.
     pub(super) fn selected(&self, pane: Pane, rows: usize) -> usize {
         self.selected[pane as usize].min(rows.saturating_sub(1))
     }

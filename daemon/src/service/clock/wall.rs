@@ -44,7 +44,7 @@ pub(in crate::service) fn jumps() -> u64 {
     looked().0.jumps()
 }
 
-/// What is cancelled when the clock jumps next: whoever removes by its age must not go on.
+/// What is cancelled when the clock jumps next: a removal by age must not go on.
 pub(in crate::service) fn steady_until() -> CancellationToken {
     looked().0.steady_until()
 }

@@ -9,7 +9,7 @@ use crate::output;
 
 /// The clocks part by more than this: the wall clock has jumped.
 pub(super) const JUMP: TimeDelta = TimeDelta::minutes(1);
-/// Nothing is removed until the wall clock has been steady for so long.
+/// How long the wall clock must be steady before anything is removed.
 pub(super) const HOLD: Duration = Duration::from_secs(3600);
 /// The clocks are compared with what they said so long ago at most, so that what they part by slowly does not add up.
 const COMPARED_OVER: Duration = Duration::from_secs(3600);
@@ -191,7 +191,7 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000, 0).expect("there is such a time")
     }
 
-    /// So many seconds after the start, by a wall clock that is so many seconds ahead.
+    /// `seconds` after the start, by a wall clock that is `ahead` seconds ahead.
     fn at(seconds: u64, ahead: i64) -> Reading {
         Reading {
             wall: start() + delta(Duration::from_secs(seconds)) + TimeDelta::seconds(ahead),
@@ -294,7 +294,7 @@ mod tests {
         assert!(watch.compare("lake", at(3, 30 * DAY).wall, at(3, 30 * DAY + 59)));
         assert!(
             !watch.compare("lake", at(4, 30 * DAY).wall, at(4, 30 * DAY)),
-            "told once"
+            "logged once"
         );
         assert_eq!(watch.distrust("lake", at(4, 30 * DAY)), None);
         assert!(watch.distrust("other", at(4, 30 * DAY)).is_some());

@@ -22,7 +22,7 @@ use crate::service::{
     clock,
     health::{Health, Probe},
     metrics::Metrics,
-    pauses::PauseBook,
+    pauses::PauseRegistry,
 };
 
 /// What `/healthz` answers.
@@ -39,7 +39,7 @@ struct HealthAnswer {
 struct Shared {
     metrics: Arc<Metrics>,
     probe: Probe,
-    pauses: Arc<PauseBook>,
+    pauses: Arc<PauseRegistry>,
 }
 
 /// Serves until `stop`.
@@ -87,7 +87,7 @@ async fn show_metrics(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// How the daemon is. Strangers are not told what is kept here.
+/// How the daemon is. Clients without the token do not learn what it maintains.
 async fn show_health(
     State(shared): State<Shared>,
     Extension(standing): Extension<Standing>,

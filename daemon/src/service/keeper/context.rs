@@ -10,7 +10,7 @@ use crate::service::{
     clock,
     liveness::Liveness,
     metrics::Metrics,
-    pauses::PauseBook,
+    pauses::PauseRegistry,
     state::{Clock, State},
     status::StatusStore,
 };
@@ -39,7 +39,7 @@ pub(in crate::service) struct Shared {
     pub(in crate::service) jobs: Arc<Semaphore>,
     pub(in crate::service) metrics: Arc<Metrics>,
     pub(in crate::service) liveness: Arc<Liveness>,
-    pub(in crate::service) pauses: Arc<PauseBook>,
+    pub(in crate::service) pauses: Arc<PauseRegistry>,
     pub(in crate::service) status: Arc<StatusStore>,
     pub(in crate::service) state: Arc<State>,
     /// Where the monotonic clock begins.

@@ -1,4 +1,4 @@
-//! What to do, and why not: the planner is asked about all tables at once, and what it says is told.
+//! What to do, and why not: the planner is asked about all tables at once, and its answer is reported.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -17,7 +17,7 @@ use super::{
     context::Shutdown,
     graph_upkeep::Upkeep,
     jobs,
-    read_results::{Came, Seen},
+    read_results::{PollOutcome, ReadOutcome},
     reads::{self, Reads},
     state::Keeper,
     table_state::TableState,
@@ -51,7 +51,7 @@ enum Event {
     /// Tables that are written often are to be polled before the next tick.
     HotPoll,
     /// A read has ended.
-    ReadEnded(reads::Ended<Came>),
+    ReadEnded(reads::Ended<ReadOutcome>),
 }
 
 /// How the loop goes on after an event.
@@ -94,7 +94,7 @@ impl Keeper {
             // A round of healing that has begun is finished, or its heartbeat would come after the leave.
             let finished = async { while upkeep.join_next().await.is_some() {} };
             if timeout(DETACH_TIMEOUT, finished).await.is_err() {
-                tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "a round of healing did not end in time and is cut off; whoever comes next goes on with it");
+                tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "a round of healing did not end in time and is cut off; the next process goes on with it");
                 upkeep.shutdown().await;
             }
             if timeout(DETACH_TIMEOUT, opened.close()).await.is_err() {
@@ -212,7 +212,7 @@ impl Keeper {
                 while let Some(ended) = self.reads.try_next() {
                     seen = seen.or(self.take_in(opened, ended));
                 }
-                if let Seen::Another = seen {
+                if let PollOutcome::BecameGraph = seen {
                     tracing::warn!(target_name = %self.target.name, uri = opened.uri(), "a graph was made where a directory was kept: it is kept as a graph from now on");
                     return Flow::Leave;
                 }

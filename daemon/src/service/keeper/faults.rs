@@ -1,4 +1,4 @@
-//! What stands in the way of looking at a target or a table, and when that is told.
+//! What prevents a poll of a target or a table, and when that is logged.
 
 use std::{fmt, time::Duration};
 
@@ -6,8 +6,8 @@ use squire_engine::{Error, ErrorKind};
 
 use crate::exit::Failure;
 
-/// A fault that goes on is told again after this, and then at twice the time, up to the longest.
-const TOLD_AGAIN: Duration = Duration::from_secs(600);
+/// A fault that goes on is logged again after this, and then at twice the time, up to the longest.
+const FIRST_REPEAT: Duration = Duration::from_secs(600);
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
 /// Why something could not be read.
@@ -15,11 +15,11 @@ const LONGEST: Duration = Duration::from_secs(6 * 3600);
 pub(super) enum Trouble {
     /// With this error.
     Failed(Failure),
-    /// It has not answered for so long.
+    /// It has not answered for this long.
     NoAnswer(Duration),
     /// The read panicked.
     Panicked,
-    /// A target had so many tables, and has none at all now.
+    /// A target had this many tables, and has none at all now.
     Vanished(usize),
 }
 
@@ -77,14 +77,14 @@ pub(super) enum Kind {
     Vanished,
 }
 
-/// A trouble that may go on: told when its kind changes, and then at growing intervals.
+/// A trouble that may go on: logged when its kind changes, and then at growing intervals.
 #[derive(Debug, Default)]
 pub(super) struct Repeated(Option<Ongoing>);
 
 #[derive(Debug)]
 struct Ongoing {
     kind: Kind,
-    /// As it was told first.
+    /// As it was logged first.
     text: String,
     since: Duration,
     times: u64,
@@ -92,14 +92,14 @@ struct Ongoing {
     pause: Duration,
 }
 
-/// What is to be told of a trouble.
+/// What is to be logged of a trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Report {
     /// It is new.
     New,
-    /// It goes on: so often it was met, for so long.
+    /// It goes on: how often it was met, and for how long.
     GoesOn(u64, Duration),
-    /// Nothing: it was told a while ago.
+    /// Nothing: it was logged a while ago.
     Nothing,
 }
 
@@ -123,8 +123,8 @@ impl Repeated {
                     text: trouble.to_string(),
                     since: now,
                     times: 1,
-                    again: now + TOLD_AGAIN,
-                    pause: TOLD_AGAIN,
+                    again: now + FIRST_REPEAT,
+                    pause: FIRST_REPEAT,
                 });
                 Report::New
             }
@@ -136,7 +136,7 @@ impl Repeated {
         self.0.take().is_some()
     }
 
-    /// What it is, in the words that were told first: they stay the same while it goes on.
+    /// What it is, in the words that were logged first: they stay the same while it goes on.
     pub(super) fn text(&self) -> Option<&str> {
         self.0.as_ref().map(|ongoing| &*ongoing.text)
     }
@@ -152,17 +152,17 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_that_goes_on_is_told_at_growing_intervals_whatever_its_words() {
+    fn a_fault_that_goes_on_is_logged_at_growing_intervals_whatever_its_words() {
         let mut repeated = Repeated::default();
-        let mut told = Vec::new();
+        let mut logged = Vec::new();
         for second in 0..24 * 3600 {
             let trouble = store(&format!("at {second}"));
             if repeated.met(&trouble, Duration::from_secs(second)) != Report::Nothing {
-                told.push(second);
+                logged.push(second);
             }
         }
         assert_eq!(
-            told,
+            logged,
             [0, 600, 1_800, 4_200, 9_000, 18_600, 37_800, 59_400, 81_000]
         );
         assert!(repeated.text().is_some_and(|text| text.contains("at 0")));

@@ -1,5 +1,5 @@
 //! What is done for a target beside its keeper's looks, so that it delays no tick: healing, the collection of old
-//! manifests, the adoption of drift, and a look at sidecars that tells when healing does not do its work.
+//! manifests, the adoption of drift, and a check of sidecars that shows when healing does not do its work.
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -142,9 +142,9 @@ impl Upkeep {
 
     /// Checks for drift on its interval, adopts what may be adopted, and says what stays, once for each change.
     pub(in crate::service) async fn adopt_drift(self) {
-        let mut told = BTreeMap::new();
+        let mut logged = BTreeMap::new();
         loop {
-            let look = self.check_drift(&mut told);
+            let look = self.check_drift(&mut logged);
             self.unhurt(Task::Drift, "the look for drift", look).await;
             tokio::select! {
                 biased;
@@ -164,8 +164,8 @@ impl Upkeep {
         ended.ok()
     }
 
-    /// `told` is what was said of each table, as pin and head, and is kept up to date.
-    async fn check_drift(&self, told: &mut BTreeMap<TableKey, (u64, u64)>) {
+    /// `logged` is what was logged of each table, as pin and head, and is kept up to date.
+    async fn check_drift(&self, logged: &mut BTreeMap<TableKey, (u64, u64)>) {
         let name = &self.name;
         let look = match self.graph.drift().await {
             Ok(look) => look,
@@ -201,11 +201,11 @@ impl Upkeep {
             let tables = left.iter().filter(|d| kind(d) == of).count();
             self.metrics.graphs.drifted(name, of, tables);
         }
-        told.retain(|table, _| left.iter().any(|d| d.table == *table));
+        logged.retain(|table, _| left.iter().any(|d| d.table == *table));
         for drifted in left {
             let now = (drifted.pin, drifted.head);
-            if told.insert(drifted.table.clone(), now) != Some(now) {
-                tracing::warn!(target_name = %name, table = %drifted.table, kind = kind(&drifted), pin = drifted.pin, head = drifted.head, what = drifted.told(), misfit = drifted.misfit, "a table was changed outside of Squire; `squire repair` shows what can be done");
+            if logged.insert(drifted.table.clone(), now) != Some(now) {
+                tracing::warn!(target_name = %name, table = %drifted.table, kind = kind(&drifted), pin = drifted.pin, head = drifted.head, what = drifted.summary(), misfit = drifted.misfit, "a table was changed outside of Squire; `squire repair` shows what can be done");
             }
         }
     }

@@ -8,7 +8,7 @@ use squire_engine::{
 };
 
 use super::{
-    jobs::{Ended, How},
+    jobs::{Ended, JobResult},
     state::Keeper,
     table_state::Unneeded,
 };
@@ -29,14 +29,14 @@ struct Meaning {
     lost: bool,
     /// Bytes that were rewritten, as far as they are known.
     bytes: Option<u64>,
-    /// Why there was nothing to do, after a closer look than the planner's.
+    /// Why there was nothing to do, after a closer check than the planner's.
     unneeded: Option<Skip>,
 }
 
 impl Keeper {
     /// Takes in the end of a job.
     pub(super) fn ended(&mut self, ended: Ended) {
-        // Its place is given back once the end is told.
+        // Its slot is given back once the end is reported.
         let Ended { job, how, .. } = &ended;
         let meaning = self.report_end(job, how);
         self.note_write(how);
@@ -46,10 +46,10 @@ impl Keeper {
             tracing::info!(target_name = %name, %table, %duty, because = %skip, "job skipped: there is nothing to do, or not yet");
         }
         let detail = match how {
-            How::Panicked => Some("it panicked".to_owned()),
-            How::Stuck(still) => Some(stood_still(*still)),
-            How::Ended(Err(e)) => Some(e.to_string()),
-            How::Ended(Ok(_)) => meaning.unneeded.map(|skip| skip.to_string()),
+            JobResult::Panicked => Some("it panicked".to_owned()),
+            JobResult::Stuck(still) => Some(stood_still(*still)),
+            JobResult::Ended(Err(e)) => Some(e.to_string()),
+            JobResult::Ended(Ok(_)) => meaning.unneeded.map(|skip| skip.to_string()),
         };
         let outcome = meaning.outcome;
         shared
@@ -80,7 +80,7 @@ impl Keeper {
             let until = now + UNNEEDED_FOR;
             kept.unneeded.insert(*duty, Unneeded { skip, until });
         }
-        if let How::Ended(Ok(Outcome::Compacted(Compacted::Done(receipt)))) = how {
+        if let JobResult::Ended(Ok(Outcome::Compacted(Compacted::Done(receipt)))) = how {
             kept.contention
                 .measured(receipt.bytes_read, receipt.rewrite);
         }
@@ -90,9 +90,9 @@ impl Keeper {
         let charge = kept.history.end(*duty, now, meaning.lost, bytes, pace);
         let lasts = match how {
             // What hangs may hold a thread for each attempt.
-            How::Panicked | How::Stuck(_) => true,
-            How::Ended(Err(e)) => meaning.lost && e.lasts(),
-            How::Ended(Ok(_)) => false,
+            JobResult::Panicked | JobResult::Stuck(_) => true,
+            JobResult::Ended(Err(e)) => meaning.lost && e.lasts(),
+            JobResult::Ended(Ok(_)) => false,
         };
         if lasts {
             kept.history.lasts(*duty, kept.stats.version);
@@ -109,7 +109,7 @@ impl Keeper {
     }
 
     /// Tells how a job ended, in the log and in the metrics of its duty.
-    fn report_end(&self, job: &Job, how: &How) -> Meaning {
+    fn report_end(&self, job: &Job, how: &JobResult) -> Meaning {
         let (name, metrics) = (&self.target.name, &self.shared.metrics.jobs);
         let Job { table, duty, .. } = job;
         let means = |outcome, lost, bytes| Meaning {
@@ -123,7 +123,7 @@ impl Keeper {
             ..means(JobOutcome::Skipped, false, Some(0))
         };
         match how {
-            How::Ended(Ok(Outcome::Compacted(Compacted::Done(receipt)))) => {
+            JobResult::Ended(Ok(Outcome::Compacted(Compacted::Done(receipt)))) => {
                 metrics.compacted(name, duty.as_str(), receipt);
                 let losses = receipt.lost.iter();
                 losses.for_each(|loss| metrics.lost(name, duty.as_str(), *loss));
@@ -139,36 +139,36 @@ impl Keeper {
                     Some(receipt.bytes_read.saturating_add(receipt.index_bytes)),
                 )
             }
-            How::Ended(Ok(Outcome::Indexed(Indexed::Done(receipt)))) => {
+            JobResult::Ended(Ok(Outcome::Indexed(Indexed::Done(receipt)))) => {
                 metrics.indexed(name, duty.as_str(), receipt);
                 tracing::info!(target_name = %name, %table, %duty, operation = %receipt.operation, reason = %receipt.reason, tasks = receipt.tasks.len(), rows = receipt.rows, work_ms = millis(receipt.work), hold_ms = millis(receipt.hold), "job done");
                 means(JobOutcome::Done, false, None)
             }
-            How::Ended(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) => {
+            JobResult::Ended(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) => {
                 metrics.cleaned(name, receipt);
                 tracing::info!(target_name = %name, %table, %duty, reason = %receipt.reason, versions = receipt.versions, files = receipt.files, bytes = receipt.bytes, read = receipt.read, "job done");
                 means(JobOutcome::Done, false, Some(receipt.read))
             }
-            How::Ended(Ok(Outcome::Compacted(Compacted::Skipped(skip)))) => {
+            JobResult::Ended(Ok(Outcome::Compacted(Compacted::Skipped(skip)))) => {
                 self.log_no_longer_due(job, skip.as_str());
                 skipped(Skip::Compaction(*skip))
             }
-            How::Ended(Ok(Outcome::Indexed(Indexed::Skipped(skip)))) => {
+            JobResult::Ended(Ok(Outcome::Indexed(Indexed::Skipped(skip)))) => {
                 self.log_no_longer_due(job, skip.as_str());
                 skipped(Skip::Index(*skip))
             }
-            How::Ended(Ok(Outcome::Cleaned(Cleaned::Skipped(skip)))) => {
+            JobResult::Ended(Ok(Outcome::Cleaned(Cleaned::Skipped(skip)))) => {
                 self.log_no_longer_due(job, skip.as_str());
                 skipped(Skip::Cleanup(*skip))
             }
-            How::Ended(Ok(
+            JobResult::Ended(Ok(
                 Outcome::Compacted(Compacted::Lost(loss)) | Outcome::Indexed(Indexed::Lost(loss)),
             )) => {
                 metrics.lost(name, duty.as_str(), *loss);
                 tracing::info!(target_name = %name, %table, %duty, because = %loss, "job lost: it is planned anew");
                 means(JobOutcome::Lost, true, None)
             }
-            How::Ended(Err(Error::Cancelled)) => {
+            JobResult::Ended(Err(Error::Cancelled)) => {
                 let why = if clock::distrust(name).is_some() {
                     "the clock jumped"
                 } else {
@@ -177,32 +177,32 @@ impl Keeper {
                 tracing::info!(target_name = %name, %table, %duty, "job abandoned: {why}");
                 means(JobOutcome::Cancelled, false, None)
             }
-            How::Ended(Err(Error::TableGone { .. } | Error::UnknownTable { .. })) => {
+            JobResult::Ended(Err(Error::TableGone { .. } | Error::UnknownTable { .. })) => {
                 tracing::debug!(target_name = %name, %table, %duty, "the table went while the job was at work");
                 means(JobOutcome::Gone, false, None)
             }
-            How::Ended(Err(e @ Error::TableReplaced { .. })) => {
+            JobResult::Ended(Err(e @ Error::TableReplaced { .. })) => {
                 tracing::info!(target_name = %name, %table, %duty, because = %e, "job lost: it is planned anew");
                 means(JobOutcome::Lost, true, None)
             }
-            How::Panicked => {
+            JobResult::Panicked => {
                 tracing::error!(target_name = %name, %table, %duty, "job panicked; please report it with the lines above");
                 means(JobOutcome::Failed, true, None)
             }
-            How::Stuck(still) => {
+            JobResult::Stuck(still) => {
                 tracing::error!(target_name = %name, %table, %duty, seconds = still.as_secs(), "job cut off, as it was stuck; it is tried again after a pause");
                 means(JobOutcome::Failed, true, None)
             }
-            How::Ended(Err(e @ Error::Unreadable { .. })) => {
+            JobResult::Ended(Err(e @ Error::Unreadable { .. })) => {
                 metrics.unreadable(name, 1);
                 tracing::warn!(target_name = %name, %table, %duty, error = %e, "job failed; the fragments are left alone");
                 means(JobOutcome::Failed, true, None)
             }
-            How::Ended(Err(e @ Error::CommitRefused { .. })) => {
+            JobResult::Ended(Err(e @ Error::CommitRefused { .. })) => {
                 tracing::warn!(target_name = %name, %table, %duty, error = %e, "job failed; what it would have committed is left alone");
                 means(JobOutcome::Failed, true, None)
             }
-            How::Ended(Err(e)) => {
+            JobResult::Ended(Err(e)) => {
                 tracing::error!(target_name = %name, %table, %duty, error = %e, "job failed; it is tried again after a pause");
                 means(JobOutcome::Failed, true, None)
             }
@@ -210,16 +210,16 @@ impl Keeper {
     }
 
     /// Takes in what a job tells of the target: whether it takes writes.
-    fn note_write(&mut self, how: &How) {
+    fn note_write(&mut self, how: &JobResult) {
         let now = self.now();
         match how {
-            How::Ended(Err(e)) if e.stops_all_writes() && self.writes.failed(now) => {
+            JobResult::Ended(Err(e)) if e.stops_all_writes() && self.writes.failed(now) => {
                 tracing::warn!(target_name = %self.target.name, error = %e, "the target takes no writes: compaction and index work wait until it does");
             }
-            How::Ended(Ok(
+            JobResult::Ended(Ok(
                 Outcome::Compacted(Compacted::Done(_)) | Outcome::Indexed(Indexed::Done(_)),
             )) => self.writes.done(),
-            How::Ended(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) if receipt.bytes > 0 => {
+            JobResult::Ended(Ok(Outcome::Cleaned(Cleaned::Done(receipt)))) if receipt.bytes > 0 => {
                 self.writes.made_room();
             }
             _ => {}
@@ -232,8 +232,8 @@ impl Keeper {
 }
 
 /// Whether the job did a part of what it was asked for.
-fn leaves_more(how: &How) -> bool {
-    matches!(how, How::Ended(Ok(outcome)) if outcome.leaves_more())
+fn leaves_more(how: &JobResult) -> bool {
+    matches!(how, JobResult::Ended(Ok(outcome)) if outcome.leaves_more())
 }
 
 /// Why a job was cut off.

@@ -1,8 +1,8 @@
 //! Jobs that are running, and those that make no progress.
 //!
-//! A job whose store has not answered and that has done no part of its work for `stuck_after` is stuck: it is told to stop, as
-//! at the end of the process, and cut off when it does not. Then its files are deleted like those of any job that is cut off,
-//! and its slot is free. A commit that has begun goes on by itself.
+//! A job whose store has not answered and that has done no part of its work for `stuck_after` is stuck: it is asked to
+//! stop, as at the end of the process, and cut off when it does not. Then its files are deleted like those of any job
+//! that is cut off, and its slot is free. A commit that has begun goes on by itself.
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, time::Duration};
 
@@ -16,23 +16,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::target::Outcome;
 
-/// So long a job that is stuck may take to stop.
+/// How long a stuck job may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a job ended.
 #[derive(Debug)]
-pub(super) enum How {
+pub(super) enum JobResult {
     /// By itself.
     Ended(Result<Outcome, Error>),
     Panicked,
-    /// It stood still for so long.
+    /// It made no progress for this long.
     Stuck(Duration),
 }
 
 /// A job that has ended.
 pub(super) struct Ended {
     pub(super) job: Job,
-    pub(super) how: How,
+    pub(super) how: JobResult,
     /// Given back once the end is logged, so that the log shows no two jobs in one slot.
     _slot: Option<OwnedSemaphorePermit>,
 }
@@ -50,7 +50,7 @@ struct AtWork {
 /// Those that are running.
 #[derive(Default)]
 pub(super) struct Jobs {
-    tasks: JoinSet<(How, OwnedSemaphorePermit)>,
+    tasks: JoinSet<(JobResult, OwnedSemaphorePermit)>,
     at_work: HashMap<Id, AtWork>,
 }
 
@@ -81,7 +81,7 @@ impl Jobs {
         let task = self.tasks.spawn(async move {
             // A table whose job panicked must not count as running for ever.
             let work = AssertUnwindSafe(watched.watch(work)).catch_unwind();
-            let how = work.await.map_or(How::Panicked, How::Ended);
+            let how = work.await.map_or(JobResult::Panicked, JobResult::Ended);
             (how, slot)
         });
         let at_work = AtWork {
@@ -102,15 +102,15 @@ impl Jobs {
             };
             let (id, how, slot) = match ended {
                 Ok((id, (how, slot))) => (id, how, Some(slot)),
-                Err(e) => (e.id(), How::Panicked, None),
+                Err(e) => (e.id(), JobResult::Panicked, None),
             };
             let Some(AtWork { job, stuck, .. }) = self.at_work.remove(&id) else {
                 continue;
             };
             // What it came to counts, if it came to something after all.
             let how = match (how, stuck) {
-                (How::Ended(Ok(outcome)), _) => How::Ended(Ok(outcome)),
-                (_, Some((_, still))) => How::Stuck(still),
+                (JobResult::Ended(Ok(outcome)), _) => JobResult::Ended(Ok(outcome)),
+                (_, Some((_, still))) => JobResult::Stuck(still),
                 (how, None) => how,
             };
             return Ended {
@@ -180,11 +180,14 @@ mod tests {
         let found = jobs.give_up(at(1), Duration::ZERO);
         assert_eq!(found.len(), 1);
         assert!(stop.is_cancelled());
-        assert!(jobs.give_up(at(2), Duration::ZERO).is_empty(), "told once");
+        assert!(
+            jobs.give_up(at(2), Duration::ZERO).is_empty(),
+            "reported once"
+        );
         assert_eq!(slots.available_permits(), 0, "it may stop by itself");
         jobs.give_up(at(1) + STOP_PATIENCE, Duration::ZERO);
         let ended = jobs.next().await;
-        assert!(matches!(ended.how, How::Stuck(_)), "{:?}", ended.how);
+        assert!(matches!(ended.how, JobResult::Stuck(_)), "{:?}", ended.how);
         drop(ended);
         assert_eq!(slots.available_permits(), 1);
         assert!(jobs.is_empty());
@@ -202,11 +205,11 @@ mod tests {
             Err(Error::Cancelled)
         });
         jobs.give_up(Duration::ZERO, Duration::ZERO);
-        assert!(matches!(jobs.next().await.how, How::Stuck(_)));
+        assert!(matches!(jobs.next().await.how, JobResult::Stuck(_)));
         let stop = CancellationToken::new();
         jobs.begin(job(), Progress::default(), stop, slot(), async {
             panic!("a wrong length")
         });
-        assert!(matches!(jobs.next().await.how, How::Panicked));
+        assert!(matches!(jobs.next().await.how, JobResult::Panicked));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How often it is looked for files that no version names.
+/// How often Squire searches for files that no version names.
 const LEFT_OVER_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Files that no version names, as far as it was looked for them.
@@ -15,8 +15,8 @@ pub(super) struct LeftOver {
 }
 
 impl LeftOver {
-    /// They are days old, and a look lists all files: it comes an hour after the table was found, or somewhat later, so
-    /// that not all tables are listed at once.
+    /// They are days old, and a search lists all files: it comes an hour after the table was found, or somewhat later,
+    /// so that not all tables are listed at once.
     pub(super) fn after(now: Duration, seed: u64) -> Self {
         let hour = Duration::from_secs(3600);
         Self {
@@ -29,7 +29,7 @@ impl LeftOver {
         now >= self.again
     }
 
-    /// Takes in a look. One that failed is made again a day later, too.
+    /// Takes in a search. One that failed is made again a day later, too.
     pub(super) fn looked(&mut self, found: bool, now: Duration) {
         *self = Self {
             found,

@@ -58,12 +58,12 @@ pub(super) fn is_due(
     match listing {
         None => newest > policy.keep_versions.max(1) as u64,
         Some(known) => {
-            let told = known.versions.last().map_or(0, |v| v.version);
+            let listed = known.versions.last().map_or(0, |v| v.version);
             if forced {
-                return newest > told;
+                return newest > listed;
             }
             let many = newest >= known.not_below && now >= known.not_before;
-            newest > told && (many || now >= known.stale)
+            newest > listed && (many || now >= known.stale)
         }
     }
 }

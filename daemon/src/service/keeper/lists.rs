@@ -1,4 +1,5 @@
-//! Lists of a table's versions, and looks for files that no version names: when they are due, and what is made of them.
+//! Lists of a table's versions, and searches for files that no version names: when they are due, and what is made of
+//! them.
 
 use std::time::Duration;
 

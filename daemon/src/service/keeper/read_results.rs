@@ -8,18 +8,18 @@ use squire_engine::{Error, Snapshot, TableKey, TableStats, VersionInfo};
 use super::{reads::Read, table_state::PinnedTable};
 use crate::exit::Failure;
 
-/// What a look came to.
+/// The outcome of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// It is what it was; whether it could be looked at is noted.
-    Looked,
+pub(super) enum PollOutcome {
+    /// The target is of the same kind; whether it could be read is noted.
+    Polled,
     /// Where a directory was kept, there is a graph now.
-    Another,
+    BecameGraph,
 }
 
-impl Seen {
+impl PollOutcome {
     pub(super) fn or(self, other: Self) -> Self {
-        if self == Self::Looked { other } else { self }
+        if self == Self::Polled { other } else { self }
     }
 }
 
@@ -43,18 +43,18 @@ impl Due {
 
 /// A target as a whole.
 #[derive(Clone, Debug)]
-pub(super) enum Whole {
+pub(super) enum TargetState {
     /// Of a graph, its state.
     Graph(Snapshot),
     /// Of a directory, its tables.
     Directory(Arc<BTreeSet<TableKey>>),
 }
 
-/// What a read came to.
-pub(super) enum Came {
-    Whole(Result<Whole, Failure>),
+/// The outcome of a read.
+pub(super) enum ReadOutcome {
+    Target(Result<TargetState, Failure>),
     /// There is a graph, where a directory was kept.
-    AGraph,
+    BecameGraph,
     Table {
         stats: Result<TableStats, Error>,
         pinned: Option<PinnedTable>,

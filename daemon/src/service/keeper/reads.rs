@@ -1,16 +1,17 @@
 //! Reads of a target that are under way. Each is a task of its own, so that one which hangs holds neither the keeper, nor
-//! a job place, nor another read; one that panics is an error of what it read.
+//! a job slot, nor another read; one that panics is an error of what it read.
 
 use std::{collections::HashMap, time::Duration};
 
 use squire_engine::TableKey;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-/// So many tables are read at once.
+/// Maximum number of tables that are read at once.
 const TABLES_AT_ONCE: usize = 8;
-/// So many lists of versions or files are made at once.
+/// Maximum number of lists of versions or files that are made at once.
 const LISTS_AT_ONCE: usize = 4;
-/// No other table is read while so many reads are overdue and still under way: each may hold a thread of a disk that hangs.
+/// Maximum number of overdue reads that are still under way; above it, no other table is read: each may hold a thread
+/// of a disk that hangs.
 const MOST_OVERDUE: usize = 16;
 
 /// What is read.
@@ -38,7 +39,7 @@ impl Read {
 
 /// How a read ended.
 #[derive(Debug)]
-pub(super) enum How<T> {
+pub(super) enum ReadEnd<T> {
     /// With this.
     Read(T),
     /// It did not answer in time, and was given up.
@@ -53,7 +54,7 @@ pub(super) struct Ended<T> {
     pub(super) read: Read,
     /// When it began.
     pub(super) began: Duration,
-    pub(super) how: How<T>,
+    pub(super) how: ReadEnd<T>,
 }
 
 /// One that is under way.
@@ -161,9 +162,9 @@ impl<T: Send + 'static> Reads<T> {
 
     fn ended(&mut self, ended: Result<(Id, T), tokio::task::JoinError>) -> Option<Ended<T>> {
         let (id, how) = match ended {
-            Ok((id, came)) => (id, How::Read(came)),
-            Err(e) if e.is_panic() => (e.id(), How::Panicked),
-            Err(e) => (e.id(), How::GivenUp),
+            Ok((id, came)) => (id, ReadEnd::Read(came)),
+            Err(e) if e.is_panic() => (e.id(), ReadEnd::Panicked),
+            Err(e) => (e.id(), ReadEnd::GivenUp),
         };
         let begun = self.begun.remove(&id)?;
         Some(Ended {
@@ -173,7 +174,7 @@ impl<T: Send + 'static> Reads<T> {
         })
     }
 
-    /// Gives up what has not answered for so long; what goes on nevertheless is told, once.
+    /// Gives up what has not answered for `patience`; what goes on nevertheless is reported, once.
     pub(super) fn give_up(&mut self, now: Duration, patience: Duration) -> Vec<Read> {
         let late = self
             .begun
@@ -222,7 +223,7 @@ mod tests {
         assert!(!reads.has_room_for(&table(0)), "it is under way still");
         assert!(
             reads.give_up(3 * PATIENCE, PATIENCE).is_empty(),
-            "told once"
+            "reported once"
         );
     }
 
@@ -243,7 +244,7 @@ mod tests {
         hung(&mut reads, Read::Root);
         assert!(reads.give_up(2 * PATIENCE, PATIENCE).is_empty());
         let ended = reads.next().await;
-        assert!(matches!(ended.how, How::GivenUp), "{ended:?}");
+        assert!(matches!(ended.how, ReadEnd::GivenUp), "{ended:?}");
         assert!(reads.has_room_for(&Read::Root));
     }
 
@@ -255,8 +256,8 @@ mod tests {
         let mut ended = [reads.next().await, reads.next().await];
         ended.sort_by_key(|ended| ended.read.table().map(ToString::to_string));
         assert_eq!(ended[0].read, table(1));
-        assert!(matches!(ended[0].how, How::Panicked), "{ended:?}");
-        assert!(matches!(ended[1].how, How::Read(7)), "{ended:?}");
+        assert!(matches!(ended[0].how, ReadEnd::Panicked), "{ended:?}");
+        assert!(matches!(ended[1].how, ReadEnd::Read(7)), "{ended:?}");
         assert!(reads.try_next().is_none() && reads.is_idle());
     }
 }

@@ -18,8 +18,8 @@ use squire_engine::{Directory, Kind, Snapshot, TableKey, detect, planner::poll_s
 
 use super::{
     faults::{Report, Trouble},
-    read_results::{Came, Due, Seen, TableRead, Whole},
-    reads::{Ended, How, Read},
+    read_results::{Due, PollOutcome, ReadOutcome, TableRead, TargetState},
+    reads::{Ended, Read, ReadEnd},
     state::Keeper,
     table_state::TableState,
 };
@@ -43,13 +43,13 @@ impl Keeper {
                 let graph = graph.clone();
                 let poll = async move {
                     let snapshot = graph.snapshot().await;
-                    Came::Whole(snapshot.map(Whole::Graph).map_err(Failure::from))
+                    ReadOutcome::Target(snapshot.map(TargetState::Graph).map_err(Failure::from))
                 };
                 self.reads.begin(Read::Root, now, poll);
             }
             Opened::Directory(directory) => {
                 let known = match &self.whole {
-                    Some(Whole::Directory(known)) => Some(known.clone()),
+                    Some(TargetState::Directory(known)) => Some(known.clone()),
                     _ => None,
                 };
                 let poll = poll_directory(directory.clone(), self.target.clone(), known);
@@ -120,7 +120,7 @@ impl Keeper {
             Read::Table(table) => {
                 kept.being_read = true;
                 let (snapshot, as_of) = match &self.whole {
-                    Some(Whole::Graph(snapshot)) => (Some(snapshot.clone()), self.whole_at),
+                    Some(TargetState::Graph(snapshot)) => (Some(snapshot.clone()), self.whole_at),
                     _ => (None, now),
                 };
                 self.reads.begin(read, now, async move {
@@ -132,7 +132,7 @@ impl Keeper {
                         Opened::Directory(directory) => directory.last_written(&table),
                         Opened::Graph(_) => None,
                     };
-                    Came::Table {
+                    ReadOutcome::Table {
                         stats,
                         pinned,
                         written,
@@ -142,38 +142,38 @@ impl Keeper {
             }
             Read::Versions(table) => {
                 self.reads.begin(read, now, async move {
-                    Came::Versions(opened.versions(&table).await)
+                    ReadOutcome::Versions(opened.versions(&table).await)
                 });
             }
             Read::LeftOver(table) => {
                 self.reads.begin(read, now, async move {
-                    Came::LeftOver(opened.has_left_over_files(&table).await)
+                    ReadOutcome::LeftOver(opened.has_left_over_files(&table).await)
                 });
             }
         }
     }
 
     /// Takes in a read that has ended.
-    pub(super) fn take_in(&mut self, opened: &Opened, ended: Ended<Came>) -> Seen {
+    pub(super) fn take_in(&mut self, opened: &Opened, ended: Ended<ReadOutcome>) -> PollOutcome {
         let Ended { read, began, how } = ended;
         self.taken += 1;
         let came = match how {
-            How::Read(came) => came,
-            How::GivenUp => {
+            ReadEnd::Read(came) => came,
+            ReadEnd::GivenUp => {
                 self.trouble_with(&read, Trouble::NoAnswer(self.shared.daemon.look_timeout));
-                return Seen::Looked;
+                return PollOutcome::Polled;
             }
-            How::Panicked => {
+            ReadEnd::Panicked => {
                 self.trouble_with(&read, Trouble::Panicked);
-                return Seen::Looked;
+                return PollOutcome::Polled;
             }
         };
         match (read, came) {
-            (_, Came::AGraph) => return Seen::Another,
-            (_, Came::Whole(whole)) => self.take_in_whole(opened, whole, began),
+            (_, ReadOutcome::BecameGraph) => return PollOutcome::BecameGraph,
+            (_, ReadOutcome::Target(whole)) => self.take_in_whole(opened, whole, began),
             (
                 Read::Table(table),
-                Came::Table {
+                ReadOutcome::Table {
                     stats,
                     pinned,
                     written,
@@ -189,10 +189,10 @@ impl Keeper {
                 };
                 self.take_in_table(opened, &table, read);
             }
-            (Read::Versions(table), Came::Versions(versions)) => {
+            (Read::Versions(table), ReadOutcome::Versions(versions)) => {
                 self.take_in_versions(&table, versions, began);
             }
-            (Read::LeftOver(table), Came::LeftOver(found)) => {
+            (Read::LeftOver(table), ReadOutcome::LeftOver(found)) => {
                 if let Err(e) = &found {
                     tracing::debug!(target_name = %self.target.name, %table, error = %e, "files that no version names could not be looked for");
                 }
@@ -205,7 +205,7 @@ impl Keeper {
             }
             _ => {}
         }
-        Seen::Looked
+        PollOutcome::Polled
     }
 
     /// What could not be read.
@@ -287,20 +287,25 @@ impl Keeper {
     }
 
     /// Takes in a look at the target as a whole.
-    fn take_in_whole(&mut self, opened: &Opened, whole: Result<Whole, Failure>, began: Duration) {
+    fn take_in_whole(
+        &mut self,
+        opened: &Opened,
+        whole: Result<TargetState, Failure>,
+        began: Duration,
+    ) {
         let poll = match whole {
-            Ok(Whole::Graph(snapshot)) => {
+            Ok(TargetState::Graph(snapshot)) => {
                 self.settle_missed(began);
                 self.take_in_graph(&snapshot);
-                (self.whole, self.whole_at) = (Some(Whole::Graph(snapshot)), began);
+                (self.whole, self.whole_at) = (Some(TargetState::Graph(snapshot)), began);
                 Ok(())
             }
-            Ok(Whole::Directory(there)) => match self.vanished(&there) {
+            Ok(TargetState::Directory(there)) => match self.vanished(&there) {
                 Some(tables) => Err(Trouble::Vanished(tables)),
                 None => {
                     self.settle_missed(began);
                     self.found(&there);
-                    self.whole = Some(Whole::Directory(there));
+                    self.whole = Some(TargetState::Directory(there));
                     Ok(())
                 }
             },
@@ -372,7 +377,7 @@ async fn poll_directory(
     directory: Directory,
     target: Target,
     known: Option<Arc<BTreeSet<TableKey>>>,
-) -> Came {
+) -> ReadOutcome {
     let poll = async {
         let there: BTreeSet<_> = directory.tables().await?.into_iter().collect();
         // A graph that is made here has a manifest before it has tables.
@@ -385,10 +390,10 @@ async fn poll_directory(
                 Some(Kind::Graph) | None => Ok(None),
             };
         }
-        Ok(Some(Whole::Directory(Arc::new(there))))
+        Ok(Some(TargetState::Directory(Arc::new(there))))
     };
     match poll.await.transpose() {
-        Some(whole) => Came::Whole(whole),
-        None => Came::AGraph,
+        Some(whole) => ReadOutcome::Target(whole),
+        None => ReadOutcome::BecameGraph,
     }
 }

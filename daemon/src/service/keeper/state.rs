@@ -17,7 +17,7 @@ use super::{
     context::{KeeperConfig, Shared},
     faults::Repeated,
     jobs::Jobs,
-    read_results::{Came, Due, Whole},
+    read_results::{Due, ReadOutcome, TargetState},
     reads::Reads,
     table_state::TableState,
     writes::Writes,
@@ -46,11 +46,11 @@ pub(in crate::service) struct Keeper {
     /// Whether it takes writes.
     pub(super) writes: Writes,
     pub(super) tables: BTreeMap<TableKey, TableState>,
-    pub(super) reads: Reads<Came>,
+    pub(super) reads: Reads<ReadOutcome>,
     /// What is to be read as soon as there is room, the longest overdue first.
     pub(super) due: VecDeque<Due>,
     /// The target as it was read last.
-    pub(super) whole: Option<Whole>,
+    pub(super) whole: Option<TargetState>,
     /// When the read of it began.
     pub(super) whole_at: Duration,
     /// When a table is polled before the next tick.
@@ -175,8 +175,8 @@ fn poll_policy(daemon: &Daemon) -> PollPolicy {
 }
 
 impl Drop for Keeper {
-    /// A keeper that panicked, or is cut off at the end of the process, leaves jobs behind: whoever saw them begin sees them
-    /// end.
+    /// A keeper that panicked, or is cut off at the end of the process, leaves jobs behind: a client that saw them
+    /// begin sees them end.
     fn drop(&mut self) {
         let why = if std::thread::panicking() {
             "its keeper panicked; it is tried again"

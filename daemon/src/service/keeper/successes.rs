@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(of(&kept), Some(at(5)));
         kept.trouble.met(&Trouble::Panicked, Duration::ZERO);
         kept.note_successes(at(9));
-        assert_eq!(of(&kept), Some(at(5)), "nobody has looked since");
+        assert_eq!(of(&kept), Some(at(5)), "there was no check since");
         kept.trouble.over();
         seen(&mut kept, 2, PAUSED);
         kept.note_successes(at(12));

@@ -38,7 +38,7 @@ pub(super) struct TableState {
     pub(super) poll_schedule: PollSchedule,
     /// The last decisions, so that only changes are logged.
     pub(super) decisions: BTreeMap<Duty, Decision>,
-    /// What was told of indexes that cannot be built.
+    /// What was logged of indexes that cannot be built.
     pub(super) refusals_reported: Vec<String>,
     pub(super) forced: BTreeSet<Duty>,
     /// Duties that began, looked closer and found nothing to do, such as versions that pins protect, with the reason;
@@ -87,7 +87,7 @@ pub(super) struct Unlisted {
 #[derive(Clone, Copy)]
 pub(super) struct Unneeded {
     pub(super) skip: Skip,
-    /// Until then nobody need ask again, as long as the table does not change.
+    /// Until then no new request is needed, as long as the table does not change.
     pub(super) until: Duration,
 }
 

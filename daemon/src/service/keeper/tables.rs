@@ -10,14 +10,14 @@ use squire_engine::{
 
 use super::{
     faults::{Report, Trouble},
-    read_results::{Due, TableRead, Whole},
+    read_results::{Due, TableRead, TargetState},
     reads::Read,
     state::Keeper,
     table_state::{PinnedTable, TableState},
 };
 use crate::target::Opened;
 
-/// What cannot be read is tried again after so many ticks at the latest.
+/// Maximum number of ticks until what cannot be read is tried again.
 const RETRY_TICKS: u32 = 6;
 
 impl Keeper {
@@ -27,7 +27,7 @@ impl Keeper {
         let now = self.now();
         let mut due = Vec::new();
         match &self.whole {
-            Some(Whole::Graph(snapshot)) => {
+            Some(TargetState::Graph(snapshot)) => {
                 let manifest = snapshot.manifest();
                 for (table, entry) in &manifest.tables {
                     let Some(kept) = self.tables.get_mut(table) else {
@@ -47,7 +47,7 @@ impl Keeper {
                     }
                 }
             }
-            Some(Whole::Directory(_)) => {
+            Some(TargetState::Directory(_)) => {
                 for (table, kept) in &self.tables {
                     if kept.stale.is_some() && !kept.being_read {
                         due.push((Duration::ZERO, table.clone(), None));

@@ -24,7 +24,7 @@ impl Keeper {
             return;
         };
         let (name, table) = (&self.target.name, job.table.to_string());
-        // Whoever pauses either sees the job or is seen here.
+        // A pause either sees the job or is seen here.
         let progress = Progress::default();
         let begun = Begun {
             duty: job.duty,

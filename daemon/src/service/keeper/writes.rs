@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// So many jobs in a row may fail for it, before it is taken for the target's.
+/// Number of jobs in a row that may fail for it, before it counts as a fault of the target.
 const FREE: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
@@ -12,7 +12,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// Whether a target takes writes, as far as jobs tell.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
-    /// So many jobs in a row failed because it does not.
+    /// Number of jobs in a row that failed because it does not.
     failures: u32,
     /// Nothing is written before this, since the daemon started.
     until: Duration,
@@ -65,7 +65,7 @@ mod tests {
             assert!(!writes.failed(at(0)));
             assert_eq!(writes.room(0, at(0)), usize::MAX);
         }
-        assert!(writes.failed(at(100)), "that is told once");
+        assert!(writes.failed(at(100)), "that is reported once");
         assert_eq!(writes.room(0, at(109)), 0);
         assert_eq!(writes.room(0, at(110)), 1);
         assert_eq!(writes.room(1, at(110)), 0, "it is at work");

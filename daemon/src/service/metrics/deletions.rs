@@ -22,7 +22,7 @@ pub(super) fn register(register: &Register) -> Result<()> {
     register.registry.register(Box::new(Deletions(counter)))
 }
 
-/// Takes over what the engine counts whenever someone looks.
+/// Takes over what the engine counts at each scrape.
 struct Deletions(IntCounterVec);
 
 impl Collector for Deletions {
@@ -33,7 +33,7 @@ impl Collector for Deletions {
     fn collect(&self) -> Vec<MetricFamily> {
         for (rule, count) in deleted() {
             let counter = self.0.with_label_values(&[rule.as_str()]);
-            // Whoever shows the metrics holds a lock, so nobody else adds.
+            // The caller that shows the metrics holds a lock, so no other adds.
             counter.inc_by(count.saturating_sub(counter.get()));
         }
         self.0.collect()

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::Pause,
     exit::Failure,
-    service::{pauses::PauseBook, status::StatusStore},
+    service::{pauses::PauseRegistry, status::StatusStore},
 };
 
 /// The daemon's metrics.
@@ -62,7 +62,7 @@ impl Metrics {
         })
     }
 
-    /// Where whoever else has something to count registers it.
+    /// Where other parts of the daemon register their metrics.
     pub(in crate::service) fn registry(&self) -> &prometheus::Registry {
         &self.register.registry
     }
@@ -70,7 +70,7 @@ impl Metrics {
     /// All metrics in Prometheus's text format, with what is paused now and how tables are.
     pub(in crate::service) fn scrape(
         &self,
-        pauses: &PauseBook,
+        pauses: &PauseRegistry,
         status: &StatusStore,
         now: DateTime<Utc>,
     ) -> Result<Vec<u8>> {
@@ -132,7 +132,10 @@ mod tests {
     #[test]
     fn what_is_told_of_a_target_after_it_was_let_go_of_is_not_shown() {
         let metrics = Metrics::new(&Daemon::default()).unwrap();
-        let (status, pauses) = (StatusStore::new(Utc::now()), PauseBook::open(None).unwrap());
+        let (status, pauses) = (
+            StatusStore::new(Utc::now()),
+            PauseRegistry::open(None).unwrap(),
+        );
         let shown = || {
             let text = metrics.scrape(&pauses, &status, Utc::now()).unwrap();
             let text = String::from_utf8(text).unwrap();

@@ -1,7 +1,7 @@
 //! Graphs: the queue, sidecars, healing, drift.
 //!
-//! Ages are told as the time at which something began, never as a number of seconds: that goes on to age in a query when
-//! the daemon, or its store, makes no progress. So the alert on an old sidecar needs nobody to look at the sidecar again.
+//! Ages are exported as the time at which something began, never as a number of seconds: that goes on to age in a query
+//! when the daemon, or its store, makes no progress. So the alert on an old sidecar needs no new check of the sidecar.
 
 use std::collections::BTreeMap;
 
@@ -146,7 +146,7 @@ fn done(healed: &Healed) -> [(&'static str, usize); 6] {
     ]
 }
 
-/// Whose turn it is before the tickets that wait for someone: how many wait for each kind of operation, and since when.
+/// The tickets ahead of those that wait: how many wait for each kind of operation, and since when.
 fn blocked(manifest: &Manifest) -> BTreeMap<&'static str, Vec<DateTime<Utc>>> {
     let mut blocked: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for ticket in &manifest.queue {
@@ -201,7 +201,7 @@ impl Graphs {
         }
     }
 
-    /// So many tables have drift of a kind.
+    /// Number of tables that have drift of a kind.
     pub(in crate::service) fn drifted(&self, target: &str, kind: &str, tables: usize) {
         let gauge = self.drifted.with_label_values(&[target, kind]);
         gauge.set(count(tables));
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn sidecars_are_counted_by_state_and_the_oldest_of_each_is_told() {
+    fn sidecars_are_counted_by_state_and_the_oldest_of_each_is_exported() {
         let metrics = Metrics::new(&Daemon::default()).unwrap();
         metrics.opened("g", Kind::Graph);
         let look = |state, written| SidecarLook {

@@ -215,7 +215,7 @@ impl Jobs {
         self.skips.with_label_values(&labels).inc();
     }
 
-    /// So many tables are due.
+    /// Number of tables that are due.
     pub(in crate::service) fn backlog(&self, target: &str, duty: &str, tables: usize) {
         let gauge = self.backlog.with_label_values(&[target, duty]);
         gauge.set(count(tables));
@@ -283,7 +283,7 @@ impl Jobs {
     }
 
     /// When each table of a target was last as its duty wants it, as far as that counts: a duty that no policy leaves on
-    /// shows nothing, and nobody is woken for it.
+    /// shows nothing, and no alert fires for it.
     pub(in crate::service) fn succeeded(
         &self,
         target: &str,

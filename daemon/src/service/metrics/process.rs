@@ -1,13 +1,13 @@
-//! The process: which Squire it is, what it was told, and what it takes.
+//! The process: which Squire it is, its settings, and what it uses.
 
 use chrono::Utc;
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Result};
 use squire_config::Daemon;
 
 use super::registry::{Register, count, whole};
-use crate::service::pauses::PauseBook;
+use crate::service::pauses::PauseRegistry;
 
-/// The commit that this was built from, where whoever built it said so.
+/// The commit that this was built from, where the build was given it.
 const COMMIT: Option<&str> = option_env!("SQUIRE_COMMIT");
 
 /// Registers what does not change while the process runs, and what its operating system counts.
@@ -93,7 +93,7 @@ impl OnDisk {
     }
 
     /// Takes how it is.
-    pub(super) fn follow(&self, pauses: &PauseBook) {
+    pub(super) fn follow(&self, pauses: &PauseRegistry) {
         self.unwritten.set(pauses.not_kept().is_some().into());
         self.unreadable.set(pauses.unreadable().is_some().into());
     }
@@ -123,7 +123,7 @@ impl Clock {
 }
 
 impl Clock {
-    /// The wall clock jumped so often since it was looked at last, and is trusted or not.
+    /// How often the wall clock jumped since the last check, and whether it is trusted.
     pub(in crate::service) fn set(&self, jumps: u64, steady: bool) {
         self.jumps.inc_by(jumps);
         self.steady.set(steady.into());
@@ -131,7 +131,7 @@ impl Clock {
 }
 
 impl Configuration {
-    /// These settings are in force, and so many jobs can be running at once.
+    /// The settings that are in force, and the maximum number of jobs at once.
     pub(in crate::service) fn follow(&self, daemon: &Daemon, places: usize) {
         self.places.set(count(places));
         let tick = daemon.tick.as_secs().max(1);

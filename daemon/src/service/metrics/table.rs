@@ -357,7 +357,7 @@ impl Tables {
         tables.insert(table.to_owned(), now);
     }
 
-    /// A table has so many versions.
+    /// Sets the number of versions of a table.
     pub(in crate::service) fn versions(
         &self,
         target: &str,
@@ -376,7 +376,7 @@ impl Tables {
         }
     }
 
-    /// So many versions of a table should have gone.
+    /// Number of versions of a table that should have been removed.
     pub(in crate::service) fn overdue_versions(&self, target: &str, table: &str, overdue: usize) {
         let mut book = self.book.lock();
         let known = book

@@ -25,7 +25,7 @@ pub(in crate::service) struct Targets {
     budget_left: IntGaugeVec,
     passed_over: IntGaugeVec,
     other_daemons: IntGaugeVec,
-    /// So many single tables are shown as paused.
+    /// Maximum number of single tables that are shown as paused.
     tables: usize,
 }
 
@@ -42,7 +42,7 @@ impl Targets {
                 TARGET,
             )?,
             health: register.gauge("squire_health_tables",
-                "Tables by their health: stuck, failing, blocked, due, paused, ok, or unknown as nobody has looked at them yet.",
+                "Tables by their health: stuck, failing, blocked, due, paused, ok, or unknown as they have not been polled yet.",
                 &["target", "health"],
             )?,
             restarts: register.counter("squire_keeper_restarts_total",

@@ -2,10 +2,10 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | [`book`] | the book of all pauses |
+//! | [`registry`] | the registry of all pauses |
 //! | [`file`] | the file on the disk |
 
-mod book;
 pub(crate) mod file;
+mod registry;
 
-pub(super) use self::book::{LONGEST, PauseBook};
+pub(super) use self::registry::{LONGEST, PauseRegistry};

@@ -17,7 +17,7 @@ use crate::{
         http::access::listener::Listener,
         job_slots::JobSlots,
         metrics::Metrics,
-        presence::Residents,
+        presence::PresenceMonitor,
         schedule::{
             timetable::{Started, Timetable},
             triggers::TriggerBook,
@@ -34,7 +34,7 @@ pub(in crate::service) struct Running {
     /// What is in force.
     pub(in crate::service) settings: Settings,
     pub(in crate::service) supervisor: Supervisor,
-    pub(in crate::service) residents: Residents,
+    pub(in crate::service) presence_monitor: PresenceMonitor,
     pub(in crate::service) job_slots: JobSlots,
     pub(in crate::service) timetable: Arc<Timetable>,
     pub(in crate::service) log: LogFilter,
@@ -42,7 +42,7 @@ pub(in crate::service) struct Running {
     pub(in crate::service) triggers: Arc<TriggerBook>,
     pub(in crate::service) metrics: Arc<Metrics>,
     pub(in crate::service) notifier: Notifier,
-    /// Where whoever works beside the keepers learns what is in force.
+    /// Where tasks beside the keepers learn what is in force.
     pub(in crate::service) in_force: watch::Sender<Daemon>,
 }
 
@@ -55,9 +55,9 @@ impl Running {
         let prepared = timeout(limit, self.prepare(reading)).await;
         let (error, changes, waits) = match prepared.unwrap_or_else(|_| Err(late(reading, limit))) {
             Ok(prepared) => {
-                let told = (None, prepared.plan.told(), named(&prepared.plan.waits));
+                let outcome = (None, prepared.plan.describe(), named(&prepared.plan.waits));
                 self.carry_over(prepared).await;
-                told
+                outcome
             }
             Err(e) => (Some(e.to_string()), Vec::new(), Vec::new()),
         };
@@ -75,7 +75,7 @@ impl Running {
     }
 
     /// Reads and checks the whole configuration, and makes what can still fail. What waits for a disk does so on a thread of
-    /// its own, which is left to itself when nobody waits for it any more.
+    /// its own, which is left to itself when nothing waits for it any more.
     async fn prepare(&self, reading: &Reading) -> Result<Prepared, Failure> {
         let layers = self.layers.clone().noted_in(reading.clone());
         let noted = reading.clone();
@@ -157,7 +157,7 @@ impl Running {
                 Some(TargetChange::Detach) | None => {}
             }
         }
-        self.residents.follow(&settings);
+        self.presence_monitor.follow(&settings);
         self.in_force.send_replace(settings.daemon.clone());
         self.settings = settings;
     }
@@ -192,7 +192,7 @@ fn tell(loaded: &Loaded) {
         let error = one_line(error);
         tracing::error!(
             error,
-            "the new configuration is refused, and the one before stays in force: mend it and reload again"
+            "the new configuration is refused, and the one before stays in force: fix it and reload again"
         );
         return;
     }

@@ -37,7 +37,7 @@ pub(super) enum TargetChange {
     Update,
 }
 
-/// Compares. `most` is how many places for jobs this process may have.
+/// Compares. `most` is the maximum number of job slots of this process.
 pub(super) fn plan(old: &Settings, new: &Settings, most: usize) -> Plan {
     let daemon = compare(&old.daemon, &new.daemon, most);
     let (before, after) = (by_name(old), by_name(new));
@@ -210,7 +210,7 @@ fn compare(old: &Daemon, new: &Daemon, most: usize) -> Compared {
 
 impl Plan {
     /// What changes, a line each, as a user reads it.
-    pub(super) fn told(&self) -> Vec<String> {
+    pub(super) fn describe(&self) -> Vec<String> {
         let of_target = |(name, change): (&String, &TargetChange)| match change {
             TargetChange::Start => format!("target {name}: kept from now on"),
             TargetChange::Detach => {

@@ -20,7 +20,7 @@ fn the_same_configuration_changes_nothing() {
     let same = plan(&settings(TWO), &settings(TWO), 2);
     assert!(same.changes.is_empty() && same.daemon.is_empty() && same.waits.is_empty());
     assert!(!same.schedules);
-    assert!(same.told().is_empty());
+    assert!(same.describe().is_empty());
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::Utc;
 
-use crate::api::{ConfigNotes, Loaded};
+use crate::api::{ConfigInfo, Loaded};
 
 /// The record.
 #[derive(Debug)]
-pub(in crate::service) struct Record(Mutex<ConfigNotes>);
+pub(in crate::service) struct Record(Mutex<ConfigInfo>);
 
 impl Record {
     /// Begins with the configuration that the daemon starts with.
@@ -19,7 +19,7 @@ impl Record {
             changes: Vec::new(),
             waits_for_restart: Vec::new(),
         };
-        Self(Mutex::new(ConfigNotes {
+        Self(Mutex::new(ConfigInfo {
             in_force_since: first.at,
             last: first,
         }))
@@ -27,15 +27,15 @@ impl Record {
 
     /// Notes an attempt.
     pub(in crate::service) fn note(&self, loaded: Loaded) {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut info = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if loaded.error.is_none() {
-            notes.in_force_since = loaded.at;
+            info.in_force_since = loaded.at;
         }
-        notes.last = loaded;
+        info.last = loaded;
     }
 
     /// What there is to tell.
-    pub(in crate::service) fn notes(&self) -> ConfigNotes {
+    pub(in crate::service) fn info(&self) -> ConfigInfo {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn a_refusal_is_told_and_what_is_in_force_stays_as_old_as_it_is() {
         let record = Record::start();
-        let since = record.notes().in_force_since;
+        let since = record.info().in_force_since;
         let later = |seconds, error: Option<&str>| Loaded {
             at: since + chrono::TimeDelta::seconds(seconds),
             error: error.map(str::to_owned),
@@ -58,10 +58,10 @@ mod tests {
             waits_for_restart: Vec::new(),
         };
         record.note(later(5, Some("line 3: no")));
-        let notes = record.notes();
-        assert_eq!(notes.in_force_since, since);
-        assert_eq!(notes.last.error.as_deref(), Some("line 3: no"));
+        let info = record.info();
+        assert_eq!(info.in_force_since, since);
+        assert_eq!(info.last.error.as_deref(), Some("line 3: no"));
         record.note(later(9, None));
-        assert_eq!(record.notes().in_force_since, later(9, None).at);
+        assert_eq!(record.info().in_force_since, later(9, None).at);
     }
 }

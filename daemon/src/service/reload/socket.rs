@@ -1,4 +1,5 @@
-//! The socket `reload.sock` in the runtime folder: whoever connects and says `reload` is answered when it has ended.
+//! The socket `reload.sock` in the runtime folder: a client that connects and says `reload` is answered when it has
+//! ended.
 //!
 //! A signal has no answer. `squire reload` asks here, so that it can fail with the reason when a configuration is refused.
 
@@ -17,7 +18,7 @@ use crate::api::Loaded;
 pub(crate) const SOCKET: &str = "reload.sock";
 /// What is asked.
 pub(crate) const ASKED: &str = "reload\n";
-/// Whoever connects says at once what it wants.
+/// A client says at once what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One who waits for the outcome of a reload.
@@ -48,7 +49,7 @@ async fn accept(listener: UnixListener, ask: Arc<mpsc::Sender<Asker>>) {
                 let ask = ask.clone();
                 tokio::spawn(async move {
                     if let Err(e) = answer(stream, &ask).await {
-                        tracing::warn!(error = %e, "whoever asked for a reload could not be answered");
+                        tracing::warn!(error = %e, "the client that asked for a reload could not be answered");
                     }
                 });
             }
@@ -68,10 +69,10 @@ async fn answer(stream: UnixStream, ask: &mpsc::Sender<Asker>) -> io::Result<()>
     if asked != ASKED {
         return Err(io::Error::other("it did not say `reload`"));
     }
-    let (tell, told) = oneshot::channel();
+    let (tell, reply) = oneshot::channel();
     let stops = || io::Error::other("the daemon stops");
     ask.send(tell).await.map_err(|_| stops())?;
-    let loaded = told.await.map_err(|_| stops())?;
+    let loaded = reply.await.map_err(|_| stops())?;
     stream.write_all(&serde_json::to_vec(&loaded)?).await?;
     stream.shutdown().await
 }

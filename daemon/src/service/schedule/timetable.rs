@@ -12,7 +12,7 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::triggers::{Trigger, Triggers};
 use crate::{
-    api::ScheduleNotes,
+    api::ScheduleInfo,
     cron::{self, Schedule},
     exit::Failure,
 };
@@ -99,12 +99,12 @@ impl Timetable {
     }
 
     /// The schedules of a target, as clients see them.
-    pub(in crate::service) fn of(&self, target: &str, now: DateTime<Utc>) -> Vec<ScheduleNotes> {
+    pub(in crate::service) fn of(&self, target: &str, now: DateTime<Utc>) -> Vec<ScheduleInfo> {
         let entries = self.entries();
         let of_target = entries.iter().filter(|entry| entry.target == target);
         let noted = of_target.map(|entry| {
             let next = entry.schedule.next_after(now);
-            ScheduleNotes {
+            ScheduleInfo {
                 duty: entry.duty.into(),
                 cron: entry.cron.clone(),
                 next,
@@ -116,7 +116,7 @@ impl Timetable {
 
     /// The clock says another time than it would have: all times are reckoned again.
     pub(in crate::service) async fn plan_anew(&self) {
-        // Nobody gives other schedules meanwhile.
+        // No other schedules come meanwhile.
         let mut running = self.scheduler.lock().await;
         let entries = self.entries().clone();
         match begin(&entries).await {

@@ -16,13 +16,13 @@ use squire_engine::planner::{
 
 /// Nothing is remembered for longer: no interval floor is.
 pub(in crate::service) const WINDOW: TimeDelta = TimeDelta::days(31);
-/// What was spent is asked for so long after: it may be owed. A rest that lasts longer than that, longer.
+/// How long what was spent is asked for: it may be owed. A rest that lasts longer than that, longer.
 const SPENT: TimeDelta = TimeDelta::days(7);
-/// No rest is longer than so many times the job before it.
+/// The maximum rest, as a multiple of the job before it.
 const LONGEST_REST: u32 = 1000;
-/// Losses in a row make whoever tries again wait, for minutes. Someone who comes a day later begins anew.
+/// Losses in a row make the next attempt wait, for minutes. An attempt a day later begins anew.
 const LOSSES: TimeDelta = TimeDelta::days(1);
-/// What someone asked for at once, and waits for a window, is not wanted any more after this.
+/// What a user asked for at once, and waits for a window, is not wanted any more after this.
 const FORCED: TimeDelta = TimeDelta::days(1);
 /// Jobs of a target that ended within such a time of each other are remembered as one: in the last hour, and before it.
 const OF_TARGET: Grain = Grain {
@@ -35,7 +35,7 @@ const OF_TABLE: Grain = Grain {
     before: 3600,
 };
 
-/// How far jobs are told apart, in seconds.
+/// The resolution of job times, in seconds.
 #[derive(Clone, Copy)]
 struct Grain {
     lately: i64,
@@ -75,7 +75,7 @@ struct OfTable {
     duties: BTreeMap<Duty, OfDuty>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     charges: Vec<Spent>,
-    /// What someone asked for at once, and when.
+    /// What a user asked for at once, and when.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     forced: BTreeMap<Duty, DateTime<Utc>>,
 }
@@ -136,7 +136,7 @@ pub(in crate::service) struct RestoredTable {
     duties: BTreeMap<Duty, DutyHistory>,
     /// What was spent on it.
     charges: Vec<Charge>,
-    /// What someone asked for at once, and waits.
+    /// What a user asked for at once, and waits.
     pub(in crate::service) forced: BTreeSet<Duty>,
 }
 
@@ -363,7 +363,7 @@ fn add(charges: &mut Vec<Spent>, spent: Spent, grain: Grain, clock: &Clock) {
 }
 
 impl Grain {
-    /// Where in time something is, as far as that is told apart.
+    /// Where in time something is, as far as that is resolved.
     fn of(self, spent: &Spent, clock: &Clock) -> (bool, i64) {
         let lately = clock.age(spent.ended) <= TimeDelta::hours(1);
         let seconds = if lately { self.lately } else { self.before };

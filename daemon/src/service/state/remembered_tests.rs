@@ -8,7 +8,7 @@ fn wall(minutes: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::minutes(minutes)
 }
 
-/// A daemon that started at a time of the wall, so many minutes later.
+/// The clock of a daemon that started at minute `started` of the wall clock, `later` minutes after that.
 fn clock(started: i64, later: i64) -> Clock {
     Clock {
         wall: wall(started + later),
@@ -93,7 +93,7 @@ fn a_back_off_and_a_floor_go_on_over_a_restart() {
     let ended = of_duty.last_end.unwrap();
     assert_eq!(now.monotonic - ended, Duration::from_secs(60));
     assert_eq!(of_duty.last_ran, Duration::from_secs(60));
-    // Two days later, nobody waits for that any more, and floors still count.
+    // Two days later, nothing waits for that any more, and floors still count.
     let now = clock(2 * 24 * 60, 0);
     let restored = left(1, 3).restore(&now);
     let of_duty = of_compaction(&restored);

@@ -5,8 +5,8 @@
 //! [`State::forced`], and after a good look [`State::in_order`]. None of them waits for the disk.
 //!
 //! The store is in memory, too: the next keeper of the same name and place in one process goes on with all of it, also
-//! without a folder. Nothing here is needed for safety. A file that cannot be read is set aside and told, and the target
-//! begins anew.
+//! without a folder. Nothing here is needed for safety. A file that cannot be read is set aside and logged, and the
+//! target begins anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,7 +61,8 @@ struct Entry {
 }
 
 impl State {
-    /// Reads what an earlier daemon left. What cannot be read is set aside and told; what does not count any more is removed.
+    /// Reads what an earlier daemon left. What cannot be read is set aside and logged; what does not count any more is
+    /// removed.
     pub(in crate::service) fn open(folder: Option<&Path>, clock: &Clock) -> Self {
         let folder = folder.map(|folder| folder.join(FOLDER));
         let targets = folder.as_deref().map(|folder| read_all(folder, clock));
@@ -130,8 +131,8 @@ impl State {
         }
     }
 
-    /// Writes what has changed; all of it, or what is due. Waits for the disk. What cannot be written is told once and
-    /// tried again.
+    /// Writes what has changed; all of it, or what is due. Waits for the disk. What cannot be written is logged once
+    /// and tried again.
     pub(in crate::service) fn flush(&self, all: bool, clock: &Clock) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let due: Vec<_> = {

@@ -9,7 +9,7 @@ use crate::api::Health;
 
 /// What is known of one table.
 pub(super) struct Known<'a> {
-    /// Someone has looked at it.
+    /// It has been polled.
     pub(super) looked: bool,
     /// A job of it makes no progress.
     pub(super) stuck: bool,
@@ -64,7 +64,7 @@ fn of(decision: Decision) -> Health {
         SkipClass::Paused => Health::Paused,
         SkipClass::Blocked => Health::Blocked,
         SkipClass::Delayed => Health::Due,
-        // What was done a moment ago, or is being done, is no reason to look at the table.
+        // What was done a moment ago, or is being done, is no reason to check the table.
         SkipClass::Idle | SkipClass::Excluded | SkipClass::Busy | SkipClass::Unlisted => Health::Ok,
     }
 }

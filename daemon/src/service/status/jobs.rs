@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use chrono::{DateTime, Utc};
 use squire_engine::{planner::Duty, progress::Progress};
 
-use crate::api::{JobNotes, Layout, RunNotes};
+use crate::api::{JobInfo, Layout, RunInfo};
 
 /// Runs of one target that are kept.
 const KEPT: usize = 200;
@@ -28,9 +28,9 @@ pub(super) struct AtWork {
 }
 
 impl AtWork {
-    pub(super) fn notes(&self, target: &str, table: &str) -> JobNotes {
+    pub(super) fn info(&self, target: &str, table: &str) -> JobInfo {
         let step = self.begun.progress.step();
-        JobNotes {
+        JobInfo {
             target: target.to_owned(),
             table: table.to_owned(),
             duty: self.begun.duty.into(),
@@ -47,10 +47,10 @@ impl AtWork {
 
 /// The last runs of a target, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct History(VecDeque<RunNotes>);
+pub(super) struct History(VecDeque<RunInfo>);
 
 impl History {
-    pub(super) fn add(&mut self, run: RunNotes) {
+    pub(super) fn add(&mut self, run: RunInfo) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
@@ -68,7 +68,7 @@ impl History {
     }
 
     /// The last first.
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = &RunNotes> {
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &RunInfo> {
         self.0.iter().rev()
     }
 }

@@ -2,22 +2,22 @@
 
 use squire_engine::manifest::{Manifest, Ticket, TicketState};
 
-use crate::api::TicketNotes;
+use crate::api::TicketInfo;
 
 /// All tickets of a graph, the first first.
-pub(super) fn tickets(manifest: &Manifest) -> Vec<TicketNotes> {
-    let notes = manifest.queue.iter().map(|ticket| of(manifest, ticket));
-    notes.collect()
+pub(super) fn tickets(manifest: &Manifest) -> Vec<TicketInfo> {
+    let info = manifest.queue.iter().map(|ticket| of(manifest, ticket));
+    info.collect()
 }
 
-fn of(manifest: &Manifest, ticket: &Ticket) -> TicketNotes {
+fn of(manifest: &Manifest, ticket: &Ticket) -> TicketInfo {
     let reason = match &ticket.state {
         TicketState::Quarantined { reason, .. } => Some(reason.clone()),
         TicketState::Waiting | TicketState::Decided { .. } => None,
     };
     let waits = ticket.state == TicketState::Waiting;
     let ahead = manifest.ahead(ticket).filter(|_| waits);
-    TicketNotes {
+    TicketInfo {
         operation: ticket.operation.to_string(),
         kind: ticket.kind.to_string(),
         actor: ticket.actor.clone(),

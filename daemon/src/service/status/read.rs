@@ -6,7 +6,7 @@ use squire_engine::planner::Duty;
 
 use super::store::StatusStore;
 use crate::api::{
-    GoneTable, HealthCounts, JobNotes, RunNotes, TableNotes, Tables, TargetNotes, TicketNotes,
+    GoneTable, HealthCounts, JobInfo, RunInfo, TableInfo, Tables, TargetInfo, TicketInfo,
 };
 
 /// How much there is to do, of all targets together.
@@ -16,7 +16,7 @@ pub(in crate::service) struct Load {
     pub(in crate::service) tables: usize,
     /// Jobs running.
     pub(in crate::service) at_work: usize,
-    /// Tables that are due and found no place.
+    /// Tables that are due and found no job slot.
     pub(in crate::service) waiting: u64,
 }
 
@@ -58,17 +58,17 @@ impl StatusStore {
     }
 
     /// All targets, by name.
-    pub(in crate::service) fn targets(&self) -> Vec<TargetNotes> {
+    pub(in crate::service) fn targets(&self) -> Vec<TargetInfo> {
         let store = self.lock();
-        let notes = store.targets.iter().map(|(name, state)| state.notes(name));
-        notes.collect()
+        let info = store.targets.iter().map(|(name, state)| state.info(name));
+        info.collect()
     }
 
     /// One target, if there is such a one.
-    pub(in crate::service) fn target(&self, name: &str) -> Option<TargetNotes> {
+    pub(in crate::service) fn target(&self, name: &str) -> Option<TargetInfo> {
         let store = self.lock();
         let state = store.targets.get(name)?;
-        Some(state.notes(name))
+        Some(state.info(name))
     }
 
     /// Whether there is such a target.
@@ -101,7 +101,7 @@ impl StatusStore {
             let changed = changed.filter(|(_, table)| since.is_none() || table.changed > after);
             read.tables.extend(changed.map(|(key, table)| {
                 let running = state.running.get(key).map(|job| job.begun.duty);
-                table.notes(name, key, running)
+                table.info(name, key, running)
             }));
             if since.is_some() {
                 let gone = state.gone.iter().filter(|(_, at)| **at > after);
@@ -115,11 +115,11 @@ impl StatusStore {
     }
 
     /// One table.
-    pub(in crate::service) fn of_table(&self, target: &str, table: &str) -> Option<TableNotes> {
+    pub(in crate::service) fn of_table(&self, target: &str, table: &str) -> Option<TableInfo> {
         let store = self.lock();
         let state = store.targets.get(target)?;
         let running = state.running.get(table).map(|job| job.begun.duty);
-        Some(state.tables.get(table)?.notes(target, table, running))
+        Some(state.tables.get(table)?.info(target, table, running))
     }
 
     /// The reasons of what was decided last about a duty of a target's tables, or of one.
@@ -135,8 +135,7 @@ impl StatusStore {
         };
         let asked = state.tables.iter();
         let asked = asked.filter(|(key, _)| table.is_none_or(|table| table == *key));
-        let reasons =
-            asked.map(|(_, table)| table.decision(duty).map(|notes| notes.reason.clone()));
+        let reasons = asked.map(|(_, table)| table.decision(duty).map(|info| info.reason.clone()));
         reasons.collect()
     }
 
@@ -145,7 +144,7 @@ impl StatusStore {
         &self,
         target: Option<&str>,
         table: Option<&str>,
-    ) -> Vec<JobNotes> {
+    ) -> Vec<JobInfo> {
         let store = self.lock();
         let asked = store.targets.iter();
         let asked = asked.filter(|(name, _)| target.is_none_or(|t| t == *name));
@@ -153,7 +152,7 @@ impl StatusStore {
             .flat_map(|(name, state)| {
                 let running = state.running.iter();
                 let running = running.filter(|(key, _)| table.is_none_or(|t| t == *key));
-                running.map(|(key, job)| job.notes(name, key))
+                running.map(|(key, job)| job.info(name, key))
             })
             .collect();
         jobs.sort_by_key(|job| job.since);
@@ -161,22 +160,22 @@ impl StatusStore {
     }
 
     /// The tickets in a graph's queue.
-    pub(in crate::service) fn tickets(&self, target: &str) -> Vec<TicketNotes> {
+    pub(in crate::service) fn tickets(&self, target: &str) -> Vec<TicketInfo> {
         let store = self.lock();
         let state = store.targets.get(target);
         state.map_or_else(Vec::new, |state| state.queue.clone())
     }
 
-    /// Runs that ended, or whose tables were looked at, after a revision; the last first, so many at most.
+    /// Runs that ended, or whose tables were looked at, after a revision; the last first, up to a maximum number.
     pub(in crate::service) fn runs(
         &self,
         target: Option<&str>,
         table: Option<&str>,
         since: Option<u64>,
         most: usize,
-    ) -> Vec<RunNotes> {
+    ) -> Vec<RunInfo> {
         let store = self.lock();
-        // As of tables: what came before some of it was forgotten is told as a whole.
+        // As of tables: what came before some of it was forgotten is reported as a whole.
         let known = |since: &u64| (store.whole_since..=store.revision).contains(since);
         let after = since.filter(known).unwrap_or(0);
         let asked = store.targets.iter();

@@ -123,7 +123,7 @@ fn a_table_whose_job_failed_is_failing_until_one_of_the_same_duty_ends_well() {
     let health = |store: &StatusStore| {
         store
             .of_table("lake", "a")
-            .and_then(|notes| notes.health.known())
+            .and_then(|info| info.health.known())
     };
     for (duty, outcome, then) in [
         (Duty::Index, JobOutcome::Failed, Health::Failing),
@@ -149,8 +149,8 @@ fn the_failure_of_one_duty_does_not_hide_that_of_another_and_goes_when_the_duty_
         store.ended("lake", "a", JobOutcome::Failed, Some(format!("no {duty}")));
     }
     let reason = || {
-        let notes = store.of_table("lake", "a");
-        notes.and_then(|notes| notes.reason).unwrap_or_default()
+        let info = store.of_table("lake", "a");
+        info.and_then(|info| info.reason).unwrap_or_default()
     };
     assert!(reason().contains("no index") && reason().contains("no cleanup"));
     let off = |duty| {
@@ -168,7 +168,7 @@ fn the_failure_of_one_duty_does_not_hide_that_of_another_and_goes_when_the_duty_
     off(Duty::Cleanup);
     let health = store
         .of_table("lake", "a")
-        .and_then(|notes| notes.health.known());
+        .and_then(|info| info.health.known());
     assert_eq!(health, Some(Health::Ok));
 }
 
@@ -177,9 +177,9 @@ fn a_table_that_was_only_found_is_known_and_not_yet_judged() {
     let store = store();
     store.found("lake", "new");
     assert_eq!(store.keys("lake"), ["new"]);
-    let notes = store.of_table("lake", "new").expect("it is there");
+    let info = store.of_table("lake", "new").expect("it is there");
     assert_eq!(
-        (notes.health.known(), notes.looked),
+        (info.health.known(), info.looked),
         (Some(Health::Unknown), None)
     );
 }
@@ -196,8 +196,8 @@ fn a_decision_tells_when_the_duty_may_be_due_again_where_that_is_known() {
             not_before: (skip == Skip::Budget).then(|| Duration::from_secs(1_000)),
         };
         store.decided("lake", "a", Duty::Compaction, decided);
-        let notes = store.of_table("lake", "a").expect("it is known");
-        let left = notes.duties[0].not_before.map(|at| at - Utc::now());
+        let info = store.of_table("lake", "a").expect("it is known");
+        let left = info.duties[0].not_before.map(|at| at - Utc::now());
         left.map(|left| left.num_seconds())
     };
     let left = decide(Skip::BackOff).expect("it is known");

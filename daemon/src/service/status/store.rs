@@ -20,9 +20,9 @@ use super::{
     table::TableStatus,
     target::TargetStatus,
 };
-use crate::api::{DutyNotes, JobOutcome, RunNotes};
+use crate::api::{DutyInfo, JobOutcome, RunInfo};
 
-/// Tables that went are remembered, so many of a target.
+/// Maximum number of removed tables of a target that are remembered.
 const GONE: usize = 1024;
 
 /// What is known of all targets.
@@ -72,22 +72,22 @@ impl StatusStore {
     pub(in crate::service) fn opened(&self, target: &str, uri: &str, kind: Kind) {
         let mut store = self.lock();
         store.change();
-        let notes = store.target(target);
-        (notes.uri, notes.kind) = (uri.to_owned(), Some(kind.as_str().to_owned()));
+        let of_target = store.target(target);
+        (of_target.uri, of_target.kind) = (uri.to_owned(), Some(kind.as_str().to_owned()));
     }
 
     /// It was looked at, or could not be.
     pub(in crate::service) fn polled(&self, target: &str, failing: Option<String>) {
         let mut store = self.lock();
-        let notes = store.target(target);
+        let of_target = store.target(target);
         let now = Utc::now();
-        if notes.since.is_none() || notes.failing.is_some() != failing.is_some() {
-            notes.since = Some(now);
+        if of_target.since.is_none() || of_target.failing.is_some() != failing.is_some() {
+            of_target.since = Some(now);
         }
-        notes.looked = Some(now);
-        notes.note_layout(now);
-        if notes.failing != failing {
-            notes.failing = failing;
+        of_target.looked = Some(now);
+        of_target.note_layout(now);
+        if of_target.failing != failing {
+            of_target.failing = failing;
             store.change();
         }
     }
@@ -96,14 +96,14 @@ impl StatusStore {
     pub(in crate::service) fn queue(&self, target: &str, manifest: &Manifest) {
         let tickets = queue::tickets(manifest);
         let mut store = self.lock();
-        let notes = store.target(target);
-        if notes.queue != tickets {
-            notes.queue = tickets;
+        let of_target = store.target(target);
+        if of_target.queue != tickets {
+            of_target.queue = tickets;
             store.change();
         }
     }
 
-    /// A table is there that nobody has looked at yet: from now on it can be paused.
+    /// A table is there that has not been read yet: from now on it can be paused.
     pub(in crate::service) fn found(&self, target: &str, table: &str) {
         self.on_table(target, table, |_| true);
     }
@@ -121,9 +121,9 @@ impl StatusStore {
         });
         let mut store = self.lock();
         let next = store.revision + 1;
-        let notes = store.target(target);
-        let layout = notes.tables.get(table).map(TableStatus::layout);
-        if layout.is_some_and(|layout| notes.history.looked(table, layout, next)) {
+        let of_target = store.target(target);
+        let layout = of_target.tables.get(table).map(TableStatus::layout);
+        if layout.is_some_and(|layout| of_target.history.looked(table, layout, next)) {
             store.revision = next;
         }
     }
@@ -143,28 +143,28 @@ impl StatusStore {
         self.on_table(target, table, TableStatus::is_stuck);
     }
 
-    /// A table has so many versions.
+    /// Sets the number of versions of a table.
     pub(in crate::service) fn versions(&self, target: &str, table: &str, versions: usize) {
         self.on_table(target, table, |of_table| {
             of_table.has_versions(versions as u64)
         });
     }
 
-    /// So many tables are due and wait for a place.
+    /// Number of tables that are due and wait for a slot.
     pub(in crate::service) fn backlog(&self, target: &str, tables: usize) {
         let mut store = self.lock();
-        let notes = store.target(target);
-        if notes.backlog != tables as u64 {
-            notes.backlog = tables as u64;
+        let of_target = store.target(target);
+        if of_target.backlog != tables as u64 {
+            of_target.backlog = tables as u64;
             store.change();
         }
     }
 
-    /// So many other daemons keep the same place.
+    /// Number of other daemons that maintain the same target.
     pub(in crate::service) fn saw_other_daemons(&self, target: &str, others: usize) {
         // Who counts them does not wait for the keeper: the target may be let go of meanwhile.
-        if let Some(notes) = self.lock().targets.get_mut(target) {
-            notes.other_daemons = others;
+        if let Some(of_target) = self.lock().targets.get_mut(target) {
+            of_target.other_daemons = others;
         }
     }
 
@@ -172,24 +172,24 @@ impl StatusStore {
     pub(in crate::service) fn began(&self, target: &str, table: &str, begun: Begun) {
         let mut store = self.lock();
         let revision = store.change();
-        let notes = store.target(target);
-        let of_table = notes.tables.entry(table.to_owned()).or_default();
+        let of_target = store.target(target);
+        let of_table = of_target.tables.entry(table.to_owned()).or_default();
         of_table.changed = revision;
         let job = AtWork {
             begun,
             since: Utc::now(),
             before: of_table.layout(),
         };
-        notes.running.insert(table.to_owned(), job);
+        of_target.running.insert(table.to_owned(), job);
     }
 
     /// A job that was to go to work does not.
     pub(in crate::service) fn withdrawn(&self, target: &str, table: &str) {
         let mut store = self.lock();
         let revision = store.change();
-        let notes = store.target(target);
-        notes.running.remove(table);
-        if let Some(of_table) = notes.tables.get_mut(table) {
+        let of_target = store.target(target);
+        of_target.running.remove(table);
+        if let Some(of_table) = of_target.tables.get_mut(table) {
             of_table.changed = revision;
         }
     }
@@ -204,17 +204,17 @@ impl StatusStore {
     ) {
         let mut store = self.lock();
         let revision = store.change();
-        let notes = store.target(target);
-        let Some(job) = notes.running.remove(table) else {
+        let of_target = store.target(target);
+        let Some(job) = of_target.running.remove(table) else {
             return;
         };
-        if let Some(of_table) = notes.tables.get_mut(table) {
+        if let Some(of_table) = of_target.tables.get_mut(table) {
             let error = detail.as_deref().filter(|_| outcome == JobOutcome::Failed);
             of_table.ended(job.begun.duty, error);
             of_table.changed = revision;
         }
         let took = Utc::now() - job.since;
-        notes.history.add(RunNotes {
+        of_target.history.add(RunInfo {
             id: revision,
             target: target.to_owned(),
             table: table.to_owned(),
@@ -236,10 +236,10 @@ impl StatusStore {
         let mut store = self.lock();
         let revision = store.change();
         store.whole_since = revision;
-        let notes = store.target(target);
-        *notes = TargetStatus {
-            uri: std::mem::take(&mut notes.uri),
-            other_daemons: notes.other_daemons,
+        let of_target = store.target(target);
+        *of_target = TargetStatus {
+            uri: std::mem::take(&mut of_target.uri),
+            other_daemons: of_target.other_daemons,
             ..TargetStatus::default()
         };
     }
@@ -274,7 +274,7 @@ impl StatusStore {
             }
             Decision::Act(_) => None,
         };
-        let notes = DutyNotes {
+        let info = DutyInfo {
             duty: duty.into(),
             due,
             reason: reason.to_owned(),
@@ -283,7 +283,7 @@ impl StatusStore {
             not_before,
         };
         self.on_table(target, table, |of_table| {
-            of_table.decided(duty, decided.decision, notes);
+            of_table.decided(duty, decided.decision, info);
             true
         });
     }
@@ -307,9 +307,9 @@ impl StatusStore {
     fn on_table(&self, target: &str, table: &str, change: impl FnOnce(&mut TableStatus) -> bool) {
         let mut store = self.lock();
         let next = store.revision + 1;
-        let notes = store.target(target);
-        notes.gone.remove(table);
-        let of_table = notes.tables.entry(table.to_owned()).or_default();
+        let of_target = store.target(target);
+        of_target.gone.remove(table);
+        let of_table = of_target.tables.entry(table.to_owned()).or_default();
         if change(of_table) {
             of_table.changed = next;
             store.revision = next;

@@ -9,7 +9,7 @@ use squire_engine::{
 };
 
 use super::health::{self, Known};
-use crate::api::{DutyNotes, Health, Layout, Series, TableNotes};
+use crate::api::{DutyInfo, Health, Layout, Series, TableInfo};
 
 /// The state of one table.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct TableStatus {
     stuck: bool,
     /// The duties whose last job failed, with the error.
     failed: BTreeMap<Duty, String>,
-    decisions: BTreeMap<Duty, (Decision, DutyNotes)>,
+    decisions: BTreeMap<Duty, (Decision, DutyInfo)>,
     health: (Health, Option<String>),
     since: Option<DateTime<Utc>>,
     trend: Series,
@@ -75,7 +75,7 @@ impl TableStatus {
         self.facts.layout
     }
 
-    /// A look went well; whether it brought anything that is to be told.
+    /// A read went well; returns whether it brought anything to report.
     pub(super) fn looked(
         &mut self,
         stats: &TableStats,
@@ -131,18 +131,18 @@ impl TableStatus {
         self.classify();
     }
 
-    pub(super) fn decided(&mut self, duty: Duty, decision: Decision, notes: DutyNotes) {
+    pub(super) fn decided(&mut self, duty: Duty, decision: Decision, info: DutyInfo) {
         if decision == Decision::Skip(Skip::Disabled) {
-            // Nobody expects anything of it any more.
+            // Nothing is expected of it any more.
             self.failed.remove(&duty);
         }
-        self.decisions.insert(duty, (decision, notes));
+        self.decisions.insert(duty, (decision, info));
         self.classify();
     }
 
     /// What was decided last about a duty.
-    pub(super) fn decision(&self, duty: Duty) -> Option<&DutyNotes> {
-        self.decisions.get(&duty).map(|(_, notes)| notes)
+    pub(super) fn decision(&self, duty: Duty) -> Option<&DutyInfo> {
+        self.decisions.get(&duty).map(|(_, info)| info)
     }
 
     /// How it is, in one word, and why.
@@ -154,7 +154,7 @@ impl TableStatus {
     fn classify(&mut self) {
         let decisions = self.decisions.iter();
         let decisions =
-            decisions.map(|(duty, (decision, notes))| (*duty, *decision, notes.because()));
+            decisions.map(|(duty, (decision, info))| (*duty, *decision, info.because()));
         let health = health::classify(&Known {
             looked: self.looked.is_some(),
             stuck: self.stuck,
@@ -169,10 +169,10 @@ impl TableStatus {
         self.health = health;
     }
 
-    pub(super) fn notes(&self, target: &str, table: &str, running: Option<Duty>) -> TableNotes {
+    pub(super) fn info(&self, target: &str, table: &str, running: Option<Duty>) -> TableInfo {
         let (health, reason) = self.health.clone();
         let facts = self.facts;
-        TableNotes {
+        TableInfo {
             target: target.to_owned(),
             table: table.to_owned(),
             health: health.into(),
@@ -190,7 +190,7 @@ impl TableStatus {
             duties: self
                 .decisions
                 .values()
-                .map(|(_, notes)| notes.clone())
+                .map(|(_, info)| info.clone())
                 .collect(),
             running: running.map(Into::into),
             trend: self.trend.clone(),

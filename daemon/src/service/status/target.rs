@@ -8,7 +8,7 @@ use super::{
     jobs::{AtWork, History},
     table::TableStatus,
 };
-use crate::api::{HealthCounts, Layout, Series, Status, TargetNotes, TicketNotes};
+use crate::api::{HealthCounts, Layout, Series, Status, TargetInfo, TicketInfo};
 
 /// The state of one target.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(super) struct TargetStatus {
     pub(super) tables: BTreeMap<String, TableStatus>,
     pub(super) running: BTreeMap<String, AtWork>,
     pub(super) history: History,
-    pub(super) queue: Vec<TicketNotes>,
+    pub(super) queue: Vec<TicketInfo>,
     pub(super) backlog: u64,
     pub(super) trend: Series,
     /// Other daemons that keep the same place.
@@ -55,9 +55,9 @@ impl TargetStatus {
         health
     }
 
-    pub(super) fn notes(&self, name: &str) -> TargetNotes {
+    pub(super) fn info(&self, name: &str) -> TargetInfo {
         let health = self.health();
-        TargetNotes {
+        TargetInfo {
             name: name.to_owned(),
             uri: self.uri.clone(),
             kind: self.kind.clone(),

@@ -14,7 +14,7 @@ use super::{
     status_line::{self, Amiss},
     watchdog::Watchdog,
 };
-use crate::service::{health::Probe, pauses::PauseBook, reload::Record, status::StatusStore};
+use crate::service::{health::Probe, pauses::PauseRegistry, reload::Record, status::StatusStore};
 
 /// Interval at which liveness and status are read.
 const EVERY: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ pub(in crate::service) struct Notifier {
     pub(in crate::service) probe: Probe,
     pub(in crate::service) status: Arc<StatusStore>,
     pub(in crate::service) record: Arc<Record>,
-    pub(in crate::service) pauses: Arc<PauseBook>,
+    pub(in crate::service) pauses: Arc<PauseRegistry>,
 }
 
 impl Notifier {
@@ -40,12 +40,12 @@ impl Notifier {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => tell(&[NotifyState::Reloading, now, status]),
             Err(e) => {
-                tracing::warn!(error = %e, "the monotonic clock cannot be read; the service manager is not told of the reload")
+                tracing::warn!(error = %e, "the monotonic clock cannot be read; the service manager does not learn of the reload")
             }
         }
     }
 
-    /// The daemon stops, and may take so long.
+    /// The daemon stops; `grace` is how long that may take.
     pub(in crate::service) fn stopping(&self, grace: Duration) {
         let most = u32::try_from((grace + MARGIN).as_micros()).unwrap_or(u32::MAX);
         tell(&[
@@ -56,7 +56,7 @@ impl Notifier {
     }
 
     /// Tells how the daemon is whenever that changes, and feeds the watchdog as long as the process gets on. Runs until it
-    /// is dropped, or does nothing where nobody listens.
+    /// is dropped, or does nothing where there is no listener.
     pub(in crate::service) async fn attend(self, stop: CancellationToken) {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
             return;
@@ -68,7 +68,7 @@ impl Notifier {
             .map_or(EVERY, |watchdog| watchdog.half().min(EVERY));
         let mut ticks = interval(every.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = String::new();
+        let mut last = String::new();
         loop {
             ticks.tick().await;
             let status = if stop.is_cancelled() {
@@ -76,9 +76,9 @@ impl Notifier {
             } else {
                 self.running()
             };
-            if status != told {
+            if status != last {
                 tell(&[NotifyState::Status(&status)]);
-                told = status;
+                last = status;
             }
             if let Some(watchdog) = &mut watchdog
                 && watchdog.is_due(self.probe.is_live(), Instant::now())
@@ -89,7 +89,7 @@ impl Notifier {
     }
 
     fn running(&self) -> String {
-        let refused = self.record.notes().last.error.is_some();
+        let refused = self.record.info().last.error.is_some();
         let unreadable = self.pauses.unreadable().is_some();
         let amiss = Amiss {
             refused,
@@ -101,6 +101,6 @@ impl Notifier {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(e) = sd_notify::notify(states) {
-        tracing::warn!(error = %e, "the service manager could not be told how the daemon is");
+        tracing::warn!(error = %e, "the daemon's status could not be sent to the service manager");
     }
 }

@@ -20,7 +20,7 @@ pub(in crate::service) const MARGIN: Duration = Duration::from_secs(10);
 /// For the last line of the log: it may be the log that hangs.
 const LAST_LINE: Duration = Duration::from_secs(1);
 
-/// Takes SIGHUP for nothing until someone follows it. By default it ends the process: a reload that is asked for while the
+/// Ignores SIGHUP until it has a receiver. By default it ends the process: a reload that is asked for while the
 /// daemon starts would do that.
 pub(crate) fn survive_hangups() {
     // The first of all signals can always be followed.
@@ -43,14 +43,14 @@ pub(in crate::service) fn stop_on_signal(
         }
         stop.cancel();
         let most = daemon.borrow().shutdown_grace.saturating_add(MARGIN);
-        // Nobody says anything: the process ends, and this thread with it.
+        // There is no sender: the process ends, and this thread with it.
         let (_silent, nothing) = mpsc::channel::<()>();
         let _ = nothing.recv_timeout(most);
         let (said, line) = mpsc::channel();
         let say = move || {
             tracing::error!(
                 ?most,
-                "the daemon does not end by itself, and is ended; what is left is healed by whoever comes next"
+                "the daemon does not end by itself, and is ended; the next process heals what is left"
             );
             let _ = said.send(());
         };

@@ -6,7 +6,7 @@ use crate::{
     service::{health::Health, status::Load},
 };
 
-/// So many names are said; the rest is counted.
+/// Maximum number of names in the line; the rest is counted.
 const NAMED: usize = 3;
 
 /// What is amiss with the daemon itself.
@@ -21,7 +21,7 @@ pub(super) struct Amiss {
 /// While it runs.
 pub(super) fn running(health: &Health, load: Load, amiss: Amiss) -> String {
     let mut text = String::new();
-    // What needs someone comes first: the line may be cut off.
+    // What needs an operator comes first: the line may be cut off.
     for (status, word) in [(Status::Stuck, "STUCK"), (Status::Failing, "failing")] {
         let names_of = health.named(status);
         if !names_of.is_empty() {
@@ -48,7 +48,7 @@ pub(super) fn running(health: &Health, load: Load, amiss: Amiss) -> String {
         text.push_str(&format!(" ({wrong})"));
     }
     text.push_str("; ");
-    // Where something is wrong, nobody should read that all is done.
+    // Where something is wrong, the line must not say that all is done.
     let all_is_well = text.starts_with(char::is_numeric) && wrong.is_empty();
     text.push_str(&match (load.at_work as u64, load.waiting) {
         (0, 0) if all_is_well && health.tables.due == 0 => "nothing to do".to_owned(),
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn it_says_how_much_there_is_and_what_is_done() {
-        for (of, told) in [
+        for (of, line) in [
             (
                 load(1_204, 2, 5),
                 "3 targets, 1,204 tables; 2 jobs at work, 5 waiting",
@@ -144,7 +144,7 @@ mod tests {
             ),
         ] {
             let well = health(&THREE, HealthCounts::default());
-            assert_eq!(running(&well, of, Amiss::default()), told);
+            assert_eq!(running(&well, of, Amiss::default()), line);
         }
     }
 

@@ -10,7 +10,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// One that waits so long.
+    /// A watchdog with this timeout.
     pub(super) fn new(patience: Duration) -> Self {
         Self {
             half: patience / 2,

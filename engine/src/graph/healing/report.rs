@@ -55,8 +55,8 @@ pub enum Left {
 }
 
 impl Left {
-    /// The reason in words.
-    pub fn told(&self, now: DateTime<Utc>) -> String {
+    /// Describes the reason.
+    pub fn describe(&self, now: DateTime<Utc>) -> String {
         match self {
             Self::NotDue {
                 seen: Some(seen), ..

@@ -1,8 +1,8 @@
 //! Conversion of values: only where the meaning survives, and every value checked.
 //!
 //! Arrow's kernels do the work in their *safe* mode, in which a value that cannot be converted becomes
-//! null. A null that was none before is thus a misfit, and its index tells the row; the strict mode
-//! would tell only that there is one.
+//! null. A null that was none before is thus a misfit, and its index gives the row; the strict mode
+//! would report only that there is one.
 
 use std::sync::Arc;
 
@@ -341,7 +341,7 @@ fn exact(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, Misfit> {
             None => None,
         },
         (from, to) if from.is_floating() && to.is_integer() => {
-            // Adding zero turns -0.0, which the comparison tells from 0.0, into 0.0.
+            // Adding zero turns -0.0, which the comparison distinguishes from 0.0, into 0.0.
             let plain = numeric::add(
                 &cast(array, &DataType::Float64)?,
                 &Scalar::new(Float64Array::from(vec![0.0])),

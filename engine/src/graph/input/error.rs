@@ -57,7 +57,7 @@ pub enum InputError {
         /// What it said.
         source: std::io::Error,
     },
-    /// Neither an extension nor a name tells a known format.
+    /// Neither an extension nor a name gives a known format.
     #[error("`{given}` tells no known format; name one of: {}", Format::known())]
     UnknownFormat {
         /// The path or name.

@@ -1,4 +1,4 @@
-//! Which other holders are dead, as far as this process can tell.
+//! Which other holders are dead, as far as this process knows.
 
 use std::{
     collections::HashMap,

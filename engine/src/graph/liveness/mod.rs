@@ -5,6 +5,12 @@
 //! clock; a holder without a heartbeat, when none has appeared for a lease. Either way the ticket in question must
 //! have been watched for a lease: what a holder did before that says nothing. Safety does not depend on it: a wrong
 //! judgement costs one aborted operation, which is retried.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `heartbeat` | this process's own heartbeat, and the objects of heartbeats |
+//! | `failure_detector` | which other holders are dead |
+//! | `store_clock` | the store's own clock |
 
 mod failure_detector;
 mod heartbeat;

@@ -1,6 +1,6 @@
 //! A manifest as bytes: JSON, compressed with zstd once it is large enough for that to pay.
 //!
-//! A reader tells the two apart by zstd's magic number, so that a small manifest stays readable by eye.
+//! A reader distinguishes the two by zstd's magic number, so that a small manifest stays readable by eye.
 
 use std::io::Read;
 

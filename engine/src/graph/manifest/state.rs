@@ -65,7 +65,7 @@ pub struct TableEntry {
     /// The Lance version that readers open.
     pub pin: u64,
     /// The manifest that gave the key to the dataset at this path; 0 in manifests of the first release. A key that was
-    /// given up and given again can be at the same pin as before, so pins alone do not tell the two tables apart.
+    /// given up and given again can be at the same pin as before, so pins alone do not distinguish the two tables.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub since: u64,
 }

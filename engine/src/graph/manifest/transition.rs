@@ -394,7 +394,7 @@ pub enum Resolution {
     Publish(BTreeMap<TableKey, u64>, Option<Structure>),
     /// Discard it: no table holds the effect, and every touched table is fenced.
     Discard,
-    /// Decide it anew: what hindered it is gone, so that anybody can carry it out.
+    /// Decide it anew: what hindered it is gone, so that any process can carry it out.
     Redecide,
 }
 

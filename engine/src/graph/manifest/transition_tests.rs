@@ -422,7 +422,7 @@ mod promise {
         Ok(())
     }
 
-    /// What a hard drop noted stays noted until somebody says that it is done, and never reaches what readers open.
+    /// What a hard drop noted stays noted until it is reported as done, and never reaches what readers open.
     pub(super) fn purges_are_kept_and_spare_what_is_published(
         old: &Manifest,
         new: &Manifest,

@@ -44,7 +44,7 @@ pub(crate) enum Conclusion {
     },
     /// It cannot be applied to this table, and waits for an operator.
     Quarantined { table: TableKey, reason: String },
-    /// It is over, and the manifest does not tell how.
+    /// It is over, and the manifest does not show how.
     Unknown,
 }
 

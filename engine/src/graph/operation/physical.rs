@@ -37,7 +37,7 @@ use crate::{
     },
     ids::{OperationId, TableKey},
     progress::{self, Phase},
-    storage::Workshop,
+    storage::LeasedHandle,
     table::{
         Table,
         discard::{Loss, OrLost},
@@ -90,7 +90,7 @@ pub(super) struct Way {
     /// The graph as it was when the source was opened.
     pub(super) snapshot: Arc<Manifest>,
     table: Table,
-    workshop: Workshop,
+    workshop: LeasedHandle,
     pin: u64,
     base: u64,
 }
@@ -103,7 +103,7 @@ impl Source {
             drift: DriftPolicy::Error,
             ..core.table_in(&snapshot, key)?
         };
-        let workshop = table.storage.workshop().await?;
+        let workshop = table.storage.leased_handle().await?;
         let open = async |version| {
             let opened = table.open(version, workshop.params(), None).await;
             opened.map_err(|e| table.failed("opening", e))

@@ -150,7 +150,7 @@ impl<'c> Wait<'c> {
         {
             self.logged = true;
             let (ahead, kind): (_, OperationKind) = (&waiting.ahead, mine.kind);
-            tracing::info!(operation = %self.operation, %kind, waiting_for = %ahead.operation, its_kind = %ahead.kind, actor = %ahead.actor, holder = %ahead.holder, uri = %self.core.storage.uri, "{}", waiting.told(Utc::now()));
+            tracing::info!(operation = %self.operation, %kind, waiting_for = %ahead.operation, its_kind = %ahead.kind, actor = %ahead.actor, holder = %ahead.holder, uri = %self.core.storage.uri, "{}", waiting.describe(Utc::now()));
         }
         self.core.waits.set(self.operation, waiting);
     }

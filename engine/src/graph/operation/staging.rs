@@ -9,7 +9,7 @@ use lance::{
 
 use crate::{
     error::Result,
-    storage::Workshop,
+    storage::LeasedHandle,
     table::{Table, drift},
 };
 
@@ -17,8 +17,8 @@ use crate::{
 pub(super) async fn open_to_stage(
     table: &Table,
     pin: u64,
-) -> Result<(Arc<Dataset>, u64, Workshop)> {
-    let workshop = table.storage.workshop().await?;
+) -> Result<(Arc<Dataset>, u64, LeasedHandle)> {
+    let workshop = table.storage.leased_handle().await?;
     let open = |version| {
         let params = workshop.params();
         async move {

@@ -42,8 +42,8 @@ impl Waiting {
         })
     }
 
-    /// The wait in words: `waiting for SchemaApply 019aad0e by ops@host, 3 s`.
-    pub fn told(&self, now: DateTime<Utc>) -> String {
+    /// Describes the wait: `waiting for SchemaApply 019aad0e by ops@host, 3 s`.
+    pub fn describe(&self, now: DateTime<Utc>) -> String {
         let Ticket {
             operation,
             kind,
@@ -158,7 +158,7 @@ mod tests {
         ] {
             let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
             assert_eq!(
-                waiting.told(now),
+                waiting.describe(now),
                 format!("waiting for SchemaApply 019aad0e by ops@host, {age}")
             );
         }

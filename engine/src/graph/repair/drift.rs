@@ -43,8 +43,8 @@ impl Drifted {
         self.versions.iter().all(|v| v.benign)
     }
 
-    /// What was done to it, in words: `Append, Delete: +3 rows, -1 rows`.
-    pub fn told(&self) -> String {
+    /// A summary of the changes: `Append, Delete: +3 rows, -1 rows`.
+    pub fn summary(&self) -> String {
         let changes = self
             .versions
             .iter()
@@ -53,11 +53,11 @@ impl Drifted {
         operations.dedup();
         let sum = |of: fn(&DriftVersion) -> u64| self.versions.iter().map(of).sum::<u64>();
         let (added, removed) = (sum(|v| v.rows_added), sum(|v| v.rows_removed));
-        let mut told = operations.join(", ");
+        let mut summary = operations.join(", ");
         if !self.is_benign() {
-            told = format!("{told}: +{added} rows, -{removed} rows");
+            summary = format!("{summary}: +{added} rows, -{removed} rows");
         }
-        told
+        summary
     }
 }
 
@@ -138,8 +138,8 @@ fn is_unexplained(newest: &Manifest, drifted: &Drifted) -> bool {
 /// # Errors
 /// [`Error::Store`], [`Error::OutcomeUnknown`].
 pub(crate) async fn adopt(core: &Core, drifted: &Drifted) -> Result<bool> {
-    let (told, operation) = (drifted.told(), OperationId::fresh());
-    let (by, table) = (core.by(&told), drifted.table.clone());
+    let (summary, operation) = (drifted.summary(), OperationId::fresh());
+    let (by, table) = (core.by(&summary), drifted.table.clone());
     let (seen, pin, head) = (drifted.seen, drifted.pin, drifted.head);
     let call = core
         .manifests
@@ -149,7 +149,7 @@ pub(crate) async fn adopt(core: &Core, drifted: &Drifted) -> Result<bool> {
         .await?;
     match call {
         Call::Holds(manifest) => {
-            tracing::info!(table = %drifted.table, pin = drifted.pin, head = drifted.head, what = told, manifest = manifest.number, uri = %core.storage.uri, "drift adopted");
+            tracing::info!(table = %drifted.table, pin = drifted.pin, head = drifted.head, what = summary, manifest = manifest.number, uri = %core.storage.uri, "drift adopted");
             Ok(true)
         }
         Call::Refused(

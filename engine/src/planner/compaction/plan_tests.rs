@@ -86,7 +86,7 @@ fn what_a_full_tier_becomes_may_fill_the_next_one_in_the_same_plan() {
 }
 
 #[test]
-fn a_hot_fragment_is_left_to_its_writers_until_most_of_it_is_deleted() {
+fn a_contended_fragment_is_left_to_its_writers_until_most_of_it_is_deleted() {
     let policy = CompactionPolicy::default();
     let ask = Ask {
         contended: BTreeSet::from([0]),

@@ -9,7 +9,7 @@ const FEW_DELETED: u64 = 20;
 /// From this many bytes of deleted rows on, they are a reason, however few.
 const MUCH_DELETED: u64 = 1 << 20;
 
-/// The sizes of small fragments are told apart down to this part of the largest.
+/// The sizes of small fragments are distinguished down to this part of the largest.
 const TIER_DEPTH: u64 = 4096;
 /// Sizes in one tier differ by this factor at most, or fragments would be merged that are nothing alike.
 const WIDEST_TIER: u64 = 16;

@@ -124,7 +124,7 @@ mod tests {
         }
     }
 
-    /// So many small fragments under a segment, and so many under none.
+    /// A table with `covered` small fragments under a segment, and `free` ones under none.
     fn table(segment: SegmentStats, covered: u64, free: u64) -> TableStats {
         let small = |id| FragmentStats {
             coverage: u32::from(id < covered),

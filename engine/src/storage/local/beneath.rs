@@ -1,9 +1,10 @@
 //! Opening what lies below a target's folder, and nothing else.
 //!
 //! The kernel resolves each path beneath a folder whose own path has no link in it, and follows no link on the way. So
-//! who may write in a target, or in one of its tables, cannot lead Squire elsewhere, whenever he swaps a folder for a link.
-//! The target's folder is found anew for each request, by the path that it was resolved to when it was connected: it may
-//! be mounted, restored or made anew meanwhile, and work must not go on in the one that was moved away.
+//! a user who may write in a target, or in one of its tables, cannot lead Squire elsewhere, whenever they swap a folder
+//! for a link. The target's folder is found anew for each request, by the path that it was resolved to when it was
+//! connected: it may be mounted, restored or made anew meanwhile, and work must not go on in the one that was moved
+//! away.
 //!
 //! Other file systems that are mounted below the folder are no way out (`RESOLVE_NO_XDEV` is not asked for): only root
 //! mounts, and it is how data is put on another disk.
@@ -20,11 +21,11 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::boundary::{Fault, Wall};
+use super::access_denied::{AccessDenied, Fault};
 
-/// So many links on one path are followed, where links are allowed.
+/// Maximum number of links on one path that are followed, where links are allowed.
 const MAX_LINKS: usize = 8;
-/// So many folders may lie in each other below a target's folder: Lance makes a handful, and one for each part of a
+/// Maximum depth of folders below a target's folder: Lance makes a handful, and one for each part of a
 /// branch's name.
 pub(super) const MAX_DEPTH: usize = 128;
 
@@ -52,7 +53,7 @@ pub(super) enum For {
 
 /// The folder of a target, and where else its paths may lead. All are absolute and resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Walls {
+pub(crate) struct Boundary {
     /// The target's folder.
     pub(crate) root: PathBuf,
     /// Folders that links below the target's folder may lead to.
@@ -61,11 +62,11 @@ pub(crate) struct Walls {
     pub(crate) bases: Vec<PathBuf>,
 }
 
-impl Walls {
+impl Boundary {
     /// Opens what a path names.
     ///
     /// # Errors
-    /// [`Wall::Link`], [`Wall::Outside`], [`Wall::ReadOnly`]; what the kernel says.
+    /// [`AccessDenied::Link`], [`AccessDenied::Outside`], [`AccessDenied::ReadOnly`]; what the kernel says.
     pub(super) fn open(&self, path: &Path, flags: OFlags, what_for: For) -> Result<OwnedFd, Fault> {
         #[cfg(feature = "failpoints")]
         crate::failpoint::hang(&self.root, path);
@@ -77,14 +78,14 @@ impl Walls {
             };
             // Where a folder is wanted, the walk calls a link no folder.
             let Some(link) = link_on(&at, errno) else {
-                // Somebody has put the folder back meanwhile.
+                // Another process has put the folder back meanwhile.
                 if errno == Errno::LOOP {
                     continue;
                 }
                 return Err(errno.into());
             };
             let Some((allowed, real)) = self.followed(&link) else {
-                return Err(Wall::Link {
+                return Err(AccessDenied::Link {
                     path: link.path,
                     to: link.to,
                 }
@@ -125,12 +126,12 @@ impl Walls {
                 if let Some(base) = self.bases.iter().find(|base| path.starts_with(base)) {
                     return match what_for {
                         For::Reading => Ok((base.clone(), path.to_owned())),
-                        For::Changing => Err(Wall::ReadOnly { path: path.into() }.into()),
+                        For::Changing => Err(AccessDenied::ReadOnly { path: path.into() }.into()),
                     };
                 }
             }
         }
-        Err(Wall::Outside {
+        Err(AccessDenied::Outside {
             path: path.to_owned(),
             root: self.root.clone(),
         }
@@ -247,7 +248,7 @@ fn walked(from: Option<OwnedFd>, path: &Path, flags: OFlags) -> Result<OwnedFd, 
             HANDLE | OFlags::DIRECTORY
         };
         let next = openat(&at, name, through | OFlags::NOFOLLOW, Mode::empty())?;
-        // To look at a link is no error of its own.
+        // To read a link is no error of its own.
         if last && !flags.contains(OFlags::DIRECTORY) && is_link(&next)? {
             return Err(Errno::LOOP);
         }
@@ -309,7 +310,7 @@ mod tests {
 
     struct Scene {
         dir: tempfile::TempDir,
-        walls: Walls,
+        boundary: Boundary,
     }
 
     /// A target with a table, and a folder beside it.
@@ -321,12 +322,12 @@ mod tests {
         }
         std::fs::write(real.join("root/t.lance/data/a.lance"), "rows").unwrap();
         std::fs::write(real.join("outside/deep/b.lance"), "secret").unwrap();
-        let walls = Walls {
+        let boundary = Boundary {
             root: real.join("root"),
             follow: Vec::new(),
             bases: Vec::new(),
         };
-        Scene { dir, walls }
+        Scene { dir, boundary }
     }
 
     impl Scene {
@@ -335,12 +336,12 @@ mod tests {
         }
 
         fn open(&self, below: &str) -> Result<OwnedFd, Fault> {
-            self.walls.open(&self.path(below), FILE, For::Reading)
+            self.boundary.open(&self.path(below), FILE, For::Reading)
         }
 
-        fn wall(&self, below: &str) -> &'static str {
+        fn outcome(&self, below: &str) -> &'static str {
             match self.open(below) {
-                Err(Fault::Wall(wall)) => wall.as_str(),
+                Err(Fault::Denied(denied)) => denied.as_str(),
                 Err(Fault::Io(e)) => panic!("{below}: {e}"),
                 Ok(_) => "open",
             }
@@ -350,15 +351,15 @@ mod tests {
     #[test]
     fn nothing_is_opened_that_is_not_below_the_folder_whatever_the_path_says() {
         let scene = scene();
-        assert_eq!(scene.wall("root/t.lance/data/a.lance"), "open");
-        assert_eq!(scene.wall("root"), "open");
+        assert_eq!(scene.outcome("root/t.lance/data/a.lance"), "open");
+        assert_eq!(scene.outcome("root"), "open");
         for outside in [
             "outside/deep/b.lance",
             "rooted",
             "root/../outside/deep/b.lance",
             "root/t.lance/../../outside",
         ] {
-            assert_eq!(scene.wall(outside), "outside", "{outside}");
+            assert_eq!(scene.outcome(outside), "outside", "{outside}");
         }
     }
 
@@ -378,7 +379,7 @@ mod tests {
             "root/t.lance/data/last",
             "root/absolute",
         ] {
-            assert_eq!(scene.wall(link), "link", "{link}");
+            assert_eq!(scene.outcome(link), "link", "{link}");
         }
     }
 
@@ -387,7 +388,7 @@ mod tests {
         let scene = scene();
         std::fs::rename(scene.path("root"), scene.path("moved")).unwrap();
         symlink("moved", scene.path("root")).unwrap();
-        assert_eq!(scene.wall("root/t.lance/data/a.lance"), "link");
+        assert_eq!(scene.outcome("root/t.lance/data/a.lance"), "link");
     }
 
     #[test]
@@ -397,22 +398,25 @@ mod tests {
         symlink(scene.path("outside/deep"), scene.path("root/deeper")).unwrap();
         symlink("..", scene.path("outside/back")).unwrap();
         symlink("../../root/t.lance", scene.path("outside/deep/home")).unwrap();
-        scene.walls.follow = vec![scene.path("outside")];
-        assert_eq!(scene.wall("root/allowed/deep/b.lance"), "open");
-        assert_eq!(scene.wall("root/deeper/b.lance"), "open");
-        assert_eq!(scene.wall("root/allowed/back"), "link");
-        assert_eq!(scene.wall("root/allowed/deep/home"), "link");
-        assert_eq!(scene.wall("outside/deep/b.lance"), "outside");
+        scene.boundary.follow = vec![scene.path("outside")];
+        assert_eq!(scene.outcome("root/allowed/deep/b.lance"), "open");
+        assert_eq!(scene.outcome("root/deeper/b.lance"), "open");
+        assert_eq!(scene.outcome("root/allowed/back"), "link");
+        assert_eq!(scene.outcome("root/allowed/deep/home"), "link");
+        assert_eq!(scene.outcome("outside/deep/b.lance"), "outside");
     }
 
     #[test]
     fn a_base_may_be_read_and_not_changed() {
         let mut scene = scene();
-        scene.walls.bases = vec![scene.path("outside")];
-        assert_eq!(scene.wall("outside/deep/b.lance"), "open");
+        scene.boundary.bases = vec![scene.path("outside")];
+        assert_eq!(scene.outcome("outside/deep/b.lance"), "open");
         let path = scene.path("outside/deep/b.lance");
-        let changed = scene.walls.parent(&path, For::Changing);
-        assert!(matches!(changed, Err(Fault::Wall(Wall::ReadOnly { .. }))));
+        let changed = scene.boundary.parent(&path, For::Changing);
+        assert!(matches!(
+            changed,
+            Err(Fault::Denied(AccessDenied::ReadOnly { .. }))
+        ));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use object_store::{ObjectMeta, path::Path};
 use rustix::fs::Stat;
 
 use super::{
-    beneath::Walls,
-    boundary::generic,
+    access_denied::generic,
+    beneath::Boundary,
     passed_over::{Passed, pass_over},
 };
 
@@ -22,9 +22,9 @@ pub(super) fn on_disk(location: &Path) -> PathBuf {
 }
 
 /// A file, as stores describe objects.
-pub(super) fn meta(walls: &Walls, stat: &Stat, location: Path) -> ObjectMeta {
+pub(super) fn meta(boundary: &Boundary, stat: &Stat, location: Path) -> ObjectMeta {
     let last_modified = time(stat).unwrap_or_else(|| {
-        pass_over(walls, &on_disk(&location), Passed::Time);
+        pass_over(boundary, &on_disk(&location), Passed::Time);
         DateTime::from_timestamp(LAST, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     });
     ObjectMeta {

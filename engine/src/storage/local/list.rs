@@ -1,7 +1,7 @@
 //! Listing: what lies below a folder. Links are never gone through, unless the target allows where they lead.
 //!
 //! A link in a table's folder is an error, not left out: what it stands for may be a tag or a version, and who does not
-//! see that would remove what it protects. What nobody can have written by Lance is passed over: see [`super::passed_over`].
+//! see that would remove what it protects. What Lance cannot have written is passed over: see [`super::passed_over`].
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -18,13 +18,13 @@ use rustix::{
 };
 
 use super::{
-    beneath::{FOLDER, For, HANDLE, MAX_DEPTH, Walls},
-    boundary::{Fault, Wall},
+    access_denied::{AccessDenied, Fault},
+    beneath::{Boundary, FOLDER, For, HANDLE, MAX_DEPTH},
     disk::{blocking, meta, on_disk},
     passed_over::{Passed, pass_over, reason},
 };
 
-/// So many entries are read at once.
+/// Maximum number of entries that are read at once.
 const CHUNK: usize = 1024;
 
 /// What an entry of a folder is.
@@ -35,7 +35,7 @@ enum Entry {
 
 /// The entries of one folder.
 struct Folder {
-    walls: Walls,
+    boundary: Boundary,
     /// Its path on the store.
     path: Path,
     on_disk: PathBuf,
@@ -46,9 +46,9 @@ struct Folder {
 
 impl Folder {
     /// Opens it; nothing when it is not there, or is none.
-    fn open(walls: &Walls, path: Path) -> Result<Option<Self>, Fault> {
+    fn open(boundary: &Boundary, path: Path) -> Result<Option<Self>, Fault> {
         let on_disk = on_disk(&path);
-        let opened = match walls.open(&on_disk, FOLDER, For::Reading) {
+        let opened = match boundary.open(&on_disk, FOLDER, For::Reading) {
             Ok(opened) => opened,
             Err(Fault::Io(e)) if e.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) => {
                 return Ok(None);
@@ -57,9 +57,9 @@ impl Folder {
             Err(e) => return Err(e),
         };
         Ok(Some(Self {
-            // Whoever can write into a target can put a link there; its tables are kept all the same.
-            lenient: on_disk == walls.root,
-            walls: walls.clone(),
+            // A user who can write into a target can put a link there; its tables are kept all the same.
+            lenient: on_disk == boundary.root,
+            boundary: boundary.clone(),
             entries: Dir::new(opened)?,
             path,
             on_disk,
@@ -89,7 +89,7 @@ impl Folder {
     fn entry(&self, name: &OsStr, mut kind: FileType) -> Result<Option<Entry>, Fault> {
         let on_disk = self.on_disk.join(name);
         let pass = |why| {
-            pass_over(&self.walls, &on_disk, why);
+            pass_over(&self.boundary, &on_disk, why);
             Ok(None)
         };
         let Some(path) = path_of(&self.path, name) else {
@@ -110,10 +110,10 @@ impl Folder {
             stat = Some(found);
         }
         if kind == FileType::Symlink {
-            let opened = match self.walls.open(&on_disk, HANDLE, For::Reading) {
+            let opened = match self.boundary.open(&on_disk, HANDLE, For::Reading) {
                 Ok(opened) => opened,
                 Err(e) if e.is_not_found() => return Ok(None),
-                Err(Fault::Wall(wall)) if self.lenient => return pass(reason(&wall)),
+                Err(Fault::Denied(denied)) if self.lenient => return pass(reason(&denied)),
                 Err(e) => return Err(e),
             };
             let found = fstat(&opened)?;
@@ -124,7 +124,7 @@ impl Folder {
             (FileType::Directory, _) => Ok(Some(Entry::Folder(path))),
             (FileType::RegularFile, Some(_)) if is_staged(name) => Ok(None),
             (FileType::RegularFile, Some(stat)) => {
-                Ok(Some(Entry::File(meta(&self.walls, &stat, path))))
+                Ok(Some(Entry::File(meta(&self.boundary, &stat, path))))
             }
             _ => pass(Passed::NoFile),
         }
@@ -156,7 +156,7 @@ pub(super) fn is_staged(name: &OsStr) -> bool {
 
 /// The files below a folder, at any depth.
 struct Walk {
-    walls: Walls,
+    boundary: Boundary,
     offset: Option<Path>,
     /// How deep the folder lies that it began with.
     depth: usize,
@@ -171,10 +171,10 @@ impl Walk {
                 let path = self.pending.pop()?;
                 let on_disk = on_disk(&path);
                 if path.parts().count() > self.depth + MAX_DEPTH {
-                    pass_over(&self.walls, &on_disk, Passed::TooDeep);
+                    pass_over(&self.boundary, &on_disk, Passed::TooDeep);
                     continue;
                 }
-                match Folder::open(&self.walls, path) {
+                match Folder::open(&self.boundary, path) {
                     Ok(folder) => self.open = folder,
                     Err(e) => return Some(Err(e.about(&on_disk))),
                 }
@@ -201,13 +201,13 @@ impl Walk {
 
 /// The files below a folder, at any depth, whose paths come after `offset`, in no order.
 pub(super) fn list(
-    walls: &Walls,
+    boundary: &Boundary,
     prefix: Option<&Path>,
     offset: Option<&Path>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     let prefix = prefix.cloned().unwrap_or_default();
     let walk = Walk {
-        walls: walls.clone(),
+        boundary: boundary.clone(),
         offset: offset.cloned(),
         depth: prefix.parts().count(),
         pending: vec![prefix],
@@ -238,10 +238,10 @@ pub(super) fn list(
 /// The files and folders in a folder.
 ///
 /// # Errors
-/// As [`Walls::open`].
-pub(super) fn list_folder(walls: &Walls, path: &Path) -> Result<ListResult, Fault> {
+/// As [`Boundary::open`].
+pub(super) fn list_folder(boundary: &Boundary, path: &Path) -> Result<ListResult, Fault> {
     let (mut folders, mut objects) = (BTreeSet::new(), Vec::new());
-    if let Some(mut folder) = Folder::open(walls, path.clone())? {
+    if let Some(mut folder) = Folder::open(boundary, path.clone())? {
         while let Some(entry) = folder.next() {
             match entry? {
                 Entry::Folder(path) => _ = folders.insert(path),
@@ -259,17 +259,17 @@ pub(super) fn list_folder(walls: &Walls, path: &Path) -> Result<ListResult, Faul
 /// Whether a table's folder, and each that lies in it, may be gone into.
 ///
 /// # Errors
-/// [`Wall::Link`], when one is a link that is not allowed.
-pub(super) fn survey(walls: &Walls, folder: &FsPath) -> Result<(), Fault> {
-    let opened = match walls.open(folder, FOLDER, For::Reading) {
+/// [`AccessDenied::Link`], when one is a link that is not allowed.
+pub(super) fn survey(boundary: &Boundary, folder: &FsPath) -> Result<(), Fault> {
+    let opened = match boundary.open(folder, FOLDER, For::Reading) {
         Err(e) if e.is_not_found() => return Ok(()),
         opened => opened?,
     };
     for (name, kind) in children(opened)? {
         if kind == FileType::Symlink {
-            match walls.open(&folder.join(name), HANDLE, For::Reading) {
+            match boundary.open(&folder.join(name), HANDLE, For::Reading) {
                 Err(Fault::Io(_)) | Ok(_) => {}
-                Err(wall) => return Err(wall),
+                Err(fault) => return Err(fault),
             }
         }
     }
@@ -282,12 +282,12 @@ type Identity = (u64, u64);
 /// What a folder is on its disk, and what the folders in it are.
 ///
 /// # Errors
-/// As [`Walls::open`].
+/// As [`Boundary::open`].
 pub(super) fn identities(
-    walls: &Walls,
+    boundary: &Boundary,
     folder: &FsPath,
 ) -> Result<Vec<(PathBuf, Identity)>, Fault> {
-    let opened = match walls.open(folder, FOLDER, For::Reading) {
+    let opened = match boundary.open(folder, FOLDER, For::Reading) {
         Err(e) if e.is_not_found() => return Ok(Vec::new()),
         opened => opened?,
     };
@@ -298,9 +298,9 @@ pub(super) fn identities(
             FileType::Directory | FileType::Symlink | FileType::Unknown
         ) {
             let path = folder.join(name);
-            match walls.open(&path, FOLDER, For::Reading) {
+            match boundary.open(&path, FOLDER, For::Reading) {
                 Ok(opened) => found.push((path, identity(&fstat(&opened)?))),
-                Err(Fault::Io(_) | Fault::Wall(Wall::Link { .. })) => {}
+                Err(Fault::Io(_) | Fault::Denied(AccessDenied::Link { .. })) => {}
                 Err(e) => return Err(e),
             }
         }

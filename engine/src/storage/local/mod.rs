@@ -1,11 +1,11 @@
 //! Local disk as a store: what is below the target's own folder, and nothing else; every write is synced before it is
 //! acknowledged.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | this file | how Lance comes to the store |
 //! | [`beneath`] | opening a path beneath the target's folder |
-//! | [`boundary`] | why something is not opened |
+//! | [`access_denied`] | why something is not opened |
 //! | [`store`] | the store |
 //! | [`upload`] | writing |
 //! | [`owner`] | whose a new file is |
@@ -13,8 +13,8 @@
 //! | [`passed_over`] | what is passed over |
 //! | [`removal`] | removing folders |
 
+mod access_denied;
 mod beneath;
-mod boundary;
 mod disk;
 mod list;
 mod owner;
@@ -38,8 +38,8 @@ use lance_io::object_store::{
 use object_store::path::Path;
 use url::Url;
 
-pub(crate) use beneath::{Walls, real};
-pub use boundary::Wall;
+pub use access_denied::AccessDenied;
+pub(crate) use beneath::{Boundary, real};
 use disk::{blocking, on_disk};
 pub use owner::Owned;
 pub use passed_over::{Passed, passed_over};
@@ -50,16 +50,16 @@ pub(super) const SCHEME: &str = "file-object-store";
 /// The names by which manifests may call a local disk. All come to the same store: none is opened past it.
 pub(super) const SCHEMES: [&str; 3] = [SCHEME, "file", "file+uring"];
 
-/// The option that tells the store its walls.
+/// The option that gives the store its boundary.
 const OPTION: &str = "squire_walls";
 const IO_PARALLELISM: usize = 8;
 const DOWNLOAD_RETRIES: usize = 3;
 
-impl Walls {
-    /// What Lance is told to open the store with. It hands that on to every other place that a table names.
+impl Boundary {
+    /// The options that Lance opens the store with. It hands that on to every other place that a table names.
     pub(super) fn accessor(&self) -> serde_json::Result<Arc<StorageOptionsAccessor>> {
-        let walls = serde_json::to_string(self)?;
-        let options = HashMap::from([(OPTION.to_owned(), walls)]);
+        let boundary = serde_json::to_string(self)?;
+        let options = HashMap::from([(OPTION.to_owned(), boundary)]);
         Ok(Arc::new(StorageOptionsAccessor::with_static_options(
             options,
         )))
@@ -77,26 +77,26 @@ impl Walls {
     /// Removes a folder of a table with everything in it; says whether it was there. Others may be doing the same.
     ///
     /// # Errors
-    /// The disk's; [`Wall`].
+    /// The disk's; [`AccessDenied`].
     pub(super) async fn remove_folder(&self, path: &Path) -> object_store::Result<bool> {
-        let (walls, path) = (self.clone(), on_disk(path));
-        blocking(move || removal::tree(&walls, &path).map_err(|fault| fault.about(&path))).await
+        let (boundary, path) = (self.clone(), on_disk(path));
+        blocking(move || removal::tree(&boundary, &path).map_err(|fault| fault.about(&path))).await
     }
 
     /// Removes a folder and those in it that are empty, and leaves the others; says whether the folder itself went.
     pub(super) async fn remove_empty_folders(&self, path: &Path) -> bool {
-        let (walls, path) = (self.clone(), on_disk(path));
-        let removed = blocking(move || Ok(removal::empty_folders(&walls, &path)));
+        let (boundary, path) = (self.clone(), on_disk(path));
+        let removed = blocking(move || Ok(removal::empty_folders(&boundary, &path)));
         removed.await.unwrap_or(false)
     }
 
-    /// Looks whether a table's folder, and those in it, may be gone into.
+    /// Checks whether a table's folder, and those in it, may be entered.
     ///
     /// # Errors
-    /// [`Wall::Link`]; the disk's.
+    /// [`AccessDenied::Link`]; the disk's.
     pub(super) async fn survey(&self, path: &Path) -> object_store::Result<()> {
-        let (walls, path) = (self.clone(), on_disk(path));
-        blocking(move || list::survey(&walls, &path).map_err(|fault| fault.about(&path))).await
+        let (boundary, path) = (self.clone(), on_disk(path));
+        blocking(move || list::survey(&boundary, &path).map_err(|fault| fault.about(&path))).await
     }
 
     /// Whether a path of this machine, wherever it leads, is a table's folder or lies in it.
@@ -109,20 +109,20 @@ impl Walls {
     /// The first folder that one table shares with another, of these in order: their place in the list, and the folder.
     ///
     /// # Errors
-    /// The disk's; [`Wall`].
+    /// The disk's; [`AccessDenied`].
     pub(super) async fn shared(
         &self,
         path: &Path,
         others: Vec<Path>,
     ) -> object_store::Result<Option<(usize, PathBuf)>> {
-        let (walls, path) = (self.clone(), on_disk(path));
+        let (boundary, path) = (self.clone(), on_disk(path));
         blocking(move || {
-            let about = |fault: boundary::Fault| fault.about(&path);
-            let own = list::identities(&walls, &path).map_err(about)?;
+            let about = |fault: access_denied::Fault| fault.about(&path);
+            let own = list::identities(&boundary, &path).map_err(about)?;
             let own: BTreeMap<_, _> = own.into_iter().map(|(path, id)| (id, path)).collect();
             for (place, other) in others.iter().enumerate() {
-                // What cannot be looked at is told where that table is looked at.
-                let theirs = list::identities(&walls, &on_disk(other)).unwrap_or_default();
+                // What cannot be read is reported where that table is read.
+                let theirs = list::identities(&boundary, &on_disk(other)).unwrap_or_default();
                 let shared = theirs.iter().find_map(|(_, id)| own.get(id));
                 if let Some(folder) = shared {
                     return Ok(Some((place, folder.clone())));
@@ -134,7 +134,7 @@ impl Walls {
     }
 }
 
-/// Makes stores of local disks, each within the walls that Lance is told to open it with. Without, there is none: a table
+/// Makes stores of local disks, each within the boundary that Lance opens it with. Without, there is none: a table
 /// on another store may name a file of this machine.
 #[derive(Debug)]
 pub(super) struct LocalProvider;
@@ -146,7 +146,7 @@ impl ObjectStoreProvider for LocalProvider {
         mut base_path: Url,
         params: &ObjectStoreParams,
     ) -> Result<ObjectStore> {
-        let Some(walls) = Walls::of(params.storage_options()) else {
+        let Some(boundary) = Boundary::of(params.storage_options()) else {
             return Err(LanceError::invalid_input(format!(
                 "{base_path} is on the local disk, and not of a target: it is left alone"
             )));
@@ -158,7 +158,7 @@ impl ObjectStoreProvider for LocalProvider {
                 .map_err(|e| LanceError::invalid_input(format!("{base_path}: {e}")))?;
         }
         Ok(ObjectStore::new(
-            Arc::new(store::LocalStore { walls }),
+            Arc::new(store::LocalStore { boundary }),
             base_path,
             params.block_size,
             None, // the registry wraps it
@@ -175,7 +175,7 @@ impl ObjectStoreProvider for LocalProvider {
             .map_err(|e| LanceError::invalid_input(format!("{}: {e}", url.path())))
     }
 
-    /// One store for all paths within the same walls: those are a part of what stores are told apart by.
+    /// One store for all paths within the same boundary: that is a part of the key of a store.
     fn calculate_object_store_prefix(
         &self,
         _url: &Url,

@@ -1,4 +1,4 @@
-//! What lies in a target and is passed over: it is counted, and told once, and no fault of the target.
+//! What lies in a target and is passed over: it is counted, and logged once, and is no fault of the target.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,10 +6,10 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use super::{beneath::Walls, boundary::Wall};
+use super::{access_denied::AccessDenied, beneath::Boundary};
 
-/// So many are told of one target; the rest is only counted.
-const MOST_TOLD: usize = 1_000;
+/// Maximum number of paths that are logged for one target; the rest is only counted.
+const MAX_REPORTED: usize = 1_000;
 
 /// Why an entry of a folder is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,18 +41,19 @@ impl Passed {
 
 #[derive(Debug, Default)]
 struct Book {
-    told: BTreeSet<(PathBuf, Passed)>,
+    reported: BTreeSet<(PathBuf, Passed)>,
     counted: BTreeMap<Passed, u64>,
 }
 
 static BOOKS: LazyLock<Mutex<BTreeMap<PathBuf, Book>>> = LazyLock::new(Mutex::default);
 
 /// Notes that an entry is passed over.
-pub(super) fn pass_over(walls: &Walls, path: &Path, why: Passed) {
+pub(super) fn pass_over(boundary: &Boundary, path: &Path, why: Passed) {
     let is_new = {
         let mut books = BOOKS.lock().unwrap_or_else(PoisonError::into_inner);
-        let book = books.entry(walls.root.clone()).or_default();
-        let is_new = book.told.len() < MOST_TOLD && book.told.insert((path.to_owned(), why));
+        let book = books.entry(boundary.root.clone()).or_default();
+        let is_new =
+            book.reported.len() < MAX_REPORTED && book.reported.insert((path.to_owned(), why));
         if is_new {
             *book.counted.entry(why).or_default() += 1;
         }
@@ -61,7 +62,7 @@ pub(super) fn pass_over(walls: &Walls, path: &Path, why: Passed) {
     if !is_new {
         return;
     }
-    let (path, uri, reason) = (shown(path), walls.root.display(), why.as_str());
+    let (path, uri, reason) = (shown(path), boundary.root.display(), why.as_str());
     match why {
         Passed::Link => tracing::warn!(
             path, %uri, reason,
@@ -83,18 +84,18 @@ fn shown(path: &Path) -> String {
 }
 
 /// How many entries below a local root were passed over since the process began, by reason; each counts once, and a
-/// thousand at most are told apart. `root` is a target's URI as its `uri()` gives it.
+/// thousand at most are distinguished. `root` is a target's URI as its `uri()` gives it.
 pub fn passed_over(root: &str) -> BTreeMap<Passed, u64> {
     let books = BOOKS.lock().unwrap_or_else(PoisonError::into_inner);
     let book = books.get(Path::new(root));
     book.map(|book| book.counted.clone()).unwrap_or_default()
 }
 
-/// The reason to pass over what stands behind a wall, where that may be done.
-pub(super) fn reason(wall: &Wall) -> Passed {
-    match wall {
-        Wall::NoFile { .. } => Passed::NoFile,
-        Wall::TooDeep { .. } => Passed::TooDeep,
+/// The reason to pass over what access is denied to, where that may be done.
+pub(super) fn reason(denied: &AccessDenied) -> Passed {
+    match denied {
+        AccessDenied::NoFile { .. } => Passed::NoFile,
+        AccessDenied::TooDeep { .. } => Passed::TooDeep,
         _ => Passed::Link,
     }
 }

@@ -13,26 +13,26 @@ use rustix::{
 };
 
 use super::{
-    beneath::{FOLDER, For, MAX_DEPTH, Walls},
-    boundary::{Fault, Wall},
+    access_denied::{AccessDenied, Fault},
+    beneath::{Boundary, FOLDER, For, MAX_DEPTH},
     list::children,
 };
 
 /// Removes a file, or a link; not what a link leads to.
 ///
 /// # Errors
-/// As [`Walls::open`].
-pub(super) fn file(walls: &Walls, path: &Path) -> Result<(), Fault> {
-    let (folder, name) = walls.parent(path, For::Changing)?;
+/// As [`Boundary::open`].
+pub(super) fn file(boundary: &Boundary, path: &Path) -> Result<(), Fault> {
+    let (folder, name) = boundary.parent(path, For::Changing)?;
     Ok(unlinkat(folder, name, AtFlags::empty())?)
 }
 
 /// Removes a folder with everything in it; says whether it was there. Others may be doing the same.
 ///
 /// # Errors
-/// As [`Walls::open`]; [`Wall::TooDeep`].
-pub(super) fn tree(walls: &Walls, path: &Path) -> Result<bool, Fault> {
-    match walls.parent(path, For::Changing) {
+/// As [`Boundary::open`]; [`AccessDenied::TooDeep`].
+pub(super) fn tree(boundary: &Boundary, path: &Path) -> Result<bool, Fault> {
+    match boundary.parent(path, For::Changing) {
         Err(e) if e.is_not_found() => Ok(false),
         parent => {
             let (folder, name) = parent?;
@@ -44,7 +44,7 @@ pub(super) fn tree(walls: &Walls, path: &Path) -> Result<bool, Fault> {
 /// Removes what has a name in a folder; says whether there was something.
 fn entry(folder: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -> Result<bool, Fault> {
     if depth > MAX_DEPTH {
-        return Err(Wall::TooDeep {
+        return Err(AccessDenied::TooDeep {
             path: path.to_owned(),
             most: MAX_DEPTH,
         }
@@ -78,8 +78,8 @@ fn gone(folder: &OwnedFd, name: &OsStr, flags: AtFlags) -> Result<bool, Fault> {
 }
 
 /// Removes a folder and those in it that are empty, and leaves the others; says whether the folder itself went. Best effort.
-pub(super) fn empty_folders(walls: &Walls, path: &Path) -> bool {
-    let Ok((folder, name)) = walls.parent(path, For::Changing) else {
+pub(super) fn empty_folders(boundary: &Boundary, path: &Path) -> bool {
+    let Ok((folder, name)) = boundary.parent(path, For::Changing) else {
         return false;
     };
     let flags = FOLDER | OFlags::NOFOLLOW;

@@ -1,5 +1,5 @@
 //! The store: objects are files below a target's folder. Paths are from the root of the file system, as Lance gives
-//! them; which of them there is, [`Walls`] decides.
+//! them; which of them there is, [`Boundary`] decides.
 
 use std::{
     fmt,
@@ -21,25 +21,25 @@ use rustix::{
 };
 
 use super::{
-    beneath::{FILE, For, Walls, split},
-    boundary::{Fault, Wall, generic},
+    access_denied::{AccessDenied, Fault, generic},
+    beneath::{Boundary, FILE, For, split},
     disk::{blocking, meta, on_disk},
     list, removal,
     upload::{self, Staged, Upload, folder_made},
 };
 
-/// So many files are removed at once.
+/// Maximum number of files that are removed at once.
 const DELETIONS: usize = 10;
 
-/// A local disk, as far as the walls go.
+/// A local disk within a boundary.
 #[derive(Clone, Debug)]
 pub(super) struct LocalStore {
-    pub(super) walls: Walls,
+    pub(super) boundary: Boundary,
 }
 
 impl fmt::Display for LocalStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LocalStore({})", self.walls.root.display())
+        write!(f, "LocalStore({})", self.boundary.root.display())
     }
 }
 
@@ -48,10 +48,10 @@ impl LocalStore {
     async fn at<T: Send + 'static>(
         &self,
         location: &Path,
-        work: impl FnOnce(&Walls, &FsPath) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&Boundary, &FsPath) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T> {
-        let (walls, path) = (self.walls.clone(), file_at(location)?);
-        blocking(move || work(&walls, &path).map_err(|fault| fault.about(&path))).await
+        let (boundary, path) = (self.boundary.clone(), file_at(location)?);
+        blocking(move || work(&boundary, &path).map_err(|fault| fault.about(&path))).await
     }
 
     fn unsupported(&self, operation: &str) -> object_store::Error {
@@ -72,9 +72,9 @@ fn file_at(location: &Path) -> Result<std::path::PathBuf> {
 }
 
 /// Opens a file, and nothing else.
-fn open(walls: &Walls, path: &FsPath) -> Result<(File, Stat), Fault> {
-    let opened = match walls.open(path, FILE, For::Reading) {
-        // So a socket, or a device that is not there, is told.
+fn open(boundary: &Boundary, path: &FsPath) -> Result<(File, Stat), Fault> {
+    let opened = match boundary.open(path, FILE, For::Reading) {
+        // So a socket, or a device that is not there, is reported.
         Err(Fault::Io(e)) if e.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
             return Err(no_file(path, "a socket or a device"));
         }
@@ -92,18 +92,18 @@ fn open(walls: &Walls, path: &FsPath) -> Result<(File, Stat), Fault> {
 }
 
 fn no_file(path: &FsPath, what: &'static str) -> Fault {
-    Wall::NoFile {
+    AccessDenied::NoFile {
         path: path.to_owned(),
         what,
     }
     .into()
 }
 
-/// Reads a part of a file that has so many bytes.
+/// Reads a part of a file of `size` bytes.
 fn read(file: &File, range: &std::ops::Range<u64>, size: u64) -> Result<Bytes, Fault> {
     let beyond = || {
-        let told = format!("bytes {range:?} are asked for of {size}");
-        std::io::Error::new(std::io::ErrorKind::UnexpectedEof, told)
+        let message = format!("bytes {range:?} are asked for of {size}");
+        std::io::Error::new(std::io::ErrorKind::UnexpectedEof, message)
     };
     let length = range.end.checked_sub(range.start);
     let length = length.filter(|_| range.end <= size).ok_or_else(beyond)?;
@@ -113,15 +113,15 @@ fn read(file: &File, range: &std::ops::Range<u64>, size: u64) -> Result<Bytes, F
 }
 
 /// Where a file is moved from or to.
-fn ends(walls: &Walls, from: &FsPath, to: &FsPath) -> Result<(OwnedFd, OwnedFd), Fault> {
-    let (source, _) = walls.parent(from, For::Changing)?;
+fn ends(boundary: &Boundary, from: &FsPath, to: &FsPath) -> Result<(OwnedFd, OwnedFd), Fault> {
+    let (source, _) = boundary.parent(from, For::Changing)?;
     let (above, _) = split(to)?;
-    Ok((source, folder_made(walls, above)?))
+    Ok((source, folder_made(boundary, above)?))
 }
 
 /// Gives a file a second name, which must be new.
-fn link(walls: &Walls, from: &FsPath, to: &FsPath) -> Result<(), Fault> {
-    let (source, target) = ends(walls, from, to)?;
+fn link(boundary: &Boundary, from: &FsPath, to: &FsPath) -> Result<(), Fault> {
+    let (source, target) = ends(boundary, from, to)?;
     let ((_, name), (_, new)) = (split(from)?, split(to)?);
     linkat(source, name, &target, new, AtFlags::empty())?;
     Ok(fsync(target)?)
@@ -138,8 +138,8 @@ impl ObjectStore for LocalStore {
         if matches!(options.mode, PutMode::Update(_)) || !options.attributes.is_empty() {
             return Err(self.unsupported("a put that updates, or has attributes"));
         }
-        let put = self.at(location, move |walls, path| {
-            upload::put(walls, path, &payload, &options.mode)
+        let put = self.at(location, move |boundary, path| {
+            upload::put(boundary, path, &payload, &options.mode)
         });
         Ok(PutResult {
             e_tag: Some(put.await?),
@@ -161,11 +161,11 @@ impl ObjectStore for LocalStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let (walls, path) = (self.walls.clone(), file_at(location)?);
+        let (boundary, path) = (self.boundary.clone(), file_at(location)?);
         let location = location.clone();
         blocking(move || {
-            let (file, stat) = open(&walls, &path).map_err(|fault| fault.about(&path))?;
-            let meta = meta(&walls, &stat, location);
+            let (file, stat) = open(&boundary, &path).map_err(|fault| fault.about(&path))?;
+            let meta = meta(&boundary, &stat, location);
             options.check_preconditions(&meta)?;
             let range = match options.range {
                 Some(range) => range.as_range(meta.size).map_err(generic)?,
@@ -188,8 +188,8 @@ impl ObjectStore for LocalStore {
         ranges: &[std::ops::Range<u64>],
     ) -> Result<Vec<Bytes>> {
         let ranges = ranges.to_vec();
-        self.at(location, move |walls, path| {
-            let (file, stat) = open(walls, path)?;
+        self.at(location, move |boundary, path| {
+            let (file, stat) = open(boundary, path)?;
             let size = u64::try_from(stat.st_size).unwrap_or(0);
             let read = ranges.iter().map(|range| read(&file, range, size));
             read.collect()
@@ -214,7 +214,7 @@ impl ObjectStore for LocalStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::list(&self.walls, prefix, None)
+        list::list(&self.boundary, prefix, None)
     }
 
     fn list_with_offset(
@@ -222,30 +222,30 @@ impl ObjectStore for LocalStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::list(&self.walls, prefix, Some(offset))
+        list::list(&self.boundary, prefix, Some(offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let walls = self.walls.clone();
+        let boundary = self.boundary.clone();
         let path = prefix.cloned().unwrap_or_default();
         blocking(move || {
-            list::list_folder(&walls, &path).map_err(|fault| fault.about(&on_disk(&path)))
+            list::list_folder(&boundary, &path).map_err(|fault| fault.about(&on_disk(&path)))
         })
         .await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         let target = file_at(to)?;
-        self.at(from, move |walls, path| {
+        self.at(from, move |boundary, path| {
             if matches!(options.mode, CopyMode::Create) {
-                return link(walls, path, &target);
+                return link(boundary, path, &target);
             }
             // A link must be new: so it is made beside, and moved.
             let mut staged = target.clone().into_os_string();
             staged.push(format!("#{}", uuid::Uuid::new_v4().as_u128()));
             let staged = std::path::PathBuf::from(staged);
-            link(walls, path, &staged)?;
-            let (folder, name) = walls.parent(&staged, For::Changing)?;
+            link(boundary, path, &staged)?;
+            let (folder, name) = boundary.parent(&staged, For::Changing)?;
             let (_, new) = split(&target)?;
             let moved = renameat(&folder, name, &folder, new);
             // Both are the same file already, or it failed.
@@ -258,14 +258,14 @@ impl ObjectStore for LocalStore {
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         let target = file_at(to)?;
-        self.at(from, move |walls, path| {
+        self.at(from, move |boundary, path| {
             if matches!(options.target_mode, RenameTargetMode::Create) {
-                link(walls, path, &target)?;
-                let (folder, name) = walls.parent(path, For::Changing)?;
+                link(boundary, path, &target)?;
+                let (folder, name) = boundary.parent(path, For::Changing)?;
                 unlinkat(&folder, name, AtFlags::empty())?;
                 return Ok(fsync(folder)?);
             }
-            let (source, folder) = ends(walls, path, &target)?;
+            let (source, folder) = ends(boundary, path, &target)?;
             let ((_, name), (_, new)) = (split(path)?, split(&target)?);
             renameat(&source, name, &folder, new)?;
             // Two names of one file are left as they are.

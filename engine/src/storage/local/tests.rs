@@ -17,7 +17,7 @@ use rustix::fs::{CWD, Mode, RenameFlags, mkfifoat, renameat_with};
 
 use super::{store::LocalStore, *};
 
-/// A target with a table, and a folder beside it that nobody may touch.
+/// A target with a table, and a folder beside it that must not be touched.
 struct Scene {
     _dir: tempfile::TempDir,
     top: PathBuf,
@@ -39,14 +39,14 @@ impl Scene {
         ] {
             std::fs::write(top.join(file), file).unwrap();
         }
-        let walls = Walls {
+        let boundary = Boundary {
             root: top.join("db"),
             follow: Vec::new(),
             bases: Vec::new(),
         };
         Self {
             _dir: dir,
-            store: LocalStore { walls },
+            store: LocalStore { boundary },
             top,
         }
     }
@@ -86,9 +86,9 @@ impl Scene {
     }
 }
 
-fn wall(e: StoreError) -> Wall {
-    match Wall::behind(&e) {
-        Some(wall) => wall.clone(),
+fn denied(e: StoreError) -> AccessDenied {
+    match AccessDenied::behind(&e) {
+        Some(denied) => denied.clone(),
         None => panic!("{e}"),
     }
 }
@@ -244,12 +244,12 @@ async fn every_request_that_would_go_through_a_link_is_refused() {
             .list_with_delimiter(Some(&scene.path("db/t.lance")))
             .await
             .err(),
-        store.walls.survey(&scene.path("db/t.lance")).await.err(),
+        store.boundary.survey(&scene.path("db/t.lance")).await.err(),
     ];
     for (place, error) in refused.into_iter().enumerate() {
-        let wall = wall(error.unwrap_or_else(|| panic!("request {place}")));
-        let Wall::Link { path, to } = wall else {
-            panic!("request {place}: {wall}");
+        let denied = denied(error.unwrap_or_else(|| panic!("request {place}")));
+        let AccessDenied::Link { path, to } = denied else {
+            panic!("request {place}: {denied}");
         };
         assert!(path.ends_with("db/t.lance/data"), "{place}");
         assert_eq!(to, FsPath::new("../../precious"), "{place}");
@@ -273,7 +273,7 @@ async fn a_removal_takes_a_link_and_leaves_what_it_leads_to() {
     for table in ["db/t.lance", "db/link.lance", "db/none.lance"] {
         scene
             .store
-            .walls
+            .boundary
             .remove_folder(&scene.path(table))
             .await
             .unwrap();
@@ -289,7 +289,7 @@ async fn empty_folders_are_removed_and_links_and_files_are_not() {
     std::fs::create_dir_all(scene.at("db/late.lance/_versions")).unwrap();
     scene
         .store
-        .walls
+        .boundary
         .remove_empty_folders(&scene.path("db/late.lance"))
         .await;
     assert!(!scene.at("db/late.lance").exists());
@@ -301,14 +301,14 @@ async fn empty_folders_are_removed_and_links_and_files_are_not() {
     .unwrap();
     scene
         .store
-        .walls
+        .boundary
         .remove_empty_folders(&scene.path("db/late.lance"))
         .await;
     assert!(!scene.at("db/late.lance/data").exists());
     symlink(scene.at("precious"), scene.at("db/link.lance")).unwrap();
     scene
         .store
-        .walls
+        .boundary
         .remove_empty_folders(&scene.path("db/link.lance"))
         .await;
     assert!(scene.at("precious/empty").exists());
@@ -346,8 +346,8 @@ async fn a_folder_that_becomes_a_link_between_look_and_deletion_leads_nowhere() 
         let _ = scene.store.put(&file, "rows".into()).await;
         if round % 10 == 0 {
             let tree = scene.path("db/t.lance/data/deep");
-            let _ = scene.store.walls.remove_folder(&tree).await;
-            scene.store.walls.remove_empty_folders(&tree).await;
+            let _ = scene.store.boundary.remove_folder(&tree).await;
+            scene.store.boundary.remove_empty_folders(&tree).await;
         }
     }
     over.store(true, Ordering::Relaxed);
@@ -370,7 +370,10 @@ async fn what_is_no_regular_file_is_an_error_at_once_and_passed_over_in_lists() 
             scene.store.get_ranges(&path, &[0..1]).await.err().unwrap(),
         ];
         for error in errors {
-            assert!(matches!(wall(error), Wall::NoFile { .. }), "{name}");
+            assert!(
+                matches!(denied(error), AccessDenied::NoFile { .. }),
+                "{name}"
+            );
         }
     }
     let folder = scene.path("db/t.lance/data");
@@ -446,14 +449,14 @@ async fn tables_that_share_a_folder_are_found_by_what_the_disk_says() {
     symlink("../t.lance/data", scene.at("db/u.lance/data")).unwrap();
     let table = scene.path("db/t.lance");
     let others = vec![scene.path("db/v.lance"), scene.path("db/u.lance")];
-    let shared = scene.store.walls.shared(&table, others.clone()).await;
+    let shared = scene.store.boundary.shared(&table, others.clone()).await;
     assert_eq!(
         shared.unwrap(),
         None,
         "a link that is not followed shares nothing"
     );
-    scene.store.walls.follow = vec![scene.at("db/t.lance")];
-    let shared = scene.store.walls.shared(&table, others).await;
+    scene.store.boundary.follow = vec![scene.at("db/t.lance")];
+    let shared = scene.store.boundary.shared(&table, others).await;
     let expected = (1, scene.at("db/t.lance/data"));
     assert_eq!(shared.unwrap(), Some(expected));
 }
@@ -468,14 +471,17 @@ async fn no_store_is_opened_without_walls_under_any_name_of_a_local_disk() {
         let opened = ObjectStore::from_uri_and_params(registry.clone(), &uri, &bare).await;
         assert!(opened.is_err(), "{uri}");
         let within = ObjectStoreParams {
-            storage_options_accessor: Some(scene.store.walls.accessor().unwrap()),
+            storage_options_accessor: Some(scene.store.boundary.accessor().unwrap()),
             ..ObjectStoreParams::default()
         };
         let opened = ObjectStore::from_uri_and_params(registry.clone(), &uri, &within);
         let (store, path) = opened.await.unwrap();
         let read = store.read_one_all(&path.join("a.lance")).await;
         let error = read.unwrap_err();
-        let wall = Wall::behind(&error);
-        assert!(matches!(wall, Some(Wall::Outside { .. })), "{uri}: {error}");
+        let denied = AccessDenied::behind(&error);
+        assert!(
+            matches!(denied, Some(AccessDenied::Outside { .. })),
+            "{uri}: {error}"
+        );
     }
 }

@@ -18,19 +18,19 @@ use rustix::{
 };
 
 use super::{
-    beneath::{FOLDER, For, Walls, split},
-    boundary::{Fault, generic},
+    access_denied::{Fault, generic},
+    beneath::{Boundary, FOLDER, For, split},
     disk::{blocking, e_tag},
     owner::{New, Owned, hand_over},
 };
 
-/// A folder that is removed whenever it is empty, by others, is made anew so often.
+/// How often a folder is made anew that others remove when it is empty.
 const ATTEMPTS: usize = 8;
 
 /// A file that is not in its place yet. It is removed when it does not come there.
 #[derive(Debug)]
 pub(super) struct Staged {
-    walls: Walls,
+    boundary: Boundary,
     /// Where it goes.
     path: PathBuf,
     folder: OwnedFd,
@@ -44,15 +44,15 @@ impl Staged {
     /// Makes it, and the folders that it needs.
     ///
     /// # Errors
-    /// As [`Walls::open`].
-    pub(super) fn new(walls: &Walls, path: &Path) -> Result<Self, Fault> {
+    /// As [`Boundary::open`].
+    pub(super) fn new(boundary: &Boundary, path: &Path) -> Result<Self, Fault> {
         let (above, name) = split(path)?;
         for _ in 0..ATTEMPTS {
-            let folder = folder_made(walls, above)?;
+            let folder = folder_made(boundary, above)?;
             match staged_in(&folder, name) {
                 Ok((file, name)) => {
                     return Ok(Self {
-                        walls: walls.clone(),
+                        boundary: boundary.clone(),
                         path: path.to_owned(),
                         folder,
                         name,
@@ -76,7 +76,7 @@ impl Staged {
     pub(super) fn publish(mut self, mode: &PutMode) -> Result<String, Fault> {
         self.file.sync_all()?;
         let e_tag = e_tag(&fstat(&self.file)?);
-        let (now, name) = self.walls.parent(&self.path, For::Changing)?;
+        let (now, name) = self.boundary.parent(&self.path, For::Changing)?;
         let (before, now) = (fstat(&self.folder)?, fstat(now)?);
         if (before.st_dev, before.st_ino) != (now.st_dev, now.st_ino) {
             return Err(Errno::NOENT.into());
@@ -123,19 +123,19 @@ pub(super) fn staged_in(folder: &OwnedFd, name: &OsStr) -> Result<(File, OsStrin
 /// Opens a folder to change what is in it, and makes it where it is not there.
 ///
 /// # Errors
-/// As [`Walls::open`].
-pub(super) fn folder_made(walls: &Walls, path: &Path) -> Result<OwnedFd, Fault> {
+/// As [`Boundary::open`].
+pub(super) fn folder_made(boundary: &Boundary, path: &Path) -> Result<OwnedFd, Fault> {
     for _ in 0..ATTEMPTS {
-        match walls.open(path, FOLDER, For::Changing) {
+        match boundary.open(path, FOLDER, For::Changing) {
             Err(e) if e.is_not_found() => {}
             opened => return opened,
         }
-        if path == walls.root {
+        if path == boundary.root {
             root_made(path)?;
             continue;
         }
         let (above, name) = split(path)?;
-        let above = folder_made(walls, above)?;
+        let above = folder_made(boundary, above)?;
         match mkdirat(&above, name, Mode::from_raw_mode(0o700)) {
             Ok(()) => {
                 if let Ok(made) = openat(&above, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
@@ -144,7 +144,7 @@ pub(super) fn folder_made(walls: &Walls, path: &Path) -> Result<OwnedFd, Fault> 
                 }
                 fsync(&above)?;
             }
-            // Somebody was faster, or removed what it lies in.
+            // Another process was faster, or removed the folder.
             Err(Errno::EXIST | Errno::NOENT) => {}
             Err(e) => return Err(e.into()),
         }
@@ -172,12 +172,12 @@ fn root_made(root: &Path) -> io::Result<()> {
 /// # Errors
 /// As [`Staged::new`] and [`Staged::publish`].
 pub(super) fn put(
-    walls: &Walls,
+    boundary: &Boundary,
     path: &Path,
     payload: &PutPayload,
     mode: &PutMode,
 ) -> Result<String, Fault> {
-    let mut staged = Staged::new(walls, path)?;
+    let mut staged = Staged::new(boundary, path)?;
     payload
         .iter()
         .try_for_each(|part| staged.file.write_all(part))?;
@@ -229,7 +229,7 @@ impl MultipartUpload for Upload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         let ended = self.ended();
-        // Every part has been waited for: nobody else holds it.
+        // Every part has been waited for: nothing else holds it.
         let staged = self.staged.take().and_then(Arc::into_inner).ok_or(ended)?;
         let path = self.path.clone();
         let e_tag = blocking(move || {

@@ -16,11 +16,11 @@ use crate::{
     schema::{IndexKind, PropertyType},
 };
 
-/// A vector index is trained on so many rows at least: one for each code of a quantizer.
+/// Minimum number of rows that a vector index is trained on: one for each code of a quantizer.
 pub(super) const MIN_VECTORS: usize = 256;
 /// Vectors of fewer dimensions stay as they are: a quantizer would lose more of them than it saves.
 const MIN_QUANTIZED_DIMENSIONS: usize = 64;
-/// Lance trains each centroid on so many vectors, and on fewer at a time where memory is short.
+/// Number of vectors that Lance trains each centroid on; on fewer at a time where memory is short.
 const SAMPLE: u64 = 256;
 const SMALLEST_SAMPLE: u64 = 16;
 
@@ -30,7 +30,7 @@ pub(super) struct Recipe {
     pub(super) params: Box<dyn IndexParams>,
 }
 
-/// Why an index cannot be built on this column of a table with so many rows; nothing when it can, as far as the
+/// Why an index cannot be built on this column of a table with this many rows; nothing when it can, as far as the
 /// table's manifest tells.
 pub(super) fn obstacle(kind: IndexKind, field: Option<&Field>, rows: u64) -> Option<String> {
     let Some(field) = field else {

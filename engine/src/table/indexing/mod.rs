@@ -1,7 +1,7 @@
 //! The work on a table's indexes, with nothing committed: new segments are written beside the table, and one Lance
 //! transaction says which they are and which old ones they replace.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | this file | tasks to segments |
 //! | `extend` | rows that are outside, put beside an index or into it |
@@ -124,8 +124,8 @@ pub(crate) fn can_be_extended(segments: &[&IndexMetadata], rows: u64) -> bool {
     segments.iter().all(known) && (rows >= kinds::MIN_VECTORS as u64 || !segments.iter().all(empty))
 }
 
-/// The indexes that a type declares and its table does not have. Whether it has one is told by the column and the kind:
-/// a column that is renamed keeps its index, whose name stays.
+/// The indexes that a type declares and its table does not have. Whether it has one is decided by the column and the
+/// kind: a column that is renamed keeps its index, whose name stays.
 ///
 /// # Errors
 /// Lance's, when the list of indexes cannot be read.
@@ -162,8 +162,8 @@ fn is_there(dataset: &Dataset, segments: &[IndexMetadata], declared: &Index) -> 
 }
 
 /// Does the tasks on an open table, one after another; commits nothing. A task that fails keeps no other from being
-/// done, is told in the log and noted as refused; what is done is to be forgotten once it is committed. `def` is the table's type in a graph; without one nothing is created.
-/// Indexes that are to be `in_one` segment get no other beside it.
+/// done, is logged and noted as refused; what is done is to be forgotten once it is committed. `def` is the table's
+/// type in a graph; without one nothing is created. Indexes that are to be `in_one` segment get no other beside it.
 ///
 /// # Errors
 /// [`crate::Error::Lance`] when the store failed, and no task came to anything.

@@ -14,19 +14,19 @@ use crate::{
     schema::IndexKind,
 };
 
-/// So often a partition is in memory at a time: as it is read, as it is put together, as it is written.
+/// How many copies of a partition are in memory at a time: as it is read, as it is put together, as it is written.
 const COPIES: u64 = 3;
 /// A vector that is quantized takes this part of its bytes at most.
 const QUANTIZED: u64 = 8;
 const MIB: u64 = 1 << 20;
-/// So many bytes of partitions each thread takes up at a time while an index is made, and so many all of them.
+/// Bytes of partitions that each thread takes up at a time while an index is made, and that all of them take up.
 const WINDOW: u64 = 128 * MIB;
 const WINDOWS: u64 = 512 * MIB;
-/// A quantizer has so many codes.
+/// Number of codes of a quantizer.
 const CODES: u64 = 256;
 /// How many vectors a partition is to have, for the estimate of what training holds in memory.
 const PARTITION_ROWS: usize = 8192;
-/// A centroid is trained on so many vectors, where nobody says otherwise.
+/// Number of vectors that a centroid is trained on, by default.
 const SAMPLE: u64 = 256;
 
 /// The bytes that a partition may have, so that those that are at work at once fit into a job.
@@ -35,26 +35,26 @@ fn fitting(limits: &Limits, partitions: u64) -> u64 {
     limits.job / (COPIES * at_once)
 }
 
-/// Into how many partitions so many vectors have to be divided at least, if they come out about alike.
+/// The minimum number of partitions for this many vectors, if the partitions come out about alike.
 pub(super) fn least(rows: u64, vector_bytes: u64) -> u64 {
     // Some are twice as large as most.
     let bytes = rows.saturating_mul(vector_bytes).saturating_mul(2);
     bytes.div_ceil(fitting(&limits(), u64::MAX).max(1)).max(1)
 }
 
-/// Into how many partitions Lance would divide so many rows.
+/// Into how many partitions Lance would divide this many rows.
 pub(super) fn recommended_partitions(rows: u64) -> u64 {
     let rows = usize::try_from(rows).unwrap_or(usize::MAX);
     recommended_num_partitions(rows, PARTITION_ROWS) as u64
 }
 
-/// Why an index over so many rows, each of so many bytes there, cannot be made within the memory of a job, if it is
-/// trained on so many bytes; nothing when it can.
+/// Why an index over `rows` rows, each of `row` bytes there, cannot be made within the memory of a job, if it is
+/// trained on that many bytes; nothing when it can.
 pub(super) fn obstacle_to_making(rows: u64, row: u64, training: u64) -> Option<String> {
     too_large_to_make(&limits(), rows, row, training)
 }
 
-/// The same of an index that is there, if it is trained anew over so many rows with such vectors.
+/// The same of an index that is there, if it is trained anew over this many rows with such vectors.
 pub(super) fn obstacle_to_making_anew(
     index: &dyn VectorIndex,
     rows: u64,
@@ -70,7 +70,7 @@ pub(super) fn obstacle_to_making_anew(
     obstacle_to_making(rows, row, trained.saturating_mul(SAMPLE * vector))
 }
 
-/// Bytes of one vector of so many, as an index holds it.
+/// Bytes of one vector of that many, as an index holds it.
 fn row(index: &dyn VectorIndex, vector: u64) -> u64 {
     if is_flat(index) {
         vector
@@ -98,7 +98,7 @@ fn too_large_to_make(limits: &Limits, rows: u64, row: u64, training: u64) -> Opt
     })
 }
 
-/// Why these segments of one index cannot be extended within the memory of a job, by so many rows; nothing when they
+/// Why these segments of one index cannot be extended within the memory of a job, by this many rows; nothing when they
 /// can, or are of no vector index. Where they are merged, all their rows count.
 ///
 /// # Errors
@@ -194,10 +194,10 @@ mod tests {
         let small = Limits::of(352 * MIB, 2);
         assert_eq!(too_large_to_make(&small, 100_000, 136, 0), None);
         let (rows, row) = (82_285, 2_056);
-        let told = too_large_to_make(&small, rows, row, 0).unwrap();
+        let message = too_large_to_make(&small, rows, row, 0).unwrap();
         assert!(
-            told.contains("201 MiB") && told.contains("72 MiB"),
-            "{told}"
+            message.contains("201 MiB") && message.contains("72 MiB"),
+            "{message}"
         );
         assert_eq!(
             too_large_to_make(&Limits::of(4 << 30, 2), rows, row, 0),

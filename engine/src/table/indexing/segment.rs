@@ -13,7 +13,7 @@ use crate::{planner::indexing::Task, schema::Index};
 /// Why a task came to nothing.
 #[derive(Debug)]
 pub(super) enum Why {
-    /// There was nothing to do: somebody has done it, or the index is gone.
+    /// There was nothing to do: another process has done it, or the index is gone.
     Nothing,
     /// It cannot be done yet.
     Blocked(String),

@@ -45,7 +45,7 @@ pub(super) fn append_is_exact<'f>(
 
 /// Whether segments that were made from one version of a table are right for another, later one.
 ///
-/// Nobody changed the indexes they belong to; their columns are there, of the same type; and of the fragments that they
+/// The indexes they belong to did not change; their columns are there, of the same type; and of the fragments that they
 /// cover, those that are there have these columns in the same files, and one at least is there. Deleted rows do not
 /// matter, nor do fragments that are gone: had the segments been committed first, they would be in the same state, and
 /// Lance leaves out what is not there. A fragment whose files are others would be answered for with values that it no
@@ -83,7 +83,7 @@ pub(crate) async fn hold(
 /// The version of the table that a transaction's segments were made from, if there is one still.
 ///
 /// # Errors
-/// Lance's, when it cannot be told.
+/// Lance's, when it is unknown.
 pub(crate) async fn sources_of(
     now: &Dataset,
     transaction: &Transaction,

@@ -64,7 +64,7 @@ impl Asked {
     }
 }
 
-/// Looks at the segment that a task has built, and refuses it when it is not sound.
+/// Checks the segment that a task has built, and refuses it when it is not sound.
 pub(super) async fn sound(dataset: &Dataset, built: Result<Segment, Why>) -> Result<Segment, Why> {
     let segment = built?;
     // Boxed, because Lance's futures are large.
@@ -115,9 +115,9 @@ async fn fault(dataset: &Dataset, built: &Segment) -> lance::Result<Option<Strin
         let found = index.search(query.as_ref(), &NoOpMetricsCollector).await?;
         if !ids.iter().any(|id| found.row_addrs().selected(*id)) {
             let id = fragment.id;
-            let told =
+            let finding =
                 format!("a row of fragment {id} that it covers is not found by its {column}");
-            return Ok(Some(told));
+            return Ok(Some(finding));
         }
     }
     Ok(None)

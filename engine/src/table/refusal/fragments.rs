@@ -78,7 +78,7 @@ fn meaning(error: &Error) -> Option<(RewriteRefusal, Again, u32)> {
             }
             Cause::Missing | Cause::Content => Some((RewriteRefusal::Failed, Again::Later, 0)),
         },
-        Error::Walled { .. } => Some((RewriteRefusal::Failed, Again::Later, 0)),
+        Error::AccessDenied { .. } => Some((RewriteRefusal::Failed, Again::Later, 0)),
         _ => None,
     }
 }

@@ -128,7 +128,7 @@ mod tests {
         ]
     }
 
-    fn told(reasons: [Option<IndexRefusal>; 4]) -> [Option<String>; 4] {
+    fn texts(reasons: [Option<IndexRefusal>; 4]) -> [Option<String>; 4] {
         reasons.map(|refusal| Some(refusal?.reason))
     }
 
@@ -137,16 +137,16 @@ mod tests {
         let refused = RefusedIndexes::default();
         let why = || Some("why".to_owned());
         let (append, merge) = (Task::Append("a".to_owned()), Task::Merge("a".to_owned()));
-        let told = |path| told(marked(&refused, path));
+        let texts_of = |path| texts(marked(&refused, path));
         refused.note("T.lance", 3, &append, false, "why".to_owned());
-        assert_eq!(told("T.lance"), [why(), None, None, None]);
-        assert_eq!(told("U.lance"), [None, None, None, None]);
+        assert_eq!(texts_of("T.lance"), [why(), None, None, None]);
+        assert_eq!(texts_of("U.lance"), [None, None, None, None]);
         refused.note("T.lance", 3, &merge, false, "why".to_owned());
         refused.forget("T.lance", std::slice::from_ref(&append));
-        assert_eq!(told("T.lance"), [None, None, why(), None]);
+        assert_eq!(texts_of("T.lance"), [None, None, why(), None]);
         refused.note("T.lance", 3, &append, false, "why".to_owned());
         refused.forget("T.lance", &[merge]);
-        assert_eq!(told("T.lance"), [None, None, None, None]);
+        assert_eq!(texts_of("T.lance"), [None, None, None, None]);
     }
 
     #[test]

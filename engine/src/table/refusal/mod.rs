@@ -2,7 +2,7 @@
 //!
 //! It is remembered as long as the process lives: another program may do what this one could not.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | this file | tables that take no commit |
 //! | [`fragments`] | groups of fragments whose rewrite failed, or was refused |
@@ -130,9 +130,9 @@ mod tests {
             refused.mark_table(path, &mut stats, now + Duration::from_secs(seconds));
             stats.unwritable
         };
-        let told = Some(Unwritable::Refused("no conditional puts".to_owned()));
-        assert_eq!(marked("t.lance", 7, 1_000_000), told);
-        assert_eq!(marked("t.lance", 8, 599), told);
+        let refusal = Some(Unwritable::Refused("no conditional puts".to_owned()));
+        assert_eq!(marked("t.lance", 7, 1_000_000), refusal);
+        assert_eq!(marked("t.lance", 8, 599), refusal);
         assert_eq!(marked("t.lance", 8, 600), None);
         assert_eq!(marked("u.lance", 7, 0), None);
     }

@@ -1,5 +1,5 @@
 //! Segments of indexes that could not be written for their rows' other addresses, when that was tried. A segment never
-//! changes, and its id is nobody else's: so all roots share what is known of them.
+//! changes, and its id is unique: so all roots share what is known of them.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use super::{
     rest::{Again, Rest},
 };
 
-/// So many are remembered; a process that has seen more begins anew.
+/// Maximum number that is remembered; a process that has seen more begins anew.
 const REMEMBERED: usize = 65_536;
 
 static REFUSED: LazyLock<Mutex<HashMap<Uuid, Rest>>> = LazyLock::new(Mutex::default);

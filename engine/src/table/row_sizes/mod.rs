@@ -7,6 +7,12 @@
 //!
 //! What is found is an estimate between the rows that were read. Files of storage version 2.1 and later are read in
 //! batches that follow what was decoded last, see [`super::batches::in_batches`]; they never have more rows than the estimate says.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`pages`] | stretches of a fragment's rows, by the pages of its data files |
+//! | [`values`] | how many bytes values take, row by row |
+//! | [`windows`] | how many bytes consecutive rows have at most |
 
 mod pages;
 mod values;
@@ -29,18 +35,18 @@ use crate::{
     memory::{self, MOST_ROWS, width},
 };
 
-/// So many fragments are measured at once.
+/// Maximum number of fragments that are measured at once.
 const AT_ONCE: usize = 2;
-/// So many rows at most are read at once to see how large they are.
+/// Maximum number of rows that are read at once to see how large they are.
 const READ_AT_ONCE: u64 = 64;
 /// Rows are read to be measured until they are this part of a fragment,
 const MEASURED_PART: u64 = 16;
-/// or so many bytes on disk, when that is more.
+/// or this many bytes on disk, when that is more.
 const MEASURED_BYTES: u64 = 8 << 20;
-/// So many rows of a fragment are read at least, and so many at most.
+/// Minimum and maximum number of rows of a fragment that are read.
 const MEASURED_ROWS: (u64, u64) = (3, 1024);
 
-/// The rows of some fragments: how many bytes any so many of them that follow each other have at most.
+/// The rows of some fragments: the maximum number of bytes of any number of consecutive ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RowSizes {
     /// Without the large values that lie beside the rows.
@@ -113,7 +119,7 @@ impl RowSizes {
         self.at_once.1 > memory::limits().largest_row()
     }
 
-    /// So many rows at a time.
+    /// The number of rows to read at a time.
     pub(crate) fn piece(&self) -> u64 {
         let most = memory::limits().largest_batch();
         self.fitting(most, |rows, _| rows) as u64

@@ -44,8 +44,8 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Of a fragment with so many rows, by the pages of these columns. Where they cannot be known the whole is one stretch:
-    /// old files do not tell them.
+    /// Of a fragment with `rows` rows, by the pages of these columns. Where they cannot be known the whole is one
+    /// stretch: old files do not tell them.
     pub(super) async fn of(
         dataset: &Dataset,
         fragment: &Fragment,
@@ -63,12 +63,12 @@ impl Pages {
                 .filter_map(|(_, column)| usize::try_from(*column).ok())
                 .collect();
             let size = file.file_size_bytes.get().map_or(0, u64::from);
-            let told = if wanted.is_empty() || size <= SMALL_FILE {
+            let layout = if wanted.is_empty() || size <= SMALL_FILE {
                 None
             } else {
                 pages(dataset, file, &wanted).await.ok()
             };
-            match told {
+            match layout {
                 Some((pages, constant)) => {
                     columns.extend(pages.into_iter().map(|pages| whole(pages, rows)));
                     at_once += constant;
@@ -121,8 +121,8 @@ async fn pages(
     Ok((columns.iter().map(pages_of).collect(), at_once))
 }
 
-/// The pages of a column, when they are told in rows of the table. Those of lists may be told in items: then all of it is
-/// one.
+/// The pages of a column, when they are counted in rows of the table. Those of lists may be counted in items: then all
+/// of it is one.
 fn whole(pages: Vec<Page>, rows: u64) -> Vec<Page> {
     match pages.last() {
         Some((last, _)) if last.end != rows => {

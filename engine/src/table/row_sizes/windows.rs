@@ -1,11 +1,11 @@
-//! Rows that follow each other: how many bytes so many of them have at most.
+//! Consecutive rows: the maximum number of bytes of a number of them.
 
 use crate::memory::MOST_ROWS;
 
-/// Numbers of rows that are told apart: powers of two, up to the largest batch.
+/// Numbers of rows that are distinguished: powers of two, up to the largest batch.
 const SIZES: usize = MOST_ROWS.ilog2() as usize + 1;
 
-/// For each power of two up to the largest batch, the most bytes that so many rows in a row have.
+/// For each power of two up to the largest batch, the maximum number of bytes of that many consecutive rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Windows([u64; SIZES]);
 
@@ -53,7 +53,7 @@ impl Default for Sliding {
 }
 
 impl Sliding {
-    /// So many rows of so many bytes each come next.
+    /// Adds `rows` rows of `bytes` bytes each.
     pub(super) fn push(&mut self, rows: u64, bytes: u64) {
         let alike = if self.run.0 == bytes { self.run.1 } else { 0 };
         // Further ones make no difference: there is nothing else in any window.

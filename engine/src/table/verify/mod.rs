@@ -8,6 +8,11 @@
 //! **Memory.** One scan is open at a time. Its batches have as many rows as those of the rewrite itself, and its buffer is
 //! as large; of a batch that was looked at, one number for each column stays. So it never takes more than the rewrite
 //! did, which wrote besides.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`fault`] | what is wrong with what a rewrite wrote |
+//! | [`sums`] | rows as one number for each column |
 
 pub(crate) mod fault;
 mod sums;
@@ -34,7 +39,7 @@ use crate::{
     table::guard::caught_by_lance,
 };
 
-/// Why a look came to nothing.
+/// Why a check failed.
 enum Trouble {
     /// The new files are at fault.
     Fault(Fault),
@@ -88,7 +93,7 @@ struct Look<'a> {
     new: Vec<Fragment>,
     how: Verify,
     batch: usize,
-    /// So many rows at a time, where Lance would read too much at once.
+    /// The number of rows to read at a time, where Lance would read too much at once.
     piece: Option<u64>,
 }
 
@@ -186,7 +191,7 @@ impl<'a> Look<'a> {
         compare(old, &new)
     }
 
-    /// All rows of a fragment with so many.
+    /// All rows of a fragment with this many.
     fn pieces(&self, rows: u64) -> Vec<Option<Range<u64>>> {
         match self.piece {
             None => vec![None],

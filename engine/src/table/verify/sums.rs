@@ -103,7 +103,7 @@ impl Sums {
             let rows = converter.convert_columns(std::slice::from_ref(array))?;
             rows.iter().for_each(|row| write(hasher, row.as_ref()));
         } else {
-            // A map has no order, so its values are told as text.
+            // A map has no order, so its values are compared as text.
             let options = FormatOptions::new().with_null("\0");
             let formatter = ArrayFormatter::try_new(array.as_ref(), &options)?;
             for row in 0..array.len() {

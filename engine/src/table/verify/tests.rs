@@ -132,9 +132,9 @@ fn columns_are_named_by_their_whole_path() {
 async fn a_panic_is_an_error_like_another() {
     let caught: lance::Result<()> =
         caught_by_lance(async { panic!("key {} is out of range", 200) }).await;
-    let told = caught.unwrap_err().to_string();
+    let message = caught.unwrap_err().to_string();
     assert!(
-        told.contains("Lance panicked: key 200 is out of range"),
-        "{told}"
+        message.contains("Lance panicked: key 200 is out of range"),
+        "{message}"
     );
 }

@@ -1,6 +1,13 @@
 //! `make bench`: figures, as ratios in one run. Nothing here passes or fails.
 //!
 //! The first argument is the name of one measurement, alone; what follows is for that one.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`contended`] | three programs that write one table, with and without the daemon |
+//! | [`hold`] | how long a compaction holds its table |
+//! | [`width`] | what a manifest costs in a graph of many tables |
+//! | [`cold`] | how often tables are polled that are not written |
 
 mod cold;
 mod contended;

@@ -4,7 +4,7 @@
 //! configuration, brings the graph back into shape while the writer goes on. Then other writers are killed in the
 //! middle of their work, and the daemon carries it to its end. Finally every row is there.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | this file | the story |
 //! | [`ledger`] | the writer, and what the graph must hold |

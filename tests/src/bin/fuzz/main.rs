@@ -5,7 +5,7 @@
 //! squire-fuzz TARGET --replay FILE
 //! ```
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | [`order`] | the command line |
 //! | [`targets`] | what is fuzzed, and what must hold of it |

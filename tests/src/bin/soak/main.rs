@@ -5,7 +5,7 @@
 //! moments that a seed chooses. In the end the daemons heal what is left, and every ledger must agree with the graph.
 //! The bank itself, its ledgers and all choices are in [`squire_tests::bank`].
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | this file | the phases: calm, storm, calm, healing, reckoning |
 //! | [`order`] | the command line |

@@ -12,7 +12,7 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use squire_engine::{
-    Beyond, Cleaned, Compacted, Directory, DirectoryOptions, Error, Kept, TableKey, Wall,
+    AccessDenied, Beyond, Cleaned, Compacted, Directory, DirectoryOptions, Error, Kept, TableKey,
     planner::{
         Ask,
         cleanup::Skip,
@@ -59,7 +59,7 @@ async fn clean(directory: &Directory, table: &str) -> Result<Cleaned, Error> {
 }
 
 fn is_wall(e: &Error, link: &Path) -> bool {
-    matches!(e, Error::Walled { wall: Wall::Link { path, .. }, .. } if path == link)
+    matches!(e, Error::AccessDenied { reason: AccessDenied::Link { path, .. }, .. } if path == link)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,8 +265,8 @@ async fn a_manifest_that_is_too_large_is_its_tables_error_before_it_is_read() {
     let too_large = |e: &Error| {
         matches!(
             e,
-            Error::Walled {
-                wall: Wall::TooLarge { .. },
+            Error::AccessDenied {
+                reason: AccessDenied::TooLarge { .. },
                 ..
             }
         )

@@ -1,6 +1,6 @@
 //! As whom the service runs. Pure.
 
-/// The user that the package makes, and that is made where nobody else is it.
+/// The user that the package makes, and that is made where no other user is given.
 pub(super) const OWN: &str = "squire";
 
 /// As whom the service runs: the user who is asked for; or who owns all of the local targets, unless that is root;

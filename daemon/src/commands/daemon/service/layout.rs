@@ -121,7 +121,7 @@ impl Layout {
         }
     }
 
-    /// Refuses to take the place of a file that someone else wrote.
+    /// Refuses to replace a file that another program or user wrote.
     pub(super) fn may_be_written(&self, path: &Path) -> Result<(), Failure> {
         match self.read(path)? {
             Some(text) if !unit::is_ours(&text) => Err(Failure::Usage(format!(

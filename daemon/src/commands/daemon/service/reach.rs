@@ -33,7 +33,7 @@ impl Reach {
         }
     }
 
-    /// The lines that open the walls of the unit so far, and no further.
+    /// The lines that open the sandbox of the unit as far as needed, and no further.
     pub(super) fn lines(&self, homes_are_read: bool) -> Vec<String> {
         let hidden =
             |path: &&PathBuf| below(path, &TEMPORARY) || !homes_are_read && below(path, &HOMES);

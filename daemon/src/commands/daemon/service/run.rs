@@ -99,7 +99,7 @@ fn install(place: &ServiceArg, folders: &[PathBuf], as_user: Option<&str>, dry_r
 fn started_not(layout: &Layout, e: &Failure) -> Failure {
     let user = if layout.is_of_user() { " --user" } else { "" };
     Failure::Machine(format!(
-        "{e}\nWhat was written stays. `journalctl{user} -u squire -n 50` says why; mend it and run this again, or take it \
+        "{e}\nWhat was written stays. `journalctl{user} -u squire -n 50` says why; fix it and run this again, or take it \
          away with `squire service remove{user}`"
     ))
 }
@@ -212,7 +212,7 @@ fn settings(layout: &Layout, folders: &[String]) -> Result<(Settings, Option<Wri
     let path = layout.config();
     let on_disk = layout.on_disk(path);
     let there = layout.read(path)?;
-    // A folder in which there is nothing yet is told by nothing but its kind.
+    // A folder in which there is nothing yet is known by its kind only.
     let is_empty = |folder: &str| {
         let entries = std::fs::read_dir(layout.on_disk(Path::new(folder)));
         entries.is_ok_and(|mut entries| entries.next().is_none())
@@ -267,7 +267,7 @@ fn program(layout: &Layout) -> Result<PathBuf, Failure> {
         .map_err(|e| Failure::Machine(format!("this program does not know where it is: {e}")))?;
     if !unit::can_be_run(&program) {
         return Err(Failure::Usage(format!(
-            "systemd cannot be told to run {}: copy the program to /usr/local/bin, and run it from there",
+            "systemd cannot run {}: copy the program to /usr/local/bin, and run it from there",
             program.display()
         )));
     }
@@ -434,7 +434,7 @@ fn remove(place: &ServiceArg) -> Done {
     Ok(())
 }
 
-/// The configuration, when `squire service install` wrote it and nobody changed it since.
+/// The configuration, when `squire service install` wrote it and it has not changed since.
 fn untouched_config(layout: &Layout) -> Result<Option<PathBuf>, Failure> {
     let path = layout.config().to_owned();
     let Some(text) = layout.read(&path)?.filter(|text| unit::is_ours(text)) else {

@@ -13,7 +13,7 @@ const LONGEST: usize = 40;
 pub(super) fn small(folders: &[(String, Option<Kind>)]) -> String {
     let mut text = format!(
         "{HEADER} Yours to change; `squire service remove`\n\
-         # takes it away as long as nobody did. `squire check --show` has every key with its value.\n"
+         # takes it away as long as it is unchanged. `squire check --show` has every key with its value.\n"
     );
     let mut taken = BTreeSet::new();
     for (folder, kind) in folders {

@@ -165,7 +165,7 @@ pub(super) fn sysusers(user: &str) -> String {
     format!("{HEADER}\nu {user} - \"Squire, maintenance of Lance tables\" /var/lib/squire\n")
 }
 
-/// Whether systemd can be told to run a program that lies there.
+/// Whether systemd can run a program that lies there.
 pub(super) fn can_be_run(program: &Path) -> bool {
     let plain = |text: &str| !text.contains(|c: char| c.is_control() || c == '$');
     program.to_str().is_some_and(plain)

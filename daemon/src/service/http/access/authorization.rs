@@ -1,15 +1,15 @@
 //! Who may ask for what. The decision is [`Rules::authorize`], a pure function; the rest carries it out.
 //!
-//! | | nobody but this machine can reach the address | others can |
+//! | | only this machine can reach the address | others can |
 //! |---|---|---|
 //! | the page, which holds nothing until it is given the token | everybody | everybody |
 //! | `/healthz`, `/livez`, `/readyz` | everything; the bare status for pages of others | everything with the token, else the bare status |
-//! | to read | whoever is on this machine, but no page of another site | with the token |
+//! | to read | any client on this machine, but no page of another site | with the token |
 //! | to change | the same, and with the token when there is one; no page without it | with the token |
 //!
-//! A page in a browser on this machine reaches the address as well as a user does, and may be anybody's. Browsers say
-//! so: by `Origin` and `Sec-Fetch-Site`; and by a `Host` that is not this machine's own, when the page's name was made to
-//! lead here. No other site can know the token, and none is told anything, as no header of CORS is ever sent.
+//! A page in a browser on this machine reaches the address as well as a user does, and may come from any site. Browsers
+//! say so: by `Origin` and `Sec-Fetch-Site`; and by a `Host` that is not this machine's own, when the page's name was
+//! made to lead here. No other site can know the token, and none can read an answer, as no header of CORS is ever sent.
 //!
 //! A proxy on this machine reaches the address, too, and may be open to the world. What it passed on has to show the token.
 
@@ -62,9 +62,9 @@ pub(in crate::service::http) struct Rules {
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::service::http) enum Standing {
-    /// May be told everything.
+    /// May read everything.
     Trusted,
-    /// May be told what everybody may.
+    /// May read what is public.
     Stranger,
 }
 
@@ -76,7 +76,7 @@ pub(in crate::service::http) struct Asked<'a> {
     pub(in crate::service::http) headers: &'a HeaderMap,
 }
 
-/// A client is told whether the daemon works.
+/// A client asks whether the daemon works.
 const PROBES: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 
 /// What a request has to show for itself.
@@ -213,7 +213,7 @@ pub(in crate::service::http) struct Guard {
     pub(in crate::service::http) refusals: Refusals,
 }
 
-/// Lets a request in, or answers it itself. Whoever handles it finds a [`Standing`] among its extensions.
+/// Lets a request in, or answers it itself. Its handler finds a [`Standing`] among its extensions.
 pub(in crate::service::http) async fn guard(
     State(guard): State<Arc<Guard>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -257,7 +257,7 @@ impl Guard {
     }
 }
 
-/// What whoever is refused is told.
+/// The answer to a refused client.
 fn answer(reason: Reason) -> (StatusCode, &'static str) {
     match reason {
         Reason::TokenMissing => (
@@ -270,7 +270,7 @@ fn answer(reason: Reason) -> (StatusCode, &'static str) {
         ),
         Reason::Browser => (
             StatusCode::FORBIDDEN,
-            "pages in browsers change nothing without the daemon's token, and pages of other sites are told nothing",
+            "pages in browsers change nothing without the daemon's token, and pages of other sites can read nothing",
         ),
         Reason::Host => (
             StatusCode::FORBIDDEN,
@@ -302,8 +302,8 @@ pub(in crate::service::http) fn answers(has_body: bool) -> BTreeMap<StatusCode, 
     for reason in Reason::ALL {
         let is_answered = !matches!(reason, Reason::Connections | Reason::Handshake);
         if is_answered && (has_body || reason != Reason::ContentType) {
-            let (code, told) = answer(reason);
-            all.entry(code).or_default().push(told);
+            let (code, text) = answer(reason);
+            all.entry(code).or_default().push(text);
         }
     }
     if has_body {
@@ -313,7 +313,7 @@ pub(in crate::service::http) fn answers(has_body: bool) -> BTreeMap<StatusCode, 
     }
     let joined = all
         .into_iter()
-        .map(|(code, told)| (code, told.join("; or ")));
+        .map(|(code, text)| (code, text.join("; or ")));
     joined.collect()
 }
 

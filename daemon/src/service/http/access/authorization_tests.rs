@@ -7,9 +7,9 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const HERE: (&str, &str) = ("host", "127.0.0.1:9464");
 const THERE: (&str, &str) = ("host", "squire.example:9464");
 
-/// The way, the method, the path, the headers, and what is decided.
+/// How the address can be reached, the method, the path, the headers, and what is decided.
 type Case<'a> = (
-    Way,
+    Exposure,
     &'static str,
     &'a str,
     &'a [(&'static str, &'a str)],
@@ -18,7 +18,7 @@ type Case<'a> = (
 
 /// How the address can be reached, and whether there is a token.
 #[derive(Debug, Clone, Copy)]
-enum Way {
+enum Exposure {
     /// By this machine alone, and there is no token.
     Open,
     /// By this machine alone, and there is a token.
@@ -26,18 +26,18 @@ enum Way {
     /// By others.
     Exposed,
 }
-use Way::{Exposed, Local, Open};
+use Exposure::{Exposed, Local, Open};
 
 fn judged(
-    way: Way,
+    exposure: Exposure,
     method: &'static str,
     path: &str,
     shown: &[(&'static str, &str)],
 ) -> Result<Standing, Reason> {
     let token = || Secret::new(TOKEN).expect("it is long enough");
     let rules = Rules {
-        exposed: matches!(way, Exposed),
-        token: (!matches!(way, Open)).then(token),
+        exposed: matches!(exposure, Exposed),
+        token: (!matches!(exposure, Open)).then(token),
     };
     let mut headers = HeaderMap::new();
     for (name, value) in shown {
@@ -91,7 +91,7 @@ fn who_may_ask_for_what() {
             &[HERE, ("content-type", "Application/JSON; charset=utf-8")],
             Ok(Trusted),
         ),
-        // What a proxy passes on may be anybody's.
+        // What a proxy passes on may come from anyone.
         (Open, "GET", "/metrics", &[HERE, PASSED_ON], Err(Proxy)),
         (
             Open,
@@ -129,7 +129,7 @@ fn who_may_ask_for_what() {
             &[HERE, PASSED_ON, RIGHT],
             Ok(Trusted),
         ),
-        // With a token, whoever changes something needs it.
+        // With a token, a client that changes something needs it.
         (Local, "GET", "/metrics", &[HERE], Ok(Trusted)),
         (Local, "GET", "/api/v1/pauses", &[HERE], Ok(Trusted)),
         (
@@ -322,11 +322,11 @@ fn who_may_ask_for_what() {
         (Open, "GET", "/healthz", &[HERE, OTHERS], Ok(Stranger)),
         (Open, "GET", "/metrics", &[], Err(Host)),
     ];
-    for (way, method, path, shown, expected) in cases {
+    for (exposure, method, path, shown, expected) in cases {
         assert_eq!(
-            judged(*way, method, path, shown),
+            judged(*exposure, method, path, shown),
             *expected,
-            "{way:?}: {method} {path} {shown:?}"
+            "{exposure:?}: {method} {path} {shown:?}"
         );
     }
 }

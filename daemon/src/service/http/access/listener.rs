@@ -1,7 +1,7 @@
 //! The listener: what a client has to send, and how many connections there are at once.
 //!
-//! Whoever connects can cost the daemon one place of [`MOST_CONNECTIONS`] for a few seconds, and a few kilobytes: a
-//! handshake, a head, a body and an answer each have an end, and no request waits for a disk or a store.
+//! A client that connects can cost the daemon one slot of [`MOST_CONNECTIONS`] for a few seconds, and a few kilobytes:
+//! a handshake, a head, a body and an answer each have an end, and no request waits for a disk or a store.
 
 use std::{
     future::{Ready, ready},

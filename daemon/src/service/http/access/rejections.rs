@@ -67,7 +67,7 @@ impl Reason {
 #[derive(Debug)]
 pub(in crate::service::http) struct Refusals {
     counted: IntCounterVec,
-    told: Mutex<Told>,
+    logged: Mutex<LogTimes>,
 }
 
 impl Refusals {
@@ -84,7 +84,7 @@ impl Refusals {
         }
         Ok(Self {
             counted,
-            told: Mutex::default(),
+            logged: Mutex::default(),
         })
     }
 
@@ -96,8 +96,8 @@ impl Refusals {
         now: Instant,
     ) {
         self.counted.with_label_values(&[reason.as_str()]).inc();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(times) = told.worth_a_line(reason, now) else {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(times) = logged.worth_a_line(reason, now) else {
             return;
         };
         let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
@@ -110,11 +110,11 @@ impl Refusals {
     }
 }
 
-/// When each reason was told last, and how often it came since.
+/// When each reason was logged last, and how often it came since.
 #[derive(Debug, Default)]
-struct Told(BTreeMap<Reason, (Instant, u64)>);
+struct LogTimes(BTreeMap<Reason, (Instant, u64)>);
 
-impl Told {
+impl LogTimes {
     /// How often it came since the last line, this time included, when it is time for another.
     fn worth_a_line(&mut self, reason: Reason, now: Instant) -> Option<u64> {
         let Some((last, since)) = self.0.get_mut(&reason) else {
@@ -136,14 +136,14 @@ mod tests {
 
     #[test]
     fn the_log_tells_of_a_reason_once_a_minute_and_how_often_it_came() {
-        let (mut told, start) = (Told::default(), Instant::now());
+        let (mut logged, start) = (LogTimes::default(), Instant::now());
         let mut at =
-            |reason, seconds| told.worth_a_line(reason, start + Duration::from_secs(seconds));
+            |reason, seconds| logged.worth_a_line(reason, start + Duration::from_secs(seconds));
         assert_eq!(at(Reason::TokenWrong, 0), Some(1));
         for second in 1..60 {
             assert_eq!(at(Reason::TokenWrong, second), None);
         }
-        assert_eq!(at(Reason::Host, 59), Some(1), "another reason is told");
+        assert_eq!(at(Reason::Host, 59), Some(1), "another reason is logged");
         assert_eq!(at(Reason::TokenWrong, 60), Some(60));
         assert_eq!(at(Reason::TokenWrong, 61), None);
     }

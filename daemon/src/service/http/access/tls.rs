@@ -137,7 +137,8 @@ impl Certificate {
     }
 
     /// Reads the files again when they have changed, until `stop`: a certificate is renewed by programs that do not know
-    /// of the daemon. What cannot be used is told once, and tried again when it changes: the other file may be on its way.
+    /// of the daemon. What cannot be used is logged once, and tried again when it changes: the other file may be on its
+    /// way.
     pub(in crate::service::http) async fn follow(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -158,8 +159,8 @@ impl Certificate {
         }
     }
 
-    /// Reads the files when they have changed. Nobody waits for it: a reload may take other files meanwhile, and these are
-    /// left as they are then.
+    /// Reads the files when they have changed. Nothing waits for it: a reload may take other files meanwhile, and these
+    /// are left as they are then.
     fn look(&self) -> Option<Result<Files, TlsError>> {
         let (files, known) = self.lock().clone();
         let stamps = files.stamps();

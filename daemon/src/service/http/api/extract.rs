@@ -37,7 +37,7 @@ pub(super) struct Which {
     pub(super) table: Option<String>,
 }
 
-/// Which of them are asked for, by someone who follows.
+/// Which of them are asked for, by a client that follows.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -61,7 +61,7 @@ pub(super) struct Last {
     pub(super) table: Option<String>,
     /// Only what changed after this revision, which an earlier answer had.
     pub(super) since: Option<u64>,
-    /// So many at most, the last ones.
+    /// Maximum number, the last ones.
     pub(super) limit: Option<usize>,
 }
 
@@ -189,8 +189,8 @@ pub(super) mod tests {
     use crate::{
         api::Writable,
         service::{
-            liveness::Liveness, pauses::PauseBook, reload::Record, schedule::triggers::TriggerBook,
-            status::StatusStore,
+            liveness::Liveness, pauses::PauseRegistry, reload::Record,
+            schedule::triggers::TriggerBook, status::StatusStore,
         },
     };
 
@@ -205,7 +205,7 @@ pub(super) mod tests {
             status.table("graph", key, &TableStats::default(), &Policy::default());
         }
         Api {
-            pauses: Arc::new(PauseBook::open(None).expect("nothing is kept")),
+            pauses: Arc::new(PauseRegistry::open(None).expect("nothing is kept")),
             status: Arc::new(status),
             triggers: Arc::new(triggers),
             timetable: Arc::default(),

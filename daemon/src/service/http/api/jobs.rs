@@ -8,11 +8,11 @@ use super::{
     state::Api,
 };
 use crate::{
-    api::{JobNotes, Refused, RunAccepted, RunNotes, RunRequest},
+    api::{JobInfo, Refused, RunAccepted, RunInfo, RunRequest},
     service::{clock, schedule::triggers::Trigger},
 };
 
-/// So many runs are told where nobody says how many.
+/// Number of runs in an answer, by default.
 const RUNS: usize = 200;
 
 /// Jobs that are running, those that began first first
@@ -21,14 +21,14 @@ const RUNS: usize = 200;
     path = "/running",
     params(Which),
     responses(
-        (status = 200, body = Vec<JobNotes>),
+        (status = 200, body = Vec<JobInfo>),
         (status = 400, body = Refused)
     )
 )]
 pub(super) async fn running(
     State(api): State<Api>,
     Asked(which): Asked<Which>,
-) -> Json<Vec<JobNotes>> {
+) -> Json<Vec<JobInfo>> {
     let (target, table) = (which.target.as_deref(), which.table.as_deref());
     Json(api.status.jobs(target, table))
 }
@@ -41,12 +41,9 @@ pub(super) async fn running(
     get,
     path = "/runs",
     params(Last),
-    responses((status = 200, body = Vec<RunNotes>), (status = 400, body = Refused))
+    responses((status = 200, body = Vec<RunInfo>), (status = 400, body = Refused))
 )]
-pub(super) async fn runs(
-    State(api): State<Api>,
-    Asked(filter): Asked<Last>,
-) -> Json<Vec<RunNotes>> {
+pub(super) async fn runs(State(api): State<Api>, Asked(filter): Asked<Last>) -> Json<Vec<RunInfo>> {
     Json(api.status.runs(
         filter.target.as_deref(),
         filter.table.as_deref(),
@@ -144,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_person_calls_for_a_duty_of_a_table_and_the_keeper_is_told() {
+    async fn a_user_asks_for_a_duty_of_a_table_and_the_keeper_gets_it() {
         let api = api();
         let asked = r#"{"target": "graph", "table": "Person", "duty": "index"}"#;
         assert_eq!(called(&api, asked).await.unwrap().tables, 1);

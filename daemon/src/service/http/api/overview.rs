@@ -25,7 +25,7 @@ pub(super) async fn overview(State(api): State<Api>) -> Json<Overview> {
         places: api.places.load(Ordering::Relaxed) as u64,
         taken: taken as u64,
         clock: clock::distrust("").map(|distrust| distrust.to_string()),
-        configuration: api.record.notes(),
+        configuration: api.record.info(),
         targets: api.targets(),
     })
 }

@@ -15,9 +15,9 @@ use crate::{
     service::{clock, pauses::LONGEST},
 };
 
-/// Everybody who looks reads all of them.
+/// Each client reads all of them.
 const LONGEST_REASON: usize = 200;
-/// A client is answered after so long, whatever the disk does.
+/// The maximum time until a client is answered, whatever the disk does.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is paused
@@ -125,7 +125,7 @@ impl Api {
     ) -> Result<(bool, String), Refusal> {
         if let Some(why) = self.pauses.unreadable() {
             let error = format!(
-                "every target is paused, as the pauses cannot be read ({why}): mend the file and restart the daemon, or resume all with `squire resume`"
+                "every target is paused, as the pauses cannot be read ({why}): fix the file and restart the daemon, or resume all with `squire resume`"
             );
             return Err(Refusal(StatusCode::CONFLICT, error));
         }
@@ -144,8 +144,8 @@ impl Api {
         Ok((was, table.unwrap_or(target)))
     }
 
-    /// Brings what was paused or resumed to the disk, where nobody else waits for it. A disk that does not answer is waited
-    /// for only so long: what it takes later, [`PauseBook`](crate::service::pauses::PauseBook) knows.
+    /// Brings what was paused or resumed to the disk, where nothing else waits for it. A disk that does not answer is
+    /// waited for only so long: what it takes later, [`PauseRegistry`](crate::service::pauses::PauseRegistry) knows.
     async fn keep(&self) -> Result<(), Refusal> {
         let book = self.pauses.clone();
         let kept = tokio::task::spawn_blocking(move || book.keep());

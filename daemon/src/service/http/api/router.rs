@@ -19,9 +19,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{extract, jobs, overview, pauses, state::Api, targets};
 use crate::{
     api::{
-        ConfigNotes, DutyNotes, GoneTable, HealthCounts, JobNotes, Layout, Loaded, Overview, Pause,
-        Paused, RunAccepted, RunNotes, ScheduleNotes, Series, TableNotes, Tables, TargetNotes,
-        TicketNotes,
+        ConfigInfo, DutyInfo, GoneTable, HealthCounts, JobInfo, Layout, Loaded, Overview, Pause,
+        Paused, RunAccepted, RunInfo, ScheduleInfo, Series, TableInfo, Tables, TargetInfo,
+        TicketInfo,
     },
     service::http::access::authorization,
 };
@@ -51,15 +51,15 @@ impl utoipa::Modify for Token {
     }
 }
 
-/// What the guard may answer to an operation, before anybody else sees the request.
+/// What the guard may answer to an operation, before any handler sees the request.
 fn describe_guard(operation: &mut Operation) {
     let has_body = operation.request_body.is_some();
-    for (code, told) in authorization::answers(has_body) {
+    for (code, text) in authorization::answers(has_body) {
         let refused = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name("Refused")))
             .build();
         let response = ResponseBuilder::new()
-            .description(told)
+            .description(text)
             .content("application/json", refused)
             .build();
         let all = &mut operation.responses.responses;
@@ -82,24 +82,24 @@ fn require_what_is_sent(components: &mut Components) {
         object.required = sent.map(|(field, _)| field).collect();
     }
     for require in [
-        require::<ConfigNotes>,
-        require::<DutyNotes>,
+        require::<ConfigInfo>,
+        require::<DutyInfo>,
         require::<GoneTable>,
         require::<HealthCounts>,
-        require::<JobNotes>,
+        require::<JobInfo>,
         require::<Layout>,
         require::<Loaded>,
         require::<Overview>,
         require::<Pause>,
         require::<Paused>,
         require::<RunAccepted>,
-        require::<RunNotes>,
-        require::<ScheduleNotes>,
+        require::<RunInfo>,
+        require::<ScheduleInfo>,
         require::<Series>,
-        require::<TableNotes>,
+        require::<TableInfo>,
         require::<Tables>,
-        require::<TargetNotes>,
-        require::<TicketNotes>,
+        require::<TargetInfo>,
+        require::<TicketInfo>,
     ] {
         require(components);
     }
@@ -182,8 +182,8 @@ mod tests {
         let (_, description) = described();
         let described = serde_json::to_value(description).expect("it is JSON");
         let required = |of: &str| described["components"]["schemas"][of]["required"].to_string();
-        assert!(required("TableNotes").contains("\"rows\""));
-        assert!(!required("TableNotes").contains("\"versions\""));
+        assert!(required("TableInfo").contains("\"rows\""));
+        assert!(!required("TableInfo").contains("\"versions\""));
         assert_eq!(required("Pause"), "[\"target\",\"until\"]");
         assert_eq!(required("PauseRequest"), "[\"target\",\"for\"]");
     }

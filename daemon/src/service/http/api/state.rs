@@ -8,7 +8,7 @@ use crate::{
     api::Writable,
     service::{
         liveness::Liveness,
-        pauses::PauseBook,
+        pauses::PauseRegistry,
         reload::Record,
         schedule::{timetable::Timetable, triggers::TriggerBook},
         status::StatusStore,
@@ -18,12 +18,12 @@ use crate::{
 /// What the handlers share.
 #[derive(Clone)]
 pub(in crate::service) struct Api {
-    pub(in crate::service) pauses: Arc<PauseBook>,
+    pub(in crate::service) pauses: Arc<PauseRegistry>,
     pub(in crate::service) status: Arc<StatusStore>,
     pub(in crate::service) triggers: Arc<TriggerBook>,
     pub(in crate::service) timetable: Arc<Timetable>,
     pub(in crate::service) liveness: Arc<Liveness>,
-    /// How many places for jobs there are.
+    /// The number of job slots.
     pub(in crate::service) places: Arc<AtomicUsize>,
     /// How the configuration was loaded.
     pub(in crate::service) record: Arc<Record>,

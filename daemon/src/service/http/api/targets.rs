@@ -7,13 +7,13 @@ use super::{
     state::Api,
 };
 use crate::{
-    api::{Refused, Status, TableNotes, Tables, TargetNotes, TicketNotes},
+    api::{Refused, Status, TableInfo, Tables, TargetInfo, TicketInfo},
     service::clock,
 };
 
 impl Api {
     /// All targets, with their schedules; those whose keepers do not get on are stuck.
-    pub(super) fn targets(&self) -> Vec<TargetNotes> {
+    pub(super) fn targets(&self) -> Vec<TargetInfo> {
         let beats = self.liveness.all();
         let mut targets = self.status.targets();
         for target in &mut targets {
@@ -28,8 +28,8 @@ impl Api {
 }
 
 /// All targets
-#[utoipa::path(get, path = "/targets", responses((status = 200, body = Vec<TargetNotes>)))]
-pub(super) async fn targets(State(api): State<Api>) -> Json<Vec<TargetNotes>> {
+#[utoipa::path(get, path = "/targets", responses((status = 200, body = Vec<TargetInfo>)))]
+pub(super) async fn targets(State(api): State<Api>) -> Json<Vec<TargetInfo>> {
     Json(api.targets())
 }
 
@@ -39,16 +39,16 @@ pub(super) async fn targets(State(api): State<Api>) -> Json<Vec<TargetNotes>> {
     path = "/targets/{target}",
     params(("target" = String, Path, description = "Its name in the configuration")),
     responses(
-        (status = 200, body = TargetNotes),
+        (status = 200, body = TargetInfo),
         (status = 400, body = Refused),
         (status = 404, body = Refused)
     )
 )]
-pub(super) async fn target(State(api): State<Api>, At(target): At<String>) -> Answer<TargetNotes> {
+pub(super) async fn target(State(api): State<Api>, At(target): At<String>) -> Answer<TargetInfo> {
     api.known(&target)?;
     let mut targets = api.targets().into_iter();
-    match targets.find(|notes| notes.name == target) {
-        Some(notes) => Ok(Json(notes)),
+    match targets.find(|info| info.name == target) {
+        Some(info) => Ok(Json(info)),
         None => Err(Refusal(
             StatusCode::NOT_FOUND,
             format!("{target} is kept no more"),
@@ -64,7 +64,7 @@ pub(super) async fn target(State(api): State<Api>, At(target): At<String>) -> An
     path = "/targets/{target}/queue",
     params(("target" = String, Path, description = "Its name in the configuration")),
     responses(
-        (status = 200, body = Vec<TicketNotes>),
+        (status = 200, body = Vec<TicketInfo>),
         (status = 400, body = Refused),
         (status = 404, body = Refused)
     )
@@ -72,7 +72,7 @@ pub(super) async fn target(State(api): State<Api>, At(target): At<String>) -> An
 pub(super) async fn queue(
     State(api): State<Api>,
     At(target): At<String>,
-) -> Answer<Vec<TicketNotes>> {
+) -> Answer<Vec<TicketInfo>> {
     api.known(&target)?;
     Ok(Json(api.status.tickets(&target)))
 }
@@ -86,7 +86,7 @@ pub(super) async fn queue(
         ("table" = String, Path, description = "Its key, or its bare name where that is unambiguous")
     ),
     responses(
-        (status = 200, body = TableNotes),
+        (status = 200, body = TableInfo),
         (status = 400, body = Refused),
         (status = 404, body = Refused),
         (status = 503, body = Refused, description = "No table is known yet")
@@ -95,7 +95,7 @@ pub(super) async fn queue(
 pub(super) async fn table(
     State(api): State<Api>,
     At((target, table)): At<(String, String)>,
-) -> Answer<TableNotes> {
+) -> Answer<TableInfo> {
     api.known(&target)?;
     let key = api.resolve(&target, &table)?;
     api.status.of_table(&target, &key).map(Json).ok_or_else(|| {
@@ -122,7 +122,7 @@ pub(super) async fn tables(State(api): State<Api>, Asked(filter): Asked<News>) -
     target.map_or(Ok(()), |target| api.known(target))?;
     let mut read = api.status.tables(target, filter.since);
     if let Some(table) = &filter.table {
-        read.tables.retain(|notes| notes.table == *table);
+        read.tables.retain(|info| info.table == *table);
         read.gone.retain(|gone| gone.table == *table);
     }
     Ok(Json(read))

@@ -1,6 +1,7 @@
 //! The status page, `/`: one document with all that it needs, and the rule that nothing else is to be loaded or run.
 //!
-//! It holds nothing of what is kept here: its script asks the API as anybody does, with the token that a user gives it.
+//! It holds nothing of what is kept here: its script asks the API as any client does, with the token that a user gives
+//! it.
 
 use axum::{
     Router,

@@ -135,7 +135,7 @@ function drawQueue() {
     const [first, ...others] = ticket.waits_for;
     const ahead = known.get(first);
     const more = others.length ? ` and ${others.length} more` : "";
-    show(waits, ticket.reason ?? (first ? `waits for ${ahead ? `${ahead.kind} ` : ""}${shortly(first)}${ahead ? ` by ${ahead.actor}` : ""}${more}` : "nobody is ahead"));
+    show(waits, ticket.reason ?? (first ? `waits for ${ahead ? `${ahead.kind} ` : ""}${shortly(first)}${ahead ? ` by ${ahead.actor}` : ""}${more}` : "nothing is ahead"));
     mark(waits, first || ticket.reason ? "line whole" : "line faint");
   });
   show(byId("queue-count"), state.queue.length || "");
@@ -145,7 +145,7 @@ function drawQueue() {
 function drawPauses() {
   const { unreadable, not_kept: unwritten } = state.onDisk;
   byId("pauses-unreadable").hidden = !unreadable;
-  show(byId("pauses-unreadable"), unreadable ? `Every target is paused: the pauses cannot be read (${unreadable}). Mend the file and restart the daemon, or let everything go on with \`squire resume\`.` : "");
+  show(byId("pauses-unreadable"), unreadable ? `Every target is paused: the pauses cannot be read (${unreadable}). Fix the file and restart the daemon, or let everything go on with \`squire resume\`.` : "");
   byId("pauses-unwritten").hidden = !unwritten;
   show(byId("pauses-unwritten"), unwritten ? `A restart would not know the pauses as they are: ${unwritten}` : "");
   byId("pauses-section").hidden = state.pauses.length === 0;

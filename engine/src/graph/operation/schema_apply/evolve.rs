@@ -176,7 +176,7 @@ impl Evolution {
 /// Stages the steps of one table on a version of it; nothing when they change the manifest alone.
 ///
 /// # Errors
-/// [`Misfit`] and Lance's errors, with what was written so far left to the caller's workshop.
+/// [`Misfit`] and Lance's errors, with what was written so far left to the caller's leased handle.
 pub(crate) async fn stage(
     table: &Table,
     dataset: &Arc<Dataset>,

@@ -1,4 +1,4 @@
-//! What the rows of a table allow: whether every row has a value, and whether keys tell rows apart.
+//! What the rows of a table allow: whether every row has a value, and whether keys distinguish rows.
 
 use std::collections::HashSet;
 

@@ -2,7 +2,7 @@
 //! without maintenance, beside `table.optimize()` every second, and beside Squire; one after the other, from equal
 //! copies of the table.
 //!
-//! | room | what is in it |
+//! | file | what is in it |
 //! |---|---|
 //! | this file | the command line, the rounds |
 //! | [`maintenance`] | who maintains the table meanwhile, and how many rewrites were for nothing |

@@ -1,4 +1,16 @@
 //! What is fuzzed, and what must hold of it. An input is a file: one that is kept can be tried again.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`codec`] | manifests and sidecars of graphs as bytes |
+//! | [`graph`] | a graph whose writer was killed, with one object damaged |
+//! | [`manifest`] | Lance's manifests |
+//! | [`schema`] | schemas of graphs |
+//! | [`input`] | files that are loaded |
+//! | [`state`] | the state folder of the daemon |
+//! | [`http`] | requests as bytes, to a real daemon |
+//! | [`uri`] | URIs, and what stores repeat of a request |
+//! | [`dud`] | a target that is wrong on purpose |
 
 mod codec;
 mod dud;

@@ -8,11 +8,11 @@ use rustix::io::Errno;
 /// How the store calls itself in errors.
 const STORE: &str = "local disk";
 
-/// Why something on a local disk is neither read nor written. It lasts until somebody changes the disk or the
+/// Why something on a local disk is neither read nor written. It lasts until an operator changes the disk or the
 /// configuration; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Wall {
+pub enum AccessDenied {
     /// A symbolic link that the target does not allow.
     #[error(
         "{} is a symbolic link to {}, and links are not followed: put the folder itself there (or mount it, `mount --bind`), or allow it with follow_links in the target", path.display(), to.display()
@@ -52,7 +52,7 @@ pub enum Wall {
     TooDeep {
         /// Where it was given up.
         path: PathBuf,
-        /// So many are allowed.
+        /// The maximum.
         most: usize,
     },
     /// A manifest that is larger than what may be read at once.
@@ -69,7 +69,7 @@ pub enum Wall {
     },
 }
 
-impl Wall {
+impl AccessDenied {
     /// The reason as metrics and the log spell it.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -82,12 +82,12 @@ impl Wall {
         }
     }
 
-    /// The wall that an error goes back to, if it does.
+    /// The refusal that caused an error, if one did.
     pub(crate) fn behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         let mut next = Some(error);
         while let Some(error) = next {
-            if let Some(wall) = error.downcast_ref::<Self>() {
-                return Some(wall);
+            if let Some(denied) = error.downcast_ref::<Self>() {
+                return Some(denied);
             }
             next = error.source();
         }
@@ -115,7 +115,7 @@ impl Wall {
 #[derive(Debug)]
 pub(super) enum Fault {
     Io(io::Error),
-    Wall(Wall),
+    Denied(AccessDenied),
 }
 
 impl From<io::Error> for Fault {
@@ -130,9 +130,9 @@ impl From<Errno> for Fault {
     }
 }
 
-impl From<Wall> for Fault {
-    fn from(wall: Wall) -> Self {
-        Self::Wall(wall)
+impl From<AccessDenied> for Fault {
+    fn from(denied: AccessDenied) -> Self {
+        Self::Denied(denied)
     }
 }
 
@@ -140,7 +140,7 @@ impl Fault {
     pub(super) fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Io(e) => e.kind(),
-            Self::Wall(_) => io::ErrorKind::PermissionDenied,
+            Self::Denied(_) => io::ErrorKind::PermissionDenied,
         }
     }
 
@@ -152,7 +152,7 @@ impl Fault {
     pub(super) fn about(self, path: &std::path::Path) -> StoreError {
         let path = path.display().to_string();
         match self {
-            Self::Wall(wall) => wall.into_store(),
+            Self::Denied(denied) => denied.into_store(),
             Self::Io(e) => match e.kind() {
                 io::ErrorKind::NotFound => StoreError::NotFound {
                     path,

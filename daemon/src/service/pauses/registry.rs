@@ -1,8 +1,9 @@
-//! The book of all pauses.
+//! The registry of all pauses.
 //!
-//! A pause and its end are true for a restart only once they are on the disk. Until then the book says that they are not
-//! kept, and they are written again on every tick. When what an earlier daemon left cannot be read, everything is paused:
-//! maintenance that someone paused must not go on by mistake. A user ends that, and graphs are healed meanwhile.
+//! A pause and its end are true for a restart only once they are on the disk. Until then the registry says that they
+//! are not kept, and they are written again on every tick. When what an earlier daemon left cannot be read, everything
+//! is paused: maintenance that a user paused must not go on by mistake. A user ends that, and graphs are healed
+//! meanwhile.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,7 @@ use crate::{
     service::{atomic_file, clock, flush_loop},
 };
 
-/// No pause is longer: maintenance must not stay off because someone forgot.
+/// No pause is longer: maintenance must not stay off because a user forgot.
 pub(in crate::service) const LONGEST: TimeDelta = TimeDelta::days(31);
 
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ struct Pages {
     in_the_way: bool,
     /// How often anything was paused or resumed.
     changes: u64,
-    /// So many changes are on the disk.
+    /// Number of changes that are on the disk.
     written: u64,
     /// Why the others are not, if that was tried.
     fault: Option<String>,
@@ -44,7 +45,7 @@ struct Pages {
 
 /// All pauses of this daemon.
 #[derive(Debug)]
-pub(in crate::service) struct PauseBook {
+pub(in crate::service) struct PauseRegistry {
     pages: Mutex<Pages>,
     /// Held while the file is written. Keepers read the pages, and wait for no disk.
     writing: Mutex<()>,
@@ -52,7 +53,7 @@ pub(in crate::service) struct PauseBook {
     file: Option<PathBuf>,
 }
 
-impl PauseBook {
+impl PauseRegistry {
     /// Reads what an earlier daemon left in the folder. When that cannot be read, everything is paused.
     ///
     /// # Errors
@@ -76,7 +77,7 @@ impl PauseBook {
                 pauses.into_iter().collect()
             }
             Err(why) => {
-                tracing::error!(error = %why, "the pauses cannot be read, so every target is paused; graphs are healed. Mend the file and restart, or end it all with `squire resume`");
+                tracing::error!(error = %why, "the pauses cannot be read, so every target is paused; graphs are healed. Fix the file and restart, or end it all with `squire resume`");
                 Pages {
                     unreadable: Some(why),
                     in_the_way: true,
@@ -164,7 +165,7 @@ impl PauseBook {
     ) -> Option<DateTime<Utc>> {
         let pages = self.lock();
         if pages.unreadable.is_some() {
-            // Nobody knows; no pause was longer.
+            // It is unknown; no pause was longer.
             return Some(now + LONGEST);
         }
         pages.pauses.until(target, table, now)
@@ -181,12 +182,12 @@ impl PauseBook {
     }
 
     /// Writes the whole file anew where anything is not on the disk. Waits for the disk. What cannot be read is only
-    /// replaced once someone has said that everything goes on, and is kept beside it.
+    /// replaced once a user has said that everything goes on, and is kept beside it.
     pub(in crate::service) fn keep(&self) {
         let Some(file) = &self.file else {
             return;
         };
-        // Whoever writes last writes what holds by then.
+        // The last writer writes what holds by then.
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (active, changes, in_the_way) = {
             let mut pages = self.lock();
@@ -232,7 +233,8 @@ impl PauseBook {
         }
     }
 
-    /// Writes again on every tick what could not be written, until `stop`. A disk that does not answer holds up nobody else.
+    /// Writes again on every tick what could not be written, until `stop`. A disk that does not answer holds up nothing
+    /// else.
     pub(in crate::service) async fn attend(
         self: Arc<Self>,
         daemon: watch::Receiver<Daemon>,
@@ -242,8 +244,8 @@ impl PauseBook {
             if self.file.is_none() || self.lock().is_written() {
                 return None;
             }
-            let book = self.clone();
-            Some(move || book.keep())
+            let registry = self.clone();
+            Some(move || registry.keep())
         };
         flush_loop::on_ticks(daemon, stop, due).await;
     }
@@ -322,31 +324,31 @@ mod tests {
     #[test]
     fn a_pause_and_its_end_count_as_kept_only_once_they_are_on_the_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let book = PauseBook::open(Some(dir.path())).unwrap();
+        let registry = PauseRegistry::open(Some(dir.path())).unwrap();
         assert!(
-            book.is_kept(),
+            registry.is_kept(),
             "nothing is on the disk, and nothing need be"
         );
         // A folder in its place takes no file.
         let file = dir.path().join(file::FILE);
         fs::create_dir_all(file.join("full")).unwrap();
-        book.pause(pause("lake"));
-        assert!(!book.is_kept(), "before it was tried, too");
-        book.keep();
-        assert!(!book.is_kept() && book.not_kept().is_some());
+        registry.pause(pause("lake"));
+        assert!(!registry.is_kept(), "before it was tried, too");
+        registry.keep();
+        assert!(!registry.is_kept() && registry.not_kept().is_some());
         fs::remove_dir_all(&file).unwrap();
-        book.keep();
-        assert!(book.is_kept() && book.not_kept().is_none());
+        registry.keep();
+        assert!(registry.is_kept() && registry.not_kept().is_none());
         assert_eq!(kept(dir.path()), ["lake"]);
 
         fs::remove_file(&file).unwrap();
         fs::create_dir_all(file.join("full")).unwrap();
-        assert!(book.resume("lake", None));
-        book.keep();
-        assert!(!book.is_kept(), "a restart would bring the pause back");
+        assert!(registry.resume("lake", None));
+        registry.keep();
+        assert!(!registry.is_kept(), "a restart would bring the pause back");
         fs::remove_dir_all(&file).unwrap();
-        book.keep();
-        assert!(book.is_kept());
+        registry.keep();
+        assert!(registry.is_kept());
         assert!(kept(dir.path()).is_empty());
     }
 
@@ -356,24 +358,28 @@ mod tests {
         let file = dir.path().join(file::FILE);
         for broken in ["", "{\"version\": 99}", "[{\"who\": 1}]"] {
             fs::write(&file, broken).unwrap();
-            let book = PauseBook::open(Some(dir.path())).unwrap();
+            let registry = PauseRegistry::open(Some(dir.path())).unwrap();
             let now = Utc::now();
-            assert!(book.unreadable().is_some());
-            assert!(book.until("lake", "docs", now).is_some());
-            book.pause(pause("other"));
-            book.keep();
-            assert!(!book.is_kept());
-            assert_eq!(fs::read_to_string(&file).unwrap(), broken, "it is mendable");
+            assert!(registry.unreadable().is_some());
+            assert!(registry.until("lake", "docs", now).is_some());
+            registry.pause(pause("other"));
+            registry.keep();
+            assert!(!registry.is_kept());
+            assert_eq!(
+                fs::read_to_string(&file).unwrap(),
+                broken,
+                "it can still be fixed"
+            );
 
-            assert!(book.resume_all());
-            assert_eq!(book.unreadable(), None);
-            assert_eq!(book.until("lake", "docs", now), None);
-            assert_eq!(book.until("other", "docs", now), None);
-            book.keep();
-            assert!(book.is_kept() && kept(dir.path()).is_empty());
+            assert!(registry.resume_all());
+            assert_eq!(registry.unreadable(), None);
+            assert_eq!(registry.until("lake", "docs", now), None);
+            assert_eq!(registry.until("other", "docs", now), None);
+            registry.keep();
+            assert!(registry.is_kept() && kept(dir.path()).is_empty());
             let aside = dir.path().join("pauses.json.unreadable");
             assert_eq!(fs::read_to_string(aside).unwrap(), broken);
-            assert!(!book.resume_all(), "there is nothing left to end");
+            assert!(!registry.resume_all(), "there is nothing left to end");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Probes: what a table is like. A cold table costs one list each time, and nothing else.
+//! Inspects a table: its newest version, its statistics. A cold table costs one list each time, and nothing else.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -28,8 +28,8 @@ use crate::{
 
 /// What a LanceDB catalog puts into the folder of a table that it no longer lists.
 const DEREGISTERED: &str = ".lance-deregistered";
-/// Maximum number of files of a table that one probe measures.
-const MAX_FILES_OF_A_PROBE: usize = 256;
+/// Maximum number of files of a table that one inspection measures.
+const MAX_FILES_OF_AN_INSPECTION: usize = 256;
 /// Maximum number of files of a table that a job measures.
 const MAX_FILES_OF_A_JOB: usize = 4096;
 
@@ -42,10 +42,10 @@ pub(super) struct Newest {
     written: DateTime<Utc>,
 }
 
-/// Asks for the newest version: one list, and on a local disk a look at the table's folder.
+/// Asks for the newest version: one list, and on a local disk a check of the table's folder.
 ///
 /// # Errors
-/// [`Error::TableGone`], when there is none; [`Error::ForeignCommits`], [`Error::Walled`], [`Error::Store`].
+/// [`Error::TableGone`], when there is none; [`Error::ForeignCommits`], [`Error::AccessDenied`], [`Error::Store`].
 async fn newest(table: &Table) -> Result<Newest> {
     table.survey().await?;
     let newest = versions::newest(table, 1).await?.pop();
@@ -111,7 +111,7 @@ async fn stats_by_manifest(table: &Table, dataset: &Dataset) -> Result<TableStat
 
 /// Marks a table whose writers commit without a condition, where nothing else keeps their commits from ours.
 async fn refuse_blind_writers(table: &Table, dataset: &Dataset, stats: &mut TableStats) {
-    if table.storage.definite || stats.unwritable.is_some() {
+    if table.storage.failed_put_is_final || stats.unwritable.is_some() {
         return;
     }
     stats.unwritable = Unwritable::by_writer(writers::last(dataset).await);
@@ -122,7 +122,7 @@ type MadeOf = (Newest, usize);
 
 /// What was seen of a directory's tables.
 #[derive(Debug, Default)]
-pub(super) struct Probes {
+pub(super) struct Inspector {
     seen: Mutex<HashMap<TableKey, (MadeOf, TableStats)>>,
     /// Tables whose commits are made elsewhere. It shows for moments only, so it is remembered.
     foreign: Mutex<BTreeSet<TableKey>>,
@@ -132,7 +132,7 @@ pub(super) struct Probes {
     sizes: FileSizes,
 }
 
-impl Probes {
+impl Inspector {
     /// Forgets every table but these.
     pub(super) fn keep(&self, tables: &[TableKey]) {
         let tables: BTreeSet<_> = tables.iter().collect();
@@ -173,7 +173,7 @@ impl Probes {
         let mut stats = guarded(table, READING, reading).await?;
         let sizes = self
             .sizes
-            .add(table, &dataset, &mut stats, MAX_FILES_OF_A_PROBE);
+            .add(table, &dataset, &mut stats, MAX_FILES_OF_AN_INSPECTION);
         let measured = sizes.await?;
         let at = VersionInfo {
             version: newest.version,
@@ -189,7 +189,7 @@ impl Probes {
             }
             stats.oldest_writer = self.writers.oldest(&table.path);
         }
-        // A writer that came in between is seen by the next probe; and that goes on to measure files.
+        // A writer that came in between is seen by the next inspection; and that goes on to measure files.
         if stats.version == newest.version && measured {
             let seen = (made_of, stats.clone());
             self.seen().insert(table.key.clone(), seen);
@@ -209,7 +209,7 @@ impl Probes {
         sizes.await?;
         refuse_blind_writers(table, dataset, &mut stats).await;
         // Where it matters which client writes, Squire's own commits have to say so.
-        if stats.asks_for_clients() || !table.storage.definite {
+        if stats.asks_for_clients() || !table.storage.failed_put_is_final {
             self.writers.learn(table).await?;
             stats.oldest_writer = self.writers.oldest(&table.path);
         }
@@ -226,7 +226,7 @@ impl Probes {
         self.writers.seen(&table.path)
     }
 
-    /// When the version was written that was the newest at the last probe.
+    /// When the version was written that was the newest at the last inspection.
     pub(super) fn last_written(&self, table: &TableKey) -> Option<DateTime<Utc>> {
         self.seen()
             .get(table)
