@@ -30,6 +30,11 @@ pub(super) struct Root {
     pub(super) boundary: Option<Boundary>,
 }
 
+/// An option that no store knows. Lance has one client, with one limit of requests a second, for all that is opened in a bucket
+/// with the same options; while a store fails or throttles what is asked of one root, that limit falls to one request a
+/// second. So each root has a client of its own.
+const OWN_CLIENT: &str = "squire_root";
+
 impl Root {
     /// The root that a URI names, as it is now. It asks the disk for links.
     ///
@@ -101,12 +106,13 @@ impl Root {
             return Ok(None);
         }
         let given = credentials::of_service_manager(&|name| std::env::var_os(name));
-        let given = given.map_err(|reason| Error::BadUri {
+        let mut given = given.map_err(|reason| Error::BadUri {
             uri: self.shown.clone(),
             reason,
         })?;
-        let accessor = || Arc::new(StorageOptionsAccessor::with_static_options(given.clone()));
-        Ok((!given.is_empty()).then(accessor))
+        given.insert(OWN_CLIENT.to_owned(), self.shown.clone());
+        let accessor = StorageOptionsAccessor::with_static_options(given);
+        Ok(Some(Arc::new(accessor)))
     }
 
     fn local(path: &Path, beyond: &Beyond) -> Result<Self, String> {

@@ -75,8 +75,19 @@ pub fn check(uri: &str) -> Result<(Scheme, Url), UriRefusal> {
     let written = scheme_of(uri).unwrap_or_default();
     let known = Scheme::ALL.into_iter().find(|s| s.as_str() == written);
     let scheme = known.ok_or_else(|| UriRefusal::UnknownScheme(written.to_owned()))?;
-    if !uri[written.len()..].starts_with("://") {
+    if !has_slashes(uri, written) {
         return Err(UriRefusal::NoSlashes(scheme));
+    }
+    // The parser drops some of them, and takes a backslash for a slash: the place would not be the one that is written.
+    if uri.contains(char::is_control) {
+        return Err(UriRefusal::Malformed(
+            "it has a control character in it".to_owned(),
+        ));
+    }
+    if scheme == Scheme::File && uri.contains('\\') {
+        return Err(UriRefusal::Malformed(
+            "it has a backslash in it; give a folder that is called so as a path".to_owned(),
+        ));
     }
     let url = Url::parse(uri).map_err(|e| {
         // What is before an `@` may be a user and a password, whatever it is that cannot be parsed.
@@ -106,9 +117,33 @@ pub fn check(uri: &str) -> Result<(Scheme, Url), UriRefusal> {
     }
 }
 
-/// A URI that may be shown: without user, password and what follows `?` or `#`; nothing of one that cannot be parsed.
+/// Whether a URI goes on with `://` after its scheme.
+fn has_slashes(uri: &str, scheme: &str) -> bool {
+    let rest = uri.strip_prefix(scheme);
+    rest.is_some_and(|rest| rest.starts_with("://"))
+}
+
+/// Whether a URI that no store of Squire's has a scheme for is a host and a path, and nothing else: its own rules may put a
+/// secret anywhere else.
+fn is_plain(uri: &str, scheme: &str) -> bool {
+    let rest = uri.strip_prefix(scheme).unwrap_or_default();
+    let rest = rest.strip_prefix("://").unwrap_or_default();
+    let plain = |c: char| c.is_alphanumeric() || "-._/".contains(c);
+    !rest.is_empty() && rest.chars().all(plain)
+}
+
+/// A URI that may be shown: without user, password and what follows `?` or `#`. Nothing is shown of one that cannot be
+/// parsed, that the parser would change, or that has an unknown scheme and more than a host and a path.
 pub(super) fn without_secrets(uri: &str) -> String {
     let hidden = || "<uri>".to_owned();
+    if let Some(scheme) = scheme_of(uri) {
+        let known = Scheme::ALL.iter().any(|known| known.as_str() == scheme);
+        let is_sound = has_slashes(uri, scheme) && !uri.contains(char::is_control);
+        let is_sound = is_sound && !(uri.contains('\\') && scheme == Scheme::File.as_str());
+        if !is_sound || !(known || is_plain(uri, scheme)) {
+            return hidden();
+        }
+    }
     let Ok(mut url) = Url::parse(uri) else {
         let may_hide = scheme_of(uri).is_some() || uri.contains(['@', '?']);
         return if may_hide { hidden() } else { uri.to_owned() };

@@ -31,16 +31,21 @@ use self::{faults::Fault, report::Report, world::World};
 
 /// In `make test`.
 const SEEDS: Range<u64> = 10..18;
+/// And those that once found a fault: a disk that hangs while the daemon is asked to end; a store that fails what is asked of
+/// two targets in a bucket, and not of the third.
+const FOUND: [u64; 2] = [518, 802];
 /// So many faults happen at once, at most.
 const AT_ONCE: usize = 3;
 
-fn seeds() -> Range<u64> {
+fn seeds() -> Vec<u64> {
     let Ok(text) = std::env::var("SQUIRE_CHAOS") else {
-        return SEEDS;
+        return SEEDS.chain(FOUND).collect();
     };
     let range = text.split_once("..");
     let range = range.and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
-    range.unwrap_or_else(|| panic!("SQUIRE_CHAOS={text}: write it as 0..1000"))
+    let range: Range<u64> =
+        range.unwrap_or_else(|| panic!("SQUIRE_CHAOS={text}: write it as 0..1000"));
+    range.collect()
 }
 
 /// What happens under a seed: different faults, on different targets.
