@@ -1,4 +1,5 @@
-//! `squire`: the one binary. `squire run` is the daemon; the other commands operate a graph by hand.
+//! `squire`: the one binary. `squire run` is the daemon; the other commands work on graphs and directories, or ask the
+//! daemon.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -10,7 +11,8 @@
 //! | [`cron`] | one cron schedule, and when it comes next |
 //! | [`memory`] | keeps the process to its memory |
 //! | [`target`] | an opened target of either kind: graph or directory |
-//! | [`policy`] | from the config's policies to the planner's |
+//! | [`exit`] | exit codes |
+//! | [`logging`] | the log: format, level, and what is kept out of it |
 //! | [`output`] | numbers and tables as a user reads them |
 
 mod api;

@@ -53,8 +53,8 @@ pub(crate) fn is_a_graph(uri: &str) -> Failure {
 }
 
 impl Opened {
-    /// Opens what is there. Refused are what is not as `wanted`, and a place where there is nothing: it is more often a
-    /// slip of the pen than a directory whose tables are yet to come, and that can be said.
+    /// Opens what is there. Refuses another kind than `wanted`, and an empty place when no kind is given: that is more often a
+    /// typo than a directory whose tables are yet to come.
     pub(crate) async fn open(
         uri: &str,
         wanted: Option<Kind>,

@@ -39,14 +39,13 @@ impl RawPolicies {
         let default = Policies::default();
         let oldest_client = self.index.oldest_client.clone().flatten();
         let version = oldest_client.as_deref().and_then(values::lance_of);
-        let crons = [
-            (Duty::Compaction, &self.compaction.cron),
-            (Duty::Index, &self.index.cron),
-            (Duty::Cleanup, &self.cleanup.cron),
-        ];
-        let crons = crons
-            .into_iter()
-            .filter_map(|(duty, cron)| Some((duty, cron.clone()??)));
+        let cron_of = |duty| match duty {
+            Duty::Compaction => &self.compaction.cron,
+            Duty::Index => &self.index.cron,
+            Duty::Cleanup => &self.cleanup.cron,
+        };
+        let crons = Duty::ALL.into_iter();
+        let crons = crons.filter_map(|duty| Some((duty, cron_of(duty).clone()??)));
         Policies {
             table: Policy {
                 compaction: CompactionPolicy {

@@ -7,8 +7,8 @@
 //! | [`supervisor`] | starts, updates, restarts and stops the keepers |
 //! | [`schedule`] | cron schedules, and other triggers of a duty |
 //! | [`job_slots`] | how many jobs run at once |
-//! | [`pauses`] | targets and tables that users pause |
-//! | [`state`] | what survives a restart |
+//! | [`pauses`] | targets and tables that users pause, over a restart |
+//! | [`state`] | budgets, back-off, requests and last successes, over a restart |
 //! | [`status`] | what keepers know and do: keepers write, the API reads |
 //! | [`health`], [`liveness`] | the health of the daemon; whether each keeper makes progress |
 //! | [`metrics`] | the Prometheus metrics |

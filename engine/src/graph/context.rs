@@ -21,9 +21,7 @@ use crate::{
     },
     ids::{HolderId, OperationId, TableKey},
     storage::Storage,
-    table::{
-        Table, drift::DriftPolicy, queues::TableQueues, readers::Readers, refusal::Refused,
-    },
+    table::{Table, drift::DriftPolicy, queues::TableQueues, readers::Readers, refusal::Refused},
 };
 
 /// One graph, as this process has it open.

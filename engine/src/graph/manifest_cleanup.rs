@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     graph::{
         context::Core,
-        manifest::{Call, Manifest, transition},
+        manifest::{ChangeResult, Manifest, transition},
     },
     ids::OperationId,
     table::versions::delta,
@@ -102,7 +102,7 @@ pub(crate) async fn collect(core: &Core, retention: &ManifestRetention) -> Resul
         .await?;
     match collected {
         // Only now does the mark count.
-        Call::Holds(manifest) => {
+        ChangeResult::Holds(manifest) => {
             let deleted = core
                 .manifests
                 .delete_below(manifest.collected_below)
@@ -110,7 +110,7 @@ pub(crate) async fn collect(core: &Core, retention: &ManifestRetention) -> Resul
             tracing::info!(below = manifest.collected_below, deleted, uri = %core.storage.uri, "old manifests collected");
             Ok(deleted)
         }
-        Call::Refused(_) => Ok(0),
+        ChangeResult::Refused(_) => Ok(0),
     }
 }
 

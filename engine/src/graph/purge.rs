@@ -11,7 +11,7 @@ use crate::{
     failpoint,
     graph::{
         context::Core,
-        manifest::{Call, Manifest, Purge, TicketState, transition},
+        manifest::{ChangeResult, Manifest, Purge, TicketState, transition},
         operation::removal_notice::announce,
     },
     ids::OperationId,
@@ -85,7 +85,7 @@ async fn carry_out(core: &Core, manifest: &Manifest, path: &str, purge: &Purge) 
             transition::purged(m, &noted, &done, &by)
         })
         .await?;
-    if let Call::Holds(_) = call {
+    if let ChangeResult::Holds(_) = call {
         tracing::info!(table = %purge.table, path, below = purge.below, uri = %core.storage.uri, "purged");
     }
     Ok(true)

@@ -3,6 +3,10 @@
 //! It is written once, before the operation is decided, and says everything that a healer in any process needs
 //! to carry the operation out: per table the base and the Lance transaction, the logical plan, and what the
 //! publish changes besides pins.
+//!
+//! Written by `operation/prepared.rs` (logical) and `operation/physical.rs`. Deleted when the operation has ended: by its
+//! owner in `operation/conclude.rs`, or in `physical.rs` after a refusal; by a healer in `healing/ticket.rs` and
+//! `healing/orphans.rs`; by an operator in `repair/quarantine.rs`.
 
 use std::{collections::BTreeMap, sync::Arc};
 

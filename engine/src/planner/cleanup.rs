@@ -3,6 +3,9 @@
 //! A version goes only when it is older than the age **and** beyond the count, and nothing protects it. Its age counts
 //! from when the next version superseded it: until then a reader could have opened it. What goes is named one by one:
 //! the executor has nothing left to decide.
+//!
+//! Of what protects a version, [`Protected`], the executors tell: `table/protection.rs` tags and branches, `table/readers.rs`
+//! clones and views, `graph/operation/cleanup.rs` pins and tickets.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 

@@ -338,11 +338,7 @@ fn version_of(object: &ObjectMeta) -> u64 {
         .unwrap_or(0)
 }
 
-async fn read_all(
-    table: &Table,
-    manifests: Vec<ObjectMeta>,
-    wanted: Wanted<'_>,
-) -> Result<Files> {
+async fn read_all(table: &Table, manifests: Vec<ObjectMeta>, wanted: Wanted<'_>) -> Result<Files> {
     let reads = manifests
         .into_iter()
         .map(|object| read(table, object, wanted));
@@ -356,11 +352,7 @@ async fn read_all(
 }
 
 /// What one manifest names; nothing when it is gone meanwhile.
-async fn read(
-    table: &Table,
-    object: ObjectMeta,
-    wanted: Wanted<'_>,
-) -> Result<Files> {
+async fn read(table: &Table, object: ObjectMeta, wanted: Wanted<'_>) -> Result<Files> {
     const ACTION: &str = "reading a manifest of";
     let reading = async {
         let bound = bounded(Some(object.size), &object.location);

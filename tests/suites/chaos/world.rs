@@ -569,7 +569,10 @@ impl World {
                 assert!(!ours, "{line}");
                 if text.contains("grace is over") {
                     let hung = self.hung_at_the_end.get(&n);
-                    let hung = hung.into_iter().flatten().map(|target| format!("t{target}"));
+                    let hung = hung
+                        .into_iter()
+                        .flatten()
+                        .map(|target| format!("t{target}"));
                     let hung: BTreeSet<_> = hung.collect();
                     let left = line["targets"].as_str().unwrap_or_default().split(", ");
                     assert!(left.into_iter().all(|name| hung.contains(name)), "{line}");

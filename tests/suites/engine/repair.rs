@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, path::Path};
 use squire_engine::{
-    Error, Finding, Graph, LoadMode, LoadRequest, Options, Quarantined, Receipt, Remedy, Repaired,
-    Rows, SidecarState, Standing,
+    EffectState, Error, Finding, Graph, LoadMode, LoadRequest, Options, Quarantined, Receipt,
+    Remedy, Repaired, Rows, SidecarState,
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes, schema},
@@ -122,10 +122,10 @@ async fn a_preview_says_where_the_effect_is_and_changes_nothing() {
         lost.place.objects("").await,
     );
     let (finding, found) = quarantined(&lost.graph).await;
-    assert_eq!(found.effects[&key("node:Plane")], Standing::At(2));
+    assert_eq!(found.effects[&key("node:Plane")], EffectState::At(2));
     assert!(matches!(
         &found.effects[&key("edge:Flight")],
-        Standing::Absent { hindrance: Some(why) } if why.contains("sidecar")
+        EffectState::Absent { hindrance: Some(why) } if why.contains("sidecar")
     ));
     assert_eq!(found.remedy, Remedy::PublishPartial);
     let id = found.ticket.operation.to_string();

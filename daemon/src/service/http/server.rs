@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    access::{authorization::Standing, listener::Listener, rejections::Refusals},
+    access::{authorization::Trust, listener::Listener, rejections::Refusals},
     api::{self, Api},
     page,
 };
@@ -90,7 +90,7 @@ async fn show_metrics(State(shared): State<Shared>) -> Response {
 /// How the daemon is. Clients without the token do not learn what it maintains.
 async fn show_health(
     State(shared): State<Shared>,
-    Extension(standing): Extension<Standing>,
+    Extension(standing): Extension<Trust>,
 ) -> Response {
     let code = code(shared.probe.is_live());
     let health = shared.probe.health();
@@ -98,8 +98,8 @@ async fn show_health(
     let pauses =
         pauses.map(|why| format!("every target is paused: the pauses cannot be read ({why})"));
     match standing {
-        Standing::Trusted => (code, Json(HealthAnswer { health, pauses })).into_response(),
-        Standing::Stranger => code.into_response(),
+        Trust::Full => (code, Json(HealthAnswer { health, pauses })).into_response(),
+        Trust::Public => code.into_response(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What is done for a target beside its keeper's looks, so that it delays no tick: healing, the collection of old
-//! manifests, the adoption of drift, and a check of sidecars that shows when healing does not do its work.
+//! Background work for a graph, beside its keeper's polls so that it delays none: healing, the collection of old manifests,
+//! the adoption of drift, and a check of sidecars that shows when healing does not do its work.
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! The cron schedules of all targets: the calls when their times come, and when each comes next.
+//! The cron schedules of all targets: when each comes next, and the request that its time makes. That goes through
+//! `triggers.rs` to the keeper of the target (`keeper/triggers.rs`), which plans the duty at its next poll.
 //!
 //! The scheduler keeps the next time of each as a time of the wall clock. So after a jump of that clock it is started anew:
 //! times are reckoned from now on, and never caught up with.

@@ -1,4 +1,5 @@
-//! What the daemon remembers over a restart, on its own disk: in `daemon.state_dir`, a file for each target.
+//! What the daemon remembers over a restart, on its own disk: in `daemon.state_dir`, a file
+//! `targets/NAME.json` for each target. Pauses have a file of their own, see `pauses/`.
 //!
 //! | file | what is in it |
 //! |---|---|

@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     graph::{
         context::Core,
-        manifest::{Call, Manifest, transition},
+        manifest::{ChangeResult, Manifest, transition},
         sidecar::Listed,
     },
     ids::OperationId,
@@ -104,7 +104,7 @@ pub(crate) async fn remove(core: &Core, operation: OperationId) -> Result<bool> 
         .manifests
         .change(operation, move |m| transition::bar(m, operation, &by))
         .await?;
-    if let Call::Refused(_) = call {
+    if let ChangeResult::Refused(_) = call {
         return Ok(false);
     }
     core.sidecars.delete(operation).await;

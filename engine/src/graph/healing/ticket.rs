@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     graph::{
         context::Core,
-        manifest::{Call, Ending, Refusal, Ticket, TicketState, transition},
+        manifest::{ChangeResult, Ending, Refusal, Ticket, TicketState, transition},
         operation::effects,
         sidecar::Sidecar,
     },
@@ -92,12 +92,12 @@ async fn abort(core: &Core, ticket: &Ticket) -> Result<Option<Ending>> {
         .change(operation, move |m| transition::abort(m, operation, &by))
         .await?;
     match call {
-        Call::Holds(_) => {
+        ChangeResult::Holds(_) => {
             core.sidecars.delete(operation).await;
             Ok(Some(Ending::Aborted))
         }
         // It was decided meanwhile: its holder is alive, or the next round rolls it forward.
-        Call::Refused(..) => Ok(None),
+        ChangeResult::Refused(..) => Ok(None),
     }
 }
 
@@ -139,9 +139,9 @@ async fn without_sidecar(
         })
         .await?;
     Ok(match call {
-        Call::Holds(newest) => newest.outcomes.get(&operation).map(|o| o.ending),
-        Call::Refused(Refusal::Ended(ending)) => Some(ending),
-        Call::Refused(_) => None,
+        ChangeResult::Holds(newest) => newest.outcomes.get(&operation).map(|o| o.ending),
+        ChangeResult::Refused(Refusal::Ended(ending)) => Some(ending),
+        ChangeResult::Refused(_) => None,
     })
 }
 

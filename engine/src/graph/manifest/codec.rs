@@ -1,6 +1,7 @@
 //! A manifest as bytes: JSON, compressed with zstd once it is large enough for that to pay.
 //!
-//! A reader distinguishes the two by zstd's magic number, so that a small manifest stays readable by eye.
+//! A reader distinguishes the two by zstd's magic number, so that a small manifest stays readable by eye. A manifest of a newer
+//! `format` (`FORMAT` in `state.rs`) is refused before anything else of it is read.
 
 use std::io::Read;
 

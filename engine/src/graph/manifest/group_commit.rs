@@ -3,6 +3,9 @@
 //! While one write is under way, further calls gather. The next write includes them all, as far as each can follow
 //! those before it ([`Batch`]), so that the calls of one process never lose a race against each other, and many
 //! of them cost as much as one. One task, the leader, writes for all.
+//!
+//! A write whose outcome is unknown stays open (`pending.rs`): the newest manifest is listed, and each call is computed on
+//! it again, until it shows that the write took place or cannot any more. See `docs/protocol.md`, The manifest log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +16,7 @@ use super::{
     Manifest, Refusal, Step,
     batch::{Batch, Place},
     log::ManifestLog,
-    pending::{Call, GroupCommit, Open, Pending},
+    pending::{ChangeResult, GroupCommit, Open, Pending},
 };
 use crate::{
     error::{Error, Result},
@@ -57,7 +60,7 @@ impl ManifestLog {
         self: &Arc<Self>,
         operation: OperationId,
         transition: impl Fn(&Manifest) -> Result<Step, Refusal> + Send + Sync + 'static,
-    ) -> Result<Call> {
+    ) -> Result<ChangeResult> {
         let (call, answer) = Pending::new(operation, Box::new(transition));
         if self.group_commit.add(call) {
             tokio::spawn(self.clone().lead());
@@ -212,10 +215,10 @@ impl ManifestLog {
         for (mut call, place) in calls.into_iter().zip(places) {
             match place {
                 Place::Included | Place::Later => group.calls.push(call),
-                Place::Holds => call.answer(Ok(Call::Holds(group.on.clone()))),
+                Place::Holds => call.answer(Ok(ChangeResult::Holds(group.on.clone()))),
                 Place::Refused(refusal) => {
                     let answer = match call.open.cause() {
-                        None => Ok(Call::Refused(refusal)),
+                        None => Ok(ChangeResult::Refused(refusal)),
                         Some(cause) => Err(self.unknown(call.operation, cause)),
                     };
                     call.answer(answer);
@@ -275,7 +278,7 @@ impl Group {
     /// Answers the included calls with the manifest that counts.
     fn answer_included(&mut self, newest: &Arc<Manifest>) {
         for call in self.calls.extract_if(.., |call| call.included) {
-            call.answer(Ok(Call::Holds(newest.clone())));
+            call.answer(Ok(ChangeResult::Holds(newest.clone())));
         }
     }
 

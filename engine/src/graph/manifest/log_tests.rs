@@ -13,7 +13,7 @@ use flaky::{Fault, Flaky};
 
 use super::*;
 use crate::graph::manifest::{
-    Call, OperationKind, Purge, Refusal, Step, TableEntry, Ticket, TicketState, Touched,
+    ChangeResult, OperationKind, Purge, Refusal, Step, TableEntry, Ticket, TicketState, Touched,
     transition::{By, abort, bar, collect, discard, enqueue, enqueue_decided},
 };
 
@@ -86,10 +86,10 @@ async fn enter(log: &Arc<ManifestLog>, n: u128) -> Arc<Manifest> {
     held(call)
 }
 
-fn held(call: Result<Call>) -> Arc<Manifest> {
+fn held(call: Result<ChangeResult>) -> Arc<Manifest> {
     match call {
-        Ok(Call::Holds(manifest)) => manifest,
-        Ok(Call::Refused(refusal)) => panic!("refused: {refusal}"),
+        Ok(ChangeResult::Holds(manifest)) => manifest,
+        Ok(ChangeResult::Refused(refusal)) => panic!("refused: {refusal}"),
         Err(e) => panic!("{e}"),
     }
 }
@@ -152,7 +152,10 @@ async fn a_refused_call_keeps_no_other_from_being_written() {
         log.change(unknown, move |m| discard(m, unknown, &by())),
         enter(&log, 2),
     );
-    assert!(matches!(refused, Ok(Call::Refused(Refusal::NoTicket))));
+    assert!(matches!(
+        refused,
+        Ok(ChangeResult::Refused(Refusal::NoTicket))
+    ));
     assert_eq!((one.number, two.queue.len()), (2, 2));
     assert_eq!(found(&store).await, (2, 2));
 }
@@ -287,7 +290,7 @@ async fn a_refusal_after_a_lost_put_is_a_refusal_only_where_no_put_is_under_way(
     let ticket = ticket(7);
     let (_, log) = graph(true, [Fault::Lost]).await;
     let call = log.change(ticket.operation, allowed_once(&ticket)).await;
-    assert!(matches!(call, Ok(Call::Refused(Refusal::NoTicket))));
+    assert!(matches!(call, Ok(ChangeResult::Refused(Refusal::NoTicket))));
 
     let (_, log) = graph(false, [Fault::Lost]).await;
     let call = log.change(ticket.operation, allowed_once(&ticket)).await;
@@ -303,7 +306,7 @@ async fn a_slot_that_somebody_else_took_closes_the_outcome() {
     };
     let (store, log) = graph(false, [Fault::LostToRival(rival)]).await;
     let call = log.change(ticket.operation, allowed_once(&ticket)).await;
-    assert!(matches!(call, Ok(Call::Refused(Refusal::NoTicket))));
+    assert!(matches!(call, Ok(ChangeResult::Refused(Refusal::NoTicket))));
     assert_eq!(found(&store).await, (2, 1));
 }
 

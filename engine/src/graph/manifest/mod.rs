@@ -30,7 +30,7 @@ pub use crate::ids::{OperationKind, Touched};
 #[cfg(feature = "failpoints")]
 pub(crate) use codec::again;
 pub(crate) use log::ManifestLog;
-pub(crate) use pending::Call;
+pub(crate) use pending::ChangeResult;
 pub use refusal::Refusal;
 pub use state::{Change, FORMAT, Manifest, Outcome, Purge, TableEntry};
 pub use ticket::{Contested, Ending, Ticket, TicketState};

@@ -14,7 +14,7 @@ use crate::{
 const MAX_CALLS: usize = 64;
 
 /// How one call of `ManifestLog::change` ended.
-pub(crate) enum Call {
+pub(crate) enum ChangeResult {
     /// The manifest holds the effect. This is the newest manifest, listed afterwards.
     Holds(Arc<Manifest>),
     /// The newest manifest, listed after the call began, refuses.
@@ -70,7 +70,7 @@ pub(super) struct Pending {
     pub(super) open: Open,
     /// Whether the manifest that is being written includes its effect.
     pub(super) included: bool,
-    reply: oneshot::Sender<Result<Call>>,
+    reply: oneshot::Sender<Result<ChangeResult>>,
 }
 
 impl Pending {
@@ -78,7 +78,7 @@ impl Pending {
     pub(super) fn new(
         operation: OperationId,
         transition: Box<Transition>,
-    ) -> (Self, oneshot::Receiver<Result<Call>>) {
+    ) -> (Self, oneshot::Receiver<Result<ChangeResult>>) {
         let (reply, answer) = oneshot::channel();
         let call = Self {
             operation,
@@ -90,7 +90,7 @@ impl Pending {
         (call, answer)
     }
 
-    pub(super) fn answer(self, answer: Result<Call>) {
+    pub(super) fn answer(self, answer: Result<ChangeResult>) {
         // The caller may have been cancelled.
         let _ = self.reply.send(answer);
     }

@@ -58,17 +58,17 @@ pub(super) fn next(
 }
 
 /// Where an operation stands.
-enum Standing<'a> {
+enum TicketStanding<'a> {
     Queued(&'a Ticket),
     Ended(Ending),
     Unknown,
 }
 
-fn standing(m: &Manifest, operation: OperationId) -> Standing<'_> {
+fn standing(m: &Manifest, operation: OperationId) -> TicketStanding<'_> {
     match (m.ticket(operation), m.outcomes.get(&operation)) {
-        (Some(ticket), _) => Standing::Queued(ticket),
-        (None, Some(outcome)) => Standing::Ended(outcome.ending),
-        (None, None) => Standing::Unknown,
+        (Some(ticket), _) => TicketStanding::Queued(ticket),
+        (None, Some(outcome)) => TicketStanding::Ended(outcome.ending),
+        (None, None) => TicketStanding::Unknown,
     }
 }
 
@@ -162,9 +162,9 @@ fn check_pins(
 /// [`Refusal::Quarantined`]; [`Refusal::Ended`] when the operation is over.
 pub fn enqueue(m: &Manifest, ticket: &Ticket, by: &By) -> Result<Step, Refusal> {
     match standing(m, ticket.operation) {
-        Standing::Queued(_) => return Ok(Step::Already),
-        Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
-        Standing::Unknown => {}
+        TicketStanding::Queued(_) => return Ok(Step::Already),
+        TicketStanding::Ended(ending) => return Err(Refusal::Ended(ending)),
+        TicketStanding::Unknown => {}
     }
     check_quarantine(m, ticket)?;
     let mut next = next(m, "enqueue", Some(ticket), by);
@@ -188,11 +188,11 @@ pub fn decide(
     by: &By,
 ) -> Result<Step, Refusal> {
     let ticket = match standing(m, operation) {
-        Standing::Queued(ticket) => ticket,
+        TicketStanding::Queued(ticket) => ticket,
         // It was decided, and a healer has carried it out since.
-        Standing::Ended(Ending::Published) => return Ok(Step::Already),
-        Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
-        Standing::Unknown => return Err(Refusal::NoTicket),
+        TicketStanding::Ended(Ending::Published) => return Ok(Step::Already),
+        TicketStanding::Ended(ending) => return Err(Refusal::Ended(ending)),
+        TicketStanding::Unknown => return Err(Refusal::NoTicket),
     };
     match &ticket.state {
         TicketState::Waiting => {}
@@ -230,16 +230,16 @@ pub fn enqueue_decided(
     by: &By,
 ) -> Result<Step, Refusal> {
     match standing(m, ticket.operation) {
-        Standing::Queued(queued) => {
+        TicketStanding::Queued(queued) => {
             return match queued.state {
                 TicketState::Decided { .. } | TicketState::Quarantined { .. } => Ok(Step::Already),
                 TicketState::Waiting => Err(Refusal::WrongState("waiting")),
             };
         }
         // It was decided, and a healer has carried it out since.
-        Standing::Ended(Ending::Published) => return Ok(Step::Already),
-        Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
-        Standing::Unknown => {}
+        TicketStanding::Ended(Ending::Published) => return Ok(Step::Already),
+        TicketStanding::Ended(ending) => return Err(Refusal::Ended(ending)),
+        TicketStanding::Unknown => {}
     }
     if m.collected_below > staged_on {
         return Err(Refusal::Stale { staged_on });
@@ -265,7 +265,7 @@ pub fn enqueue_decided(
 /// [`Refusal::WrongState`] once it is decided.
 pub fn abort(m: &Manifest, operation: OperationId, by: &By) -> Result<Step, Refusal> {
     match standing(m, operation) {
-        Standing::Queued(ticket) => match ticket.state {
+        TicketStanding::Queued(ticket) => match ticket.state {
             TicketState::Waiting => {
                 let mut next = next(m, "abort", Some(ticket), by);
                 end(&mut next, operation, Ending::Aborted);
@@ -274,8 +274,8 @@ pub fn abort(m: &Manifest, operation: OperationId, by: &By) -> Result<Step, Refu
             TicketState::Decided { .. } => Err(Refusal::WrongState("decided")),
             TicketState::Quarantined { .. } => Err(Refusal::WrongState("quarantined")),
         },
-        Standing::Ended(Ending::Aborted) | Standing::Unknown => Ok(Step::Already),
-        Standing::Ended(ending) => Err(Refusal::Ended(ending)),
+        TicketStanding::Ended(Ending::Aborted) | TicketStanding::Unknown => Ok(Step::Already),
+        TicketStanding::Ended(ending) => Err(Refusal::Ended(ending)),
     }
 }
 
@@ -286,9 +286,9 @@ pub fn abort(m: &Manifest, operation: OperationId, by: &By) -> Result<Step, Refu
 /// [`Refusal::WrongState`] when it has a ticket after all.
 pub fn bar(m: &Manifest, operation: OperationId, by: &By) -> Result<Step, Refusal> {
     match standing(m, operation) {
-        Standing::Queued(_) => Err(Refusal::WrongState("in the queue")),
-        Standing::Ended(_) => Ok(Step::Already),
-        Standing::Unknown => {
+        TicketStanding::Queued(_) => Err(Refusal::WrongState("in the queue")),
+        TicketStanding::Ended(_) => Ok(Step::Already),
+        TicketStanding::Unknown => {
             let mut next = next(m, "bar", None, by);
             next.change.operation = Some(operation);
             end(&mut next, operation, Ending::Aborted);
@@ -310,10 +310,10 @@ pub fn publish(
     by: &By,
 ) -> Result<Step, Refusal> {
     let ticket = match standing(m, operation) {
-        Standing::Queued(ticket) => ticket,
-        Standing::Ended(Ending::Published) => return Ok(Step::Already),
-        Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
-        Standing::Unknown => return Err(Refusal::NoTicket),
+        TicketStanding::Queued(ticket) => ticket,
+        TicketStanding::Ended(Ending::Published) => return Ok(Step::Already),
+        TicketStanding::Ended(ending) => return Err(Refusal::Ended(ending)),
+        TicketStanding::Unknown => return Err(Refusal::NoTicket),
     };
     let bases = match &ticket.state {
         TicketState::Decided { bases } => bases,
@@ -335,7 +335,7 @@ pub fn publish(
 /// [`Refusal::WrongState`] for a logical ticket or one that is not decided.
 pub fn discard(m: &Manifest, operation: OperationId, by: &By) -> Result<Step, Refusal> {
     match standing(m, operation) {
-        Standing::Queued(ticket) => match ticket.state {
+        TicketStanding::Queued(ticket) => match ticket.state {
             TicketState::Decided { .. } if ticket.kind.is_physical() => {
                 let mut next = next(m, "discard", Some(ticket), by);
                 end(&mut next, operation, Ending::Discarded);
@@ -345,9 +345,9 @@ pub fn discard(m: &Manifest, operation: OperationId, by: &By) -> Result<Step, Re
             TicketState::Waiting => Err(Refusal::WrongState("waiting")),
             TicketState::Quarantined { .. } => Err(Refusal::WrongState("quarantined")),
         },
-        Standing::Ended(Ending::Discarded) => Ok(Step::Already),
-        Standing::Unknown => Err(Refusal::NoTicket),
-        Standing::Ended(ending) => Err(Refusal::Ended(ending)),
+        TicketStanding::Ended(Ending::Discarded) => Ok(Step::Already),
+        TicketStanding::Unknown => Err(Refusal::NoTicket),
+        TicketStanding::Ended(ending) => Err(Refusal::Ended(ending)),
     }
 }
 
@@ -363,9 +363,9 @@ pub fn quarantine(
     by: &By,
 ) -> Result<Step, Refusal> {
     let ticket = match standing(m, operation) {
-        Standing::Queued(ticket) => ticket,
-        Standing::Ended(ending) => return Err(Refusal::Ended(ending)),
-        Standing::Unknown => return Err(Refusal::NoTicket),
+        TicketStanding::Queued(ticket) => ticket,
+        TicketStanding::Ended(ending) => return Err(Refusal::Ended(ending)),
+        TicketStanding::Unknown => return Err(Refusal::NoTicket),
     };
     match &ticket.state {
         TicketState::Quarantined { .. } => Ok(Step::Already),
@@ -418,10 +418,10 @@ pub fn resolve(
         Resolution::Discard => Ending::Discarded,
     };
     let ticket = match standing(m, operation) {
-        Standing::Queued(ticket) => ticket,
-        Standing::Ended(ended) if ended == ending => return Ok(Step::Already),
-        Standing::Ended(ended) => return Err(Refusal::Ended(ended)),
-        Standing::Unknown => return Err(Refusal::NoTicket),
+        TicketStanding::Queued(ticket) => ticket,
+        TicketStanding::Ended(ended) if ended == ending => return Ok(Step::Already),
+        TicketStanding::Ended(ended) => return Err(Refusal::Ended(ended)),
+        TicketStanding::Unknown => return Err(Refusal::NoTicket),
     };
     let (bases, since) = match &ticket.state {
         TicketState::Quarantined { bases, since, .. } => (bases, *since),

@@ -10,7 +10,7 @@ use crate::{
     graph::{
         context::Core,
         manifest::{
-            Call, Ending, Refusal, TicketState,
+            ChangeResult, Ending, Refusal, TicketState,
             transition::{self, By, Structure},
         },
         sidecar::Sidecar,
@@ -106,15 +106,15 @@ pub(super) async fn end(
         })
         .await?;
     match call {
-        Call::Holds(_) => {
+        ChangeResult::Holds(_) => {
             tracing::error!(table = %effect.table, %operation, kind = %sidecar.kind, reason, uri = %core.storage.uri, "operation quarantined: run `squire repair`");
             Ok(Execution::Quarantined {
                 table: effect.table.clone(),
                 reason,
             })
         }
-        Call::Refused(Refusal::Ended(ending)) => Ok(Execution::Ended(ending)),
-        Call::Refused(refusal) => Err(core.refused(operation, refusal)),
+        ChangeResult::Refused(Refusal::Ended(ending)) => Ok(Execution::Ended(ending)),
+        ChangeResult::Refused(refusal) => Err(core.refused(operation, refusal)),
     }
 }
 
@@ -127,10 +127,10 @@ pub(super) async fn discard(core: &Core, sidecar: &Sidecar) -> Result<Execution>
         .change(operation, move |m| transition::discard(m, operation, &by))
         .await?;
     match call {
-        Call::Holds(_) => Ok(Execution::Ended(Ending::Discarded)),
-        Call::Refused(Refusal::Ended(ending)) => Ok(Execution::Ended(ending)),
-        Call::Refused(Refusal::NoTicket) => Ok(Execution::Forgotten),
-        Call::Refused(refusal) => Err(core.refused(operation, refusal)),
+        ChangeResult::Holds(_) => Ok(Execution::Ended(Ending::Discarded)),
+        ChangeResult::Refused(Refusal::Ended(ending)) => Ok(Execution::Ended(ending)),
+        ChangeResult::Refused(Refusal::NoTicket) => Ok(Execution::Forgotten),
+        ChangeResult::Refused(refusal) => Err(core.refused(operation, refusal)),
     }
 }
 
@@ -149,7 +149,7 @@ pub(super) async fn publish(
         })
         .await?;
     match call {
-        Call::Holds(newest) => {
+        ChangeResult::Holds(newest) => {
             let outcome = newest.outcomes.get(&operation);
             let manifest = outcome.map_or(newest.number, |o| o.number);
             let pins = pins
@@ -160,9 +160,9 @@ pub(super) async fn publish(
                 pins: pins.collect(),
             })
         }
-        Call::Refused(Refusal::Ended(ending)) => Ok(Execution::Ended(ending)),
-        Call::Refused(Refusal::NoTicket) => Ok(Execution::Forgotten),
-        Call::Refused(refusal) => {
+        ChangeResult::Refused(Refusal::Ended(ending)) => Ok(Execution::Ended(ending)),
+        ChangeResult::Refused(Refusal::NoTicket) => Ok(Execution::Forgotten),
+        ChangeResult::Refused(refusal) => {
             // Another healer may have found it impossible to apply.
             let stop = match sidecar.effects.first() {
                 Some(effect) => stop_reason(core, sidecar, effect).await?,

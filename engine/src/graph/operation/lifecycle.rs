@@ -23,7 +23,9 @@ use crate::{
     graph::{
         context::Core,
         liveness::Alive,
-        manifest::{Call, Ending, Manifest, Refusal, Ticket, TicketState, Touched, transition},
+        manifest::{
+            ChangeResult, Ending, Manifest, Refusal, Ticket, TicketState, Touched, transition,
+        },
     },
     ids::OperationId,
 };
@@ -98,9 +100,9 @@ async fn enter_decided(
         transition::enqueue_decided(m, &ticket, &expected, &bases, staged_on, &by)
     };
     match prepared.decide(&core, enter).await? {
-        Call::Holds(decided) => finish(&core, &prepared, decided, alive).await.map(Some),
-        Call::Refused(refusal) if takes_long_form(&refusal, &prepared.stage) => Ok(None),
-        Call::Refused(refusal) => Err(core.refused(prepared.sidecar.operation, refusal)),
+        ChangeResult::Holds(decided) => finish(&core, &prepared, decided, alive).await.map(Some),
+        ChangeResult::Refused(refusal) if takes_long_form(&refusal, &prepared.stage) => Ok(None),
+        ChangeResult::Refused(refusal) => Err(core.refused(prepared.sidecar.operation, refusal)),
     }
 }
 
@@ -205,8 +207,8 @@ async fn enqueue(core: Arc<Core>, ticket: Ticket) -> Result<TicketGuard> {
         .change(operation, move |m| transition::enqueue(m, &ticket, &by))
         .await;
     match entered {
-        Ok(Call::Holds(_)) => Ok(guard),
-        Ok(Call::Refused(refusal)) => {
+        Ok(ChangeResult::Holds(_)) => Ok(guard),
+        Ok(ChangeResult::Refused(refusal)) => {
             guard.disarm();
             Err(core.refused(operation, refusal))
         }
@@ -256,11 +258,11 @@ async fn decide(core: Arc<Core>, mut guard: TicketGuard, prepared: Prepared) -> 
     let by = core.by(&prepared.stage.summary);
     let decide = move |m: &Manifest| transition::decide(m, operation, &expected, &bases, &by);
     match prepared.decide(&core, decide).await {
-        Ok(Call::Holds(decided)) => {
+        Ok(ChangeResult::Holds(decided)) => {
             let alive = guard.disarm();
             finish(&core, &prepared, decided, alive).await
         }
-        Ok(Call::Refused(refusal)) => guard.fail(core.refused(operation, refusal)).await,
+        Ok(ChangeResult::Refused(refusal)) => guard.fail(core.refused(operation, refusal)).await,
         // The ticket may be decided: it is taken back or carried out in the background.
         Err(e) if e.leaves_open() => Err(e),
         Err(e) => guard.fail(e).await,

@@ -30,7 +30,7 @@ use crate::{
         context::Core,
         liveness::Alive,
         manifest::{
-            Call, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched,
+            ChangeResult, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched,
             transition,
         },
         sidecar::{LogicalPlan, Sidecar},
@@ -434,12 +434,12 @@ async fn decide<W: PhysicalWork>(
         .change(operation, unless_expired(finished.began, enter))
         .await;
     match entered {
-        Ok(Call::Holds(decided)) => Ok(ControlFlow::Continue(Decision {
+        Ok(ChangeResult::Holds(decided)) => Ok(ControlFlow::Continue(Decision {
             decided,
             base,
             _alive: alive,
         })),
-        Ok(Call::Refused(refusal)) => {
+        Ok(ChangeResult::Refused(refusal)) => {
             finished.files.kept = !refusal.proves_absence();
             match refusal {
                 Refusal::NotInFront { .. }

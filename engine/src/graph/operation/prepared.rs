@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     graph::{
         context::Core,
-        manifest::{Call, Manifest, Refusal, Step, Touched},
+        manifest::{ChangeResult, Manifest, Refusal, Step, Touched},
         sidecar::Sidecar,
     },
     ids::{OperationId, TableKey},
@@ -65,13 +65,13 @@ impl Prepared {
         &self,
         core: &Core,
         transition: impl Fn(&Manifest) -> Result<Step, Refusal> + Send + Sync + 'static,
-    ) -> Result<Call> {
+    ) -> Result<ChangeResult> {
         let transition = unless_expired(self.began, transition);
         let operation = self.sidecar.operation;
         let decided = core.manifests.change(operation, transition).await;
         let is_absent = match &decided {
-            Ok(Call::Holds(_)) => false,
-            Ok(Call::Refused(refusal)) => refusal.proves_absence(),
+            Ok(ChangeResult::Holds(_)) => false,
+            Ok(ChangeResult::Refused(refusal)) => refusal.proves_absence(),
             Err(e) => !e.leaves_open(),
         };
         if is_absent {

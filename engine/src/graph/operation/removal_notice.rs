@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     graph::{
         context::Core,
-        manifest::{Call, Refusal, transition},
+        manifest::{ChangeResult, Refusal, transition},
     },
     ids::{OperationId, TableKey},
 };
@@ -42,12 +42,12 @@ pub(crate) async fn announce(
             })
             .await?;
         match call {
-            Call::Holds(_) => return Ok(true),
-            Call::Refused(Refusal::NotInFront { .. }) if Instant::now() < until => {
+            ChangeResult::Holds(_) => return Ok(true),
+            ChangeResult::Refused(Refusal::NotInFront { .. }) if Instant::now() < until => {
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            Call::Refused(refusal) => {
+            ChangeResult::Refused(refusal) => {
                 tracing::info!(table = %key, below, %refusal, uri = %core.storage.uri, "versions stay for now");
                 return Ok(false);
             }

@@ -8,7 +8,7 @@ use crate::{
     graph::{
         context::Core,
         liveness::Alive,
-        manifest::{Call, Ending, transition},
+        manifest::{ChangeResult, Ending, transition},
     },
     ids::OperationId,
 };
@@ -107,12 +107,12 @@ async fn withdraw(core: &Core, operation: OperationId) -> Option<bool> {
             })
             .await;
         match taken {
-            Ok(Call::Holds(newest)) => {
+            Ok(ChangeResult::Holds(newest)) => {
                 let ending = newest.outcomes.get(&operation).map(|o| o.ending);
                 withdrawn = Some(ending == Some(Ending::Aborted));
                 break;
             }
-            Ok(Call::Refused(_)) => {
+            Ok(ChangeResult::Refused(_)) => {
                 let carried = match core.sidecars.read(operation).await {
                     Ok(Some(sidecar)) => effects::carry_out(core, &sidecar, None).await.map(|_| ()),
                     Ok(None) => Ok(()),

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     graph::{
         context::Core,
-        manifest::{Call, Manifest, Refusal, TableEntry, Ticket, TicketState, transition},
+        manifest::{ChangeResult, Manifest, Refusal, TableEntry, Ticket, TicketState, transition},
     },
     ids::{OperationId, TableKey},
     table::{
@@ -148,16 +148,16 @@ pub(crate) async fn adopt(core: &Core, drifted: &Drifted) -> Result<bool> {
         })
         .await?;
     match call {
-        Call::Holds(manifest) => {
+        ChangeResult::Holds(manifest) => {
             tracing::info!(table = %drifted.table, pin = drifted.pin, head = drifted.head, what = summary, manifest = manifest.number, uri = %core.storage.uri, "drift adopted");
             Ok(true)
         }
-        Call::Refused(
+        ChangeResult::Refused(
             Refusal::NotInFront { .. }
             | Refusal::ExpectedVersionMismatch { .. }
             | Refusal::AnotherTable { .. },
         ) => Ok(false),
-        Call::Refused(refusal) => Err(core.refused(operation, refusal)),
+        ChangeResult::Refused(refusal) => Err(core.refused(operation, refusal)),
     }
 }
 

@@ -22,5 +22,5 @@ pub(crate) use drift::{adopt, look as look_for_drift};
 pub use finding::Finding;
 pub(crate) use finding::{findings, repair};
 pub use quarantine::Quarantined;
-pub use remedy::{Remedy, Standing};
+pub use remedy::{EffectState, Remedy};
 pub use repaired::Repaired;

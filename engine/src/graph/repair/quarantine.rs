@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Repaired, drift,
-    remedy::{Known, Remedy, Standing, remedy},
+    remedy::{EffectState, Known, Remedy, remedy},
 };
 use crate::{
     error::{Error, Result},
     graph::{
         context::Core,
         manifest::{
-            Call, Manifest, OperationKind, Refusal, Ticket, TicketState,
+            ChangeResult, Manifest, OperationKind, Refusal, Ticket, TicketState,
             transition::{self, Resolution},
         },
         operation::{effects, outcome::Conclusion, restage},
@@ -32,7 +32,7 @@ pub struct Quarantined {
     /// Why it is quarantined.
     pub reason: String,
     /// Where its effect is, by table.
-    pub effects: BTreeMap<TableKey, Standing>,
+    pub effects: BTreeMap<TableKey, EffectState>,
     /// What a repair would do.
     pub remedy: Remedy,
 }
@@ -106,14 +106,14 @@ async fn standing(
     operation: OperationId,
     table: &Table,
     base: u64,
-) -> Result<Standing> {
+) -> Result<EffectState> {
     let head = table.head().await?;
     if head < base {
-        return Ok(Standing::Unclear { missing: base });
+        return Ok(EffectState::Unclear { missing: base });
     }
     Ok(match search(table, operation, base, head).await? {
-        Search::Found(version) => Standing::At(version),
-        Search::Missing(missing) => Standing::Unclear { missing },
+        Search::Found(version) => EffectState::At(version),
+        Search::Missing(missing) => EffectState::Unclear { missing },
         Search::Absent => {
             let effect =
                 sidecar.and_then(|s| Some((s, s.effects.iter().find(|e| e.table == table.key)?)));
@@ -122,7 +122,7 @@ async fn standing(
                 None => Some("its sidecar is gone"),
             };
             let hindrance = hindrance.map(str::to_owned);
-            Standing::Absent { hindrance }
+            EffectState::Absent { hindrance }
         }
     })
 }
@@ -158,8 +158,8 @@ pub(super) async fn resolve(
     let mut without = BTreeSet::new();
     for (key, standing) in &seen.effects {
         match standing {
-            Standing::At(version) => pins.insert(key.clone(), *version),
-            Standing::Absent { .. } | Standing::Unclear { .. } => {
+            EffectState::At(version) => pins.insert(key.clone(), *version),
+            EffectState::Absent { .. } | EffectState::Unclear { .. } => {
                 without.insert(key.clone());
                 pins.insert(key.clone(), manifest.pin(key))
             }
@@ -184,11 +184,11 @@ pub(super) async fn resolve(
         })
         .await?;
     let newest = match call {
-        Call::Holds(newest) => newest,
-        Call::Refused(Refusal::Ended(_) | Refusal::NoTicket | Refusal::WrongState(_)) => {
+        ChangeResult::Holds(newest) => newest,
+        ChangeResult::Refused(Refusal::Ended(_) | Refusal::NoTicket | Refusal::WrongState(_)) => {
             return Ok(over());
         }
-        Call::Refused(refusal) => return Err(core.refused(operation, refusal)),
+        ChangeResult::Refused(refusal) => return Err(core.refused(operation, refusal)),
     };
     tracing::info!(%operation, remedy = %seen.remedy, actor = %core.actor, uri = %core.storage.uri, "a quarantined operation is resolved");
     let manifest = newest

@@ -6,7 +6,7 @@ use crate::ids::TableKey;
 
 /// Where the effect of an operation is, in one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum EffectState {
     /// This version holds it.
     At(u64),
     /// No version past its base holds it.
@@ -21,7 +21,7 @@ pub enum Standing {
     },
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for EffectState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::At(version) => write!(f, "in, at version {version}"),
@@ -75,12 +75,16 @@ impl fmt::Display for Remedy {
 }
 
 /// Decides. The tables are fenced by then, or it is a preview.
-pub(super) fn remedy(effects: &BTreeMap<TableKey, Standing>, known: Known) -> Remedy {
-    let all = |is: fn(&Standing) -> bool| effects.values().all(is);
-    let absent = |s: &Standing| matches!(s, Standing::Absent { .. });
-    let at = |s: &Standing| matches!(s, Standing::At(_));
-    let can_be_whole =
-        |s: &Standing| matches!(s, Standing::At(_) | Standing::Absent { hindrance: None });
+pub(super) fn remedy(effects: &BTreeMap<TableKey, EffectState>, known: Known) -> Remedy {
+    let all = |is: fn(&EffectState) -> bool| effects.values().all(is);
+    let absent = |s: &EffectState| matches!(s, EffectState::Absent { .. });
+    let at = |s: &EffectState| matches!(s, EffectState::At(_));
+    let can_be_whole = |s: &EffectState| {
+        matches!(
+            s,
+            EffectState::At(_) | EffectState::Absent { hindrance: None }
+        )
+    };
     if all(absent) {
         return Remedy::Discard;
     }
@@ -109,14 +113,14 @@ mod tests {
         structural: false,
     };
 
-    fn seen(standings: &[Standing]) -> BTreeMap<TableKey, Standing> {
+    fn seen(standings: &[EffectState]) -> BTreeMap<TableKey, EffectState> {
         let names = ["node:A", "node:B", "node:C"];
         let keys = names.iter().map(|n| n.parse().unwrap());
         keys.zip(standings.iter().cloned()).collect()
     }
 
-    fn absent(hindrance: Option<&str>) -> Standing {
-        Standing::Absent {
+    fn absent(hindrance: Option<&str>) -> EffectState {
+        EffectState::Absent {
             hindrance: hindrance.map(str::to_owned),
         }
     }
@@ -128,7 +132,7 @@ mod tests {
             ..PLAIN
         };
         for known in [PLAIN, lost] {
-            let everywhere = seen(&[Standing::At(3), Standing::At(7)]);
+            let everywhere = seen(&[EffectState::At(3), EffectState::At(7)]);
             assert_eq!(remedy(&everywhere, known), Remedy::Publish);
             let nowhere = seen(&[absent(None), absent(Some("why"))]);
             assert_eq!(remedy(&nowhere, known), Remedy::Discard);
@@ -137,15 +141,15 @@ mod tests {
 
     #[test]
     fn the_rest_is_applied_where_it_can_be_and_let_go_only_by_an_explicit_word() {
-        let rest = seen(&[Standing::At(3), absent(None)]);
+        let rest = seen(&[EffectState::At(3), absent(None)]);
         assert_eq!(remedy(&rest, PLAIN), Remedy::Finish);
         let lost = Known {
             sidecar: false,
             ..PLAIN
         };
         assert_eq!(remedy(&rest, lost), Remedy::PublishPartial);
-        for cannot in [absent(Some("why")), Standing::Unclear { missing: 4 }] {
-            let seen = seen(&[Standing::At(3), cannot]);
+        for cannot in [absent(Some("why")), EffectState::Unclear { missing: 4 }] {
+            let seen = seen(&[EffectState::At(3), cannot]);
             assert_eq!(remedy(&seen, PLAIN), Remedy::PublishPartial);
         }
     }
@@ -156,9 +160,9 @@ mod tests {
             sidecar,
             structural: true,
         };
-        let part = seen(&[Standing::At(3), absent(Some("why"))]);
+        let part = seen(&[EffectState::At(3), absent(Some("why"))]);
         assert!(matches!(remedy(&part, structural(true)), Remedy::Stuck(_)));
-        let whole = seen(&[Standing::At(3), Standing::At(4)]);
+        let whole = seen(&[EffectState::At(3), EffectState::At(4)]);
         assert_eq!(remedy(&whole, structural(true)), Remedy::Publish);
         assert!(matches!(
             remedy(&whole, structural(false)),
@@ -166,12 +170,12 @@ mod tests {
         ));
     }
 
-    fn standing() -> impl Strategy<Value = Standing> {
+    fn standing() -> impl Strategy<Value = EffectState> {
         prop_oneof![
-            (1..9_u64).prop_map(Standing::At),
+            (1..9_u64).prop_map(EffectState::At),
             Just(absent(None)),
             Just(absent(Some("why"))),
-            (1..9_u64).prop_map(|missing| Standing::Unclear { missing }),
+            (1..9_u64).prop_map(|missing| EffectState::Unclear { missing }),
         ]
     }
 
@@ -183,10 +187,10 @@ mod tests {
             structural: bool,
         ) {
             let decided = remedy(&seen(&standings), Known { sidecar, structural });
-            let nowhere = standings.iter().all(|s| matches!(s, Standing::Absent { .. }));
+            let nowhere = standings.iter().all(|s| matches!(s, EffectState::Absent { .. }));
             prop_assert_eq!(decided == Remedy::Discard, nowhere);
             if decided == Remedy::Publish {
-                prop_assert!(standings.iter().all(|s| matches!(s, Standing::At(_))));
+                prop_assert!(standings.iter().all(|s| matches!(s, EffectState::At(_))));
             }
         }
     }

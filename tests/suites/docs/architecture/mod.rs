@@ -5,13 +5,18 @@
 //! | this file | the rules |
 //! | [`modules`] | the modules of a crate, and which file each of their paths leads to |
 //! | [`circles`] | a circle in a graph |
+//! | [`outside`] | what a file uses of another crate |
 
 mod circles;
 mod modules;
+mod outside;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use squire_tests::repository;
+
 use self::modules::Crate;
+use crate::deletions;
 
 /// A file, by its path below the crate's `src`, and those that it uses.
 type Uses = BTreeMap<String, BTreeSet<String>>;
@@ -23,12 +28,15 @@ type Rule = (&'static str, &'static [&'static str]);
 const BASE: [&str; 6] = ["error", "failpoint", "ids", "memory", "progress", "redact"];
 
 /// The engine's arrows. `error` names the typed errors of every folder; `lib` and `fuzz` are the way in.
-const ENGINE: [Rule; 8] = [
+const ENGINE: [Rule; 11] = [
     ("failpoint", &[]),
+    ("memory", &[]),
+    ("progress", &[]),
+    ("redact", &[]),
     ("ids", &[]),
     ("storage", &[]),
     ("schema", &[]),
-    ("planner", &["schema"]),
+    ("planner", &[]),
     ("table", &["storage", "schema", "planner"]),
     ("directory", &["storage", "schema", "planner", "table"]),
     ("graph", &["storage", "schema", "planner", "table"]),
@@ -72,6 +80,9 @@ const DAEMON_TOPS: [Rule; 2] = [
         &["service/run.rs", "service/reload/", "commands/", "exit.rs"],
     ),
 ];
+
+/// What the configuration may use of the engine: the types of its settings, and no code that works on a target.
+const OF_CONFIG: [&str; 5] = ["DriftPolicy", "Kind", "ManifestRetention", "planner", "uri"];
 
 /// The folder below `src`, or the file's name, that a file belongs to.
 fn room(file: &str) -> &str {
@@ -130,6 +141,28 @@ fn the_arrows_between_the_folders_of_the_daemon_run_one_way() {
     broken.extend(pointing_back(&uses, &DAEMON_TOPS));
     assert!(
         broken.is_empty(),
+        "see docs/architecture.md:\n{}",
+        broken.join("\n")
+    );
+}
+
+#[test]
+fn the_configuration_uses_of_the_engine_only_the_types_of_settings() {
+    let mut files = Vec::new();
+    deletions::sources(&repository::file("config/src"), &mut files);
+    let used = files.iter().flat_map(|file| {
+        let used = outside::used_of("squire_engine", file).into_iter();
+        used.map(|name| format!("{} must not use {name} of the engine", file.display()))
+            .collect::<Vec<_>>()
+    });
+    let is_allowed = |line: &String| {
+        OF_CONFIG
+            .iter()
+            .any(|name| line.contains(&format!(" use {name} of")))
+    };
+    let broken: Vec<_> = used.filter(|line| !is_allowed(line)).collect();
+    assert!(
+        files.len() > 20 && broken.is_empty(),
         "see docs/architecture.md:\n{}",
         broken.join("\n")
     );

@@ -1,4 +1,4 @@
-//! Who may ask for what. The decision is [`Rules::authorize`], a pure function; the rest carries it out.
+//! Who may ask for what; how much is in `listener.rs` and `write_timeout.rs`. The decision is [`Rules::authorize`], a pure function; the rest carries it out.
 //!
 //! | | only this machine can reach the address | others can |
 //! |---|---|---|
@@ -32,8 +32,8 @@ use squire_config::Secret;
 use super::rejections::{Reason, Refusals};
 use crate::api::Refused;
 
-/// What has no answer by then has none.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A request that takes longer is answered with 408.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What may be asked for without a token from anywhere: the status page, a text that is the same for everybody.
 const PAGES: &[&str] = &["/"];
@@ -61,11 +61,11 @@ pub(in crate::service::http) struct Rules {
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::service::http) enum Standing {
+pub(in crate::service::http) enum Trust {
     /// May read everything.
-    Trusted,
+    Full,
     /// May read what is public.
-    Stranger,
+    Public,
 }
 
 /// What is asked.
@@ -89,11 +89,11 @@ enum Shown {
 
 impl Rules {
     /// Who sends the request, or why it is rejected.
-    pub(in crate::service::http) fn authorize(&self, asked: Asked<'_>) -> Result<Standing, Reason> {
+    pub(in crate::service::http) fn authorize(&self, asked: Asked<'_>) -> Result<Trust, Reason> {
         let open = PROBES.contains(&asked.path) || PAGES.contains(&asked.path);
         match self.trusts(asked) {
-            Ok(()) => Ok(Standing::Trusted),
-            Err(_) if open && !asked.changes() => Ok(Standing::Stranger),
+            Ok(()) => Ok(Trust::Full),
+            Err(_) if open && !asked.changes() => Ok(Trust::Public),
             Err(reason) => Err(reason),
         }
     }
@@ -213,7 +213,7 @@ pub(in crate::service::http) struct Guard {
     pub(in crate::service::http) refusals: Refusals,
 }
 
-/// Lets a request in, or answers it itself. Its handler finds a [`Standing`] among its extensions.
+/// Lets a request in, or answers it itself. Its handler finds a [`Trust`] among its extensions.
 pub(in crate::service::http) async fn guard(
     State(guard): State<Arc<Guard>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -229,13 +229,13 @@ pub(in crate::service::http) async fn guard(
     let mut response = match authorized {
         Ok(standing) => {
             request.extensions_mut().insert(standing);
-            let answered = tokio::time::timeout(PATIENCE, next.run(request)).await;
+            let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
             answered.unwrap_or_else(|_| guard.refuse(Reason::Timeout, peer))
         }
         Err(reason) => guard.refuse(reason, peer),
     };
     let headers = response.headers_mut();
-    if authorized != Ok(Standing::Trusted) && guard.rules.exposed {
+    if authorized != Ok(Trust::Full) && guard.rules.exposed {
         // A stranger's next request takes a place of its own.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -13,7 +13,7 @@ type Case<'a> = (
     &'static str,
     &'a str,
     &'a [(&'static str, &'a str)],
-    Result<Standing, Reason>,
+    Result<Trust, Reason>,
 );
 
 /// How the address can be reached, and whether there is a token.
@@ -33,7 +33,7 @@ fn judged(
     method: &'static str,
     path: &str,
     shown: &[(&'static str, &str)],
-) -> Result<Standing, Reason> {
+) -> Result<Trust, Reason> {
     let token = || Secret::new(TOKEN).expect("it is long enough");
     let rules = Rules {
         exposed: matches!(exposure, Exposed),
@@ -54,7 +54,7 @@ fn judged(
 #[test]
 fn who_may_ask_for_what() {
     use Reason::{Browser, ContentType, Host, Proxy, TokenMissing, TokenWrong};
-    use Standing::{Stranger, Trusted};
+    use Trust::{Public, Full};
     const PASSED_ON: (&str, &str) = ("x-forwarded-for", "192.0.2.1");
     const PAGE: (&str, &str) = ("origin", "http://127.0.0.1:9464");
     const EVIL: (&str, &str) = ("origin", "http://evil.example");
@@ -65,10 +65,10 @@ fn who_may_ask_for_what() {
     const REBOUND: (&str, &str) = ("host", "evil.example:9464");
     let cases: &[Case<'_>] = &[
         // A user or a program on this machine.
-        (Open, "GET", "/metrics", &[HERE], Ok(Trusted)),
-        (Open, "GET", "/api/v1/pauses", &[HERE], Ok(Trusted)),
-        (Open, "GET", "/healthz", &[HERE], Ok(Trusted)),
-        (Open, "POST", "/api/v1/pauses", &[HERE, JSON], Ok(Trusted)),
+        (Open, "GET", "/metrics", &[HERE], Ok(Full)),
+        (Open, "GET", "/api/v1/pauses", &[HERE], Ok(Full)),
+        (Open, "GET", "/healthz", &[HERE], Ok(Full)),
+        (Open, "POST", "/api/v1/pauses", &[HERE, JSON], Ok(Full)),
         (Open, "POST", "/api/v1/pauses", &[HERE], Err(ContentType)),
         (
             Open,
@@ -82,14 +82,14 @@ fn who_may_ask_for_what() {
             "POST",
             "/api/v1/pauses",
             &[HERE, JSON, WRONG],
-            Ok(Trusted),
+            Ok(Full),
         ),
         (
             Open,
             "POST",
             "/api/v1/pauses",
             &[HERE, ("content-type", "Application/JSON; charset=utf-8")],
-            Ok(Trusted),
+            Ok(Full),
         ),
         // What a proxy passes on may come from anyone.
         (Open, "GET", "/metrics", &[HERE, PASSED_ON], Err(Proxy)),
@@ -100,7 +100,7 @@ fn who_may_ask_for_what() {
             &[HERE, ("via", "1.1 a")],
             Err(Proxy),
         ),
-        (Open, "GET", "/healthz", &[HERE, PASSED_ON], Ok(Stranger)),
+        (Open, "GET", "/healthz", &[HERE, PASSED_ON], Ok(Public)),
         (
             Open,
             "POST",
@@ -127,11 +127,11 @@ fn who_may_ask_for_what() {
             "GET",
             "/metrics",
             &[HERE, PASSED_ON, RIGHT],
-            Ok(Trusted),
+            Ok(Full),
         ),
         // With a token, a client that changes something needs it.
-        (Local, "GET", "/metrics", &[HERE], Ok(Trusted)),
-        (Local, "GET", "/api/v1/pauses", &[HERE], Ok(Trusted)),
+        (Local, "GET", "/metrics", &[HERE], Ok(Full)),
+        (Local, "GET", "/api/v1/pauses", &[HERE], Ok(Full)),
         (
             Local,
             "POST",
@@ -151,7 +151,7 @@ fn who_may_ask_for_what() {
             "POST",
             "/api/v1/pauses",
             &[HERE, JSON, RIGHT],
-            Ok(Trusted),
+            Ok(Full),
         ),
         (
             Local,
@@ -161,13 +161,13 @@ fn who_may_ask_for_what() {
             Err(ContentType),
         ),
         (Local, "GET", "/metrics", &[HERE, WRONG], Err(TokenWrong)),
-        (Local, "GET", "/metrics", &[THERE, RIGHT], Ok(Trusted)),
+        (Local, "GET", "/metrics", &[THERE, RIGHT], Ok(Full)),
         (
             Local,
             "GET",
             "/metrics",
             &[HERE, ("authorization", "Basic dTpw")],
-            Ok(Trusted),
+            Ok(Full),
         ),
         (
             Local,
@@ -179,7 +179,7 @@ fn who_may_ask_for_what() {
         // Others need it for everything, but for the bare status and the page.
         (Exposed, "GET", "/metrics", &[THERE], Err(TokenMissing)),
         (Exposed, "GET", "/metrics", &[THERE, WRONG], Err(TokenWrong)),
-        (Exposed, "GET", "/metrics", &[THERE, RIGHT], Ok(Trusted)),
+        (Exposed, "GET", "/metrics", &[THERE, RIGHT], Ok(Full)),
         (Exposed, "GET", "/metrics", &[HERE], Err(TokenMissing)),
         (
             Exposed,
@@ -200,17 +200,17 @@ fn who_may_ask_for_what() {
             "POST",
             "/api/v1/pauses",
             &[THERE, JSON, RIGHT],
-            Ok(Trusted),
+            Ok(Full),
         ),
         (Exposed, "GET", "/what/ever", &[THERE], Err(TokenMissing)),
         (Exposed, "GET", "/healthz/", &[THERE], Err(TokenMissing)),
-        (Exposed, "GET", "/healthz", &[THERE], Ok(Stranger)),
-        (Exposed, "GET", "/livez", &[THERE], Ok(Stranger)),
-        (Exposed, "GET", "/readyz", &[THERE], Ok(Stranger)),
-        (Exposed, "HEAD", "/healthz", &[THERE], Ok(Stranger)),
-        (Exposed, "GET", "/healthz", &[THERE, WRONG], Ok(Stranger)),
-        (Exposed, "GET", "/healthz", &[THERE, RIGHT], Ok(Trusted)),
-        (Exposed, "GET", "/", &[THERE], Ok(Stranger)),
+        (Exposed, "GET", "/healthz", &[THERE], Ok(Public)),
+        (Exposed, "GET", "/livez", &[THERE], Ok(Public)),
+        (Exposed, "GET", "/readyz", &[THERE], Ok(Public)),
+        (Exposed, "HEAD", "/healthz", &[THERE], Ok(Public)),
+        (Exposed, "GET", "/healthz", &[THERE, WRONG], Ok(Public)),
+        (Exposed, "GET", "/healthz", &[THERE, RIGHT], Ok(Full)),
+        (Exposed, "GET", "/", &[THERE], Ok(Public)),
         (Exposed, "POST", "/", &[THERE], Err(TokenMissing)),
         (
             Exposed,
@@ -220,7 +220,7 @@ fn who_may_ask_for_what() {
             Err(TokenMissing),
         ),
         // The status page reads, and changes nothing without the token.
-        (Open, "GET", "/api/v1/pauses", &[HERE, OURS], Ok(Trusted)),
+        (Open, "GET", "/api/v1/pauses", &[HERE, OURS], Ok(Full)),
         (
             Open,
             "POST",
@@ -240,14 +240,14 @@ fn who_may_ask_for_what() {
             "POST",
             "/api/v1/pauses",
             &[HERE, JSON, PAGE, OURS, RIGHT],
-            Ok(Trusted),
+            Ok(Full),
         ),
         (
             Local,
             "POST",
             "/api/v1/pauses",
             &[HERE, JSON, PAGE, RIGHT],
-            Ok(Trusted),
+            Ok(Full),
         ),
         (
             Exposed,
@@ -259,12 +259,12 @@ fn who_may_ask_for_what() {
                 ("origin", "https://squire.example:9464"),
                 RIGHT,
             ],
-            Ok(Trusted),
+            Ok(Full),
         ),
         // Pages of other sites, also with a token that leaked, and also by a name that was made to lead here.
         (Open, "GET", "/metrics", &[HERE, OTHERS], Err(Browser)),
         (Open, "GET", "/metrics", &[HERE, SIBLING], Err(Browser)),
-        (Open, "GET", "/metrics", &[HERE, OTHERS, LINK], Ok(Trusted)),
+        (Open, "GET", "/metrics", &[HERE, OTHERS, LINK], Ok(Full)),
         (Open, "GET", "/metrics", &[HERE, EVIL], Err(Browser)),
         (
             Open,
@@ -318,8 +318,8 @@ fn who_may_ask_for_what() {
         (Open, "GET", "/metrics", &[REBOUND], Err(Host)),
         (Open, "GET", "/metrics", &[REBOUND, OURS], Err(Host)),
         (Open, "POST", "/api/v1/pauses", &[REBOUND, JSON], Err(Host)),
-        (Open, "GET", "/healthz", &[REBOUND], Ok(Stranger)),
-        (Open, "GET", "/healthz", &[HERE, OTHERS], Ok(Stranger)),
+        (Open, "GET", "/healthz", &[REBOUND], Ok(Public)),
+        (Open, "GET", "/healthz", &[HERE, OTHERS], Ok(Public)),
         (Open, "GET", "/metrics", &[], Err(Host)),
     ];
     for (exposure, method, path, shown, expected) in cases {

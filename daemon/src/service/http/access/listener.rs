@@ -28,9 +28,9 @@ use super::{
 /// Connections at once.
 const MOST_CONNECTIONS: usize = 256;
 /// For a handshake, and for the head of a request, also of one that is not there yet.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Until some more of an answer is read.
-const READ_PATIENCE: Duration = Duration::from_secs(15);
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a request's head.
 const LARGEST_HEAD: usize = 32 << 10;
 /// Bytes of a request's body.
@@ -114,7 +114,7 @@ impl Listener {
         let mut server = Server::<SocketAddr>::from_listener(tcp)
             .handle(handle.clone())
             .http1_only()
-            .first_request_timeout(HEAD_PATIENCE)
+            .first_request_timeout(HEAD_TIMEOUT)
             .accept_error_handler(move |peer: Option<&SocketAddr>, error| match peer {
                 Some(peer) => {
                     let reason = match error.kind() {
@@ -131,7 +131,7 @@ impl Listener {
         server
             .http_builder()
             .http1()
-            .header_read_timeout(HEAD_PATIENCE)
+            .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(LARGEST_HEAD);
         let limited = Limited(handle.clone());
         let ending = tokio::spawn({
@@ -145,7 +145,7 @@ impl Listener {
             Some(certificate) => {
                 tokio::spawn(certificate.clone().follow(stop));
                 let tls = RustlsAcceptor::new(certificate.config())
-                    .handshake_timeout(HEAD_PATIENCE)
+                    .handshake_timeout(HEAD_TIMEOUT)
                     .acceptor(limited);
                 server.acceptor(tls).serve(service).await
             }
@@ -170,6 +170,6 @@ impl<I, S> Accept<I, S> for Limited {
         if self.0.connection_count() > MOST_CONNECTIONS {
             return ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
-        ready(Ok((WriteTimeout::new(stream, READ_PATIENCE), service)))
+        ready(Ok((WriteTimeout::new(stream, READ_TIMEOUT), service)))
     }
 }
