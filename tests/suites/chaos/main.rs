@@ -12,11 +12,13 @@
 //! | [`faults`] | what happens, and how it shows |
 //! | [`report`] | how long it took to notice and to recover |
 //! | [`beside`] | what targets that hang cost the others |
+//! | [`day`] | a day at a hundred times the pace: what grows, and how much is logged |
 //!
 //! `SQUIRE_CHAOS=first..end` runs these seeds; `make chaos` runs a thousand. What a seed draws is the same each time; when it
 //! happens is not, as daemon and machine have a say.
 
 mod beside;
+mod day;
 mod faults;
 mod footprint;
 mod place;

@@ -531,6 +531,40 @@ impl World {
         assert_eq!(code, 200);
     }
 
+    /// One more fragment for a target's table.
+    pub(crate) async fn write(&self, target: usize) {
+        append(&self.places[target], GOOD, ROWS).await;
+    }
+
+    /// Lines that the daemon has logged so far: about jobs, and all others.
+    pub(crate) fn log_lines(&self) -> (usize, usize) {
+        let log = self.path(&format!("log{}", self.starts - 1));
+        let log = fs::read_to_string(log).expect("it is there");
+        let of_jobs = |line: &&str| {
+            [
+                "\"job ",
+                "\"compacted",
+                "\"old versions removed",
+                "\"versions stay",
+            ]
+            .iter()
+            .any(|text| line.contains(text))
+        };
+        let jobs = log.lines().filter(of_jobs).count();
+        (jobs, log.lines().count() - jobs)
+    }
+
+    /// Tasks of the daemon's runtime.
+    pub(crate) async fn tasks(&self) -> f64 {
+        let tasks = self.metric("squire_tasks", "").await;
+        tasks.unwrap_or_default()
+    }
+
+    /// What the process takes at this moment.
+    pub(crate) fn footprint_now(&self) -> Footprint {
+        Footprint::of(self.daemon().id().expect("it runs"))
+    }
+
     /// What the process takes at rest: while tables are read many times a second, a pool of threads that was once large
     /// stays so.
     pub(crate) async fn footprint(&self) -> Footprint {

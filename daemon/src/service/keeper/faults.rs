@@ -77,15 +77,20 @@ pub(super) enum Kind {
     Vanished,
 }
 
-/// A trouble that may go on: logged when its kind changes, and then at growing intervals.
+/// Maximum number of kinds of one trouble that are logged each.
+const MAX_KINDS: usize = 8;
+
+/// A trouble that may go on: logged when it is of a new kind, and then at growing intervals. One that changes from kind to kind
+/// and back is one trouble.
 #[derive(Debug, Default)]
 pub(super) struct Repeated(Option<Ongoing>);
 
 #[derive(Debug)]
 struct Ongoing {
-    kind: Kind,
-    /// As it was logged first.
-    text: String,
+    /// Its kinds so far, each as it was logged first.
+    kinds: Vec<(Kind, String)>,
+    /// Which of them it was last.
+    last: usize,
     since: Duration,
     times: u64,
     again: Duration,
@@ -107,28 +112,31 @@ impl Repeated {
     /// It was met, at this time of a monotonic clock.
     pub(super) fn met(&mut self, trouble: &Trouble, now: Duration) -> Report {
         let kind = trouble.kind();
-        match &mut self.0 {
-            Some(ongoing) if ongoing.kind == kind => {
-                ongoing.times += 1;
-                if now < ongoing.again {
-                    return Report::Nothing;
-                }
-                ongoing.pause = (ongoing.pause * 2).min(LONGEST);
-                ongoing.again = now + ongoing.pause;
-                Report::GoesOn(ongoing.times, now.saturating_sub(ongoing.since))
-            }
-            _ => {
-                self.0 = Some(Ongoing {
-                    kind,
-                    text: trouble.to_string(),
-                    since: now,
-                    times: 1,
-                    again: now + FIRST_REPEAT,
-                    pause: FIRST_REPEAT,
-                });
-                Report::New
-            }
+        let Some(ongoing) = &mut self.0 else {
+            self.0 = Some(Ongoing {
+                kinds: vec![(kind, trouble.to_string())],
+                last: 0,
+                since: now,
+                times: 1,
+                again: now + FIRST_REPEAT,
+                pause: FIRST_REPEAT,
+            });
+            return Report::New;
+        };
+        ongoing.times += 1;
+        let known = ongoing.kinds.iter().position(|(known, _)| *known == kind);
+        if known.is_none() && ongoing.kinds.len() < MAX_KINDS {
+            ongoing.last = ongoing.kinds.len();
+            ongoing.kinds.push((kind, trouble.to_string()));
+            return Report::New;
         }
+        ongoing.last = known.unwrap_or(ongoing.last);
+        if now < ongoing.again {
+            return Report::Nothing;
+        }
+        ongoing.pause = (ongoing.pause * 2).min(LONGEST);
+        ongoing.again = now + ongoing.pause;
+        Report::GoesOn(ongoing.times, now.saturating_sub(ongoing.since))
     }
 
     /// It is over; says whether there was one.
@@ -138,7 +146,8 @@ impl Repeated {
 
     /// What it is, in the words that were logged first: they stay the same while it goes on.
     pub(super) fn text(&self) -> Option<&str> {
-        self.0.as_ref().map(|ongoing| &*ongoing.text)
+        let ongoing = self.0.as_ref()?;
+        ongoing.kinds.get(ongoing.last).map(|(_, text)| &**text)
     }
 }
 
@@ -166,6 +175,23 @@ mod tests {
             [0, 600, 1_800, 4_200, 9_000, 18_600, 37_800, 59_400, 81_000]
         );
         assert!(repeated.text().is_some_and(|text| text.contains("at 0")));
+    }
+
+    #[test]
+    fn a_fault_that_goes_from_kind_to_kind_and_back_is_logged_as_one_that_goes_on() {
+        let mut repeated = Repeated::default();
+        let mut logged = Vec::new();
+        for second in 0..3600 {
+            let trouble = match second % 2 {
+                0 => store("x"),
+                _ => Trouble::Vanished(3),
+            };
+            if repeated.met(&trouble, Duration::from_secs(second)) != Report::Nothing {
+                logged.push(second);
+            }
+            assert_eq!(repeated.text(), Some(&*trouble.to_string()));
+        }
+        assert_eq!(logged, [0, 1, 600, 1_800]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     deletions,
     graph::Graphs,
     jobs::Jobs,
-    process::{self, Clock, Configuration, OnDisk},
+    process::{self, Clock, Configuration, OnDisk, Tasks},
     registry::Register,
     store::Store,
     table::Tables,
@@ -29,6 +29,7 @@ pub(in crate::service) struct Metrics {
     register: Register,
     pub(in crate::service) configuration: Configuration,
     pauses: OnDisk,
+    tasks: Tasks,
     pub(in crate::service) clock: Clock,
     pub(in crate::service) targets: Targets,
     pub(in crate::service) jobs: Jobs,
@@ -51,6 +52,7 @@ impl Metrics {
         Ok(Self {
             configuration: Configuration::new(&register)?,
             pauses: OnDisk::new(&register)?,
+            tasks: Tasks::new(&register)?,
             clock: Clock::new(&register)?,
             targets: Targets::new(&mut register, daemon.metrics_tables)?,
             jobs: Jobs::new(&mut register)?,
@@ -81,6 +83,7 @@ impl Metrics {
         self.targets.healths(&status.health());
         self.targets.other_daemons(&status.other_daemons());
         self.pauses.follow(pauses);
+        self.tasks.count();
         self.render()
     }
 

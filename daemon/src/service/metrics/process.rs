@@ -99,6 +99,25 @@ impl OnDisk {
     }
 }
 
+/// Tasks of the runtime.
+#[derive(Debug)]
+pub(super) struct Tasks(IntGauge);
+
+impl Tasks {
+    pub(super) fn new(register: &Register) -> Result<Self> {
+        let help = "Tasks of the process that have not ended, those that wait included.";
+        register.single("squire_tasks", help).map(Self)
+    }
+
+    /// Counts them, where there is a runtime.
+    pub(super) fn count(&self) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let tasks = runtime.metrics().num_alive_tasks();
+            self.0.set(whole(tasks as u64));
+        }
+    }
+}
+
 /// The wall clock.
 #[derive(Debug)]
 pub(in crate::service) struct Clock {

@@ -366,7 +366,9 @@ fn notes(
         let other = |owner: &Option<String>| owner.as_deref().is_some_and(|owner| owner != user);
         for (path, owner) in owners.iter().filter(|(_, owner)| other(owner)) {
             notes.push(format!(
-                "{} belongs to {}: {user} must be able to read and write all of it, by a group in common or by `chown`",
+                "{} belongs to {}: {user} must be able to read and write all of it. Make a group of both the group of that \
+                 folder (`chgrp -R`, `chmod -R g+rwX`), and of the service, with `Group=` in `systemctl edit squire`: as a \
+                 further group of {user} it would not apply to new files. Or give the folder away with `chown`",
                 path.display(),
                 owner.as_deref().unwrap_or_default()
             ));
