@@ -255,10 +255,10 @@ impl OperationKind {
     /// Whether the operation changes layout only. A physical operation never fails, blocks or delays a
     /// logical one.
     pub const fn is_physical(self) -> bool {
-        matches!(
-            self,
-            Self::Compact | Self::Index | Self::Cleanup | Self::Repair
-        )
+        match self {
+            Self::Compact | Self::Index | Self::Cleanup | Self::Repair => true,
+            Self::SchemaApply | Self::Load | Self::Delete => false,
+        }
     }
 
     /// The name as it stands in manifests, logs and metrics.

@@ -12,7 +12,7 @@
 //!
 //! Some of Lance's limits are options, which the engine sets where it calls; others can only be set in the environment
 //! before the process starts. [`Limits::environment`] has those: a program that wants them starts itself once more (`daemon/src/memory.rs`).
-//! Rows in memory are bounded in `table/` (`rewrite.rs`, `batches.rs`, `pieces.rs`, `row_sizes/`, `verify/`, `indexing/`), the
+//! Rows in memory are bounded in `table/` (`rewrite.rs`, `batches.rs`, `pieces.rs`, `row_sizes/`, `verify/`, `indexing/`, manifests in `listing.rs`), the
 //! number of jobs in the daemon's `job_slots.rs`, caches in `storage/mod.rs`.
 
 use std::{collections::BTreeMap, sync::OnceLock};

@@ -41,6 +41,33 @@ pub struct Target {
     pub(crate) base: RawPolicies,
 }
 
+impl Target {
+    /// The keys in which another target of the same name differs so that it has to be opened anew. Every key is named
+    /// here: one that is new must say whether it is one of those.
+    pub fn opened_anew_for(&self, other: &Self) -> Vec<&'static str> {
+        let Self {
+            name: _,
+            uri,
+            kind,
+            drift,
+            follow_links,
+            allow_bases,
+            policies: _,
+            rules: _,
+            base: _,
+        } = self;
+        let differ = [
+            ("uri", *uri != other.uri),
+            ("kind", *kind != other.kind),
+            ("drift", *drift != other.drift),
+            ("follow_links", *follow_links != other.follow_links),
+            ("allow_bases", *allow_bases != other.allow_bases),
+        ];
+        let differ = differ.into_iter().filter(|(_, differs)| *differs);
+        differ.map(|(key, _)| key).collect()
+    }
+}
+
 impl Settings {
     /// Refuses settings without a target, as a daemon that maintains nothing is a mistake. `path`
     /// is the settings file, for the message.

@@ -4,9 +4,10 @@
 //! to carry the operation out: per table the base and the Lance transaction, the logical plan, and what the
 //! publish changes besides pins.
 //!
-//! Written by `operation/prepared.rs` (logical) and `operation/physical.rs`. Deleted when the operation has ended: by its
-//! owner in `operation/conclude.rs`, or in `physical.rs` after a refusal; by a healer in `healing/ticket.rs` and
-//! `healing/orphans.rs`; by an operator in `repair/quarantine.rs`.
+//! Written by `operation/prepared.rs` (logical) and `operation/physical.rs`. Deleted by its owner: in `operation/conclude.rs`
+//! once the operation has ended, in `prepared.rs` when it is known not to take place, in `physical.rs` when it is lost,
+//! cancelled, barred or fails. By a healer: `healing/ticket.rs`, `healing/orphans.rs`, `healing/sidecars.rs`. By an
+//! operator: `repair/quarantine.rs`.
 
 use std::{collections::BTreeMap, sync::Arc};
 

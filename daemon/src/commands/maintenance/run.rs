@@ -1,7 +1,7 @@
 //! `squire compact`, `squire index` and `squire cleanup`: one duty, by hand, on a graph or a directory.
 //!
 //! Unlike the daemon's jobs, it does not wait for windows, paces, back-off or a job slot, does the duty below its
-//! thresholds, and goes on until nothing is left. The policy is that of the configuration that names the place
+//! thresholds, does not spare fragments that writers change, and goes on until nothing is left. The policy is that of the configuration that names the place
 //! (`configured.rs`); pauses hold unless `--ignore-pauses`.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,8 @@
 //! A keeper: polls one target on every tick, lets the planner decide, and runs the jobs.
 //!
-//! Its loop waits for nothing but the next event: every read and every job is a task of its own. So nothing that hangs
-//! blocks the keeper, a job slot or a stop.
+//! Its loop waits for nothing but the next event: every read and every job is a task of its own. So a read
+//! that hangs blocks neither the keeper, nor a job slot, nor a stop. A job that hangs keeps its slot until it counts as
+//! stuck.
 //!
 //! | file | what is in it |
 //! |---|---|

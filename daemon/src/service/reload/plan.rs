@@ -87,18 +87,8 @@ fn change(
         (Some(_), None) => return Some(TargetChange::Detach),
         (Some(old), Some(new)) => (old, new),
     };
-    let other = [
-        ("uri", old.uri != new.uri),
-        ("kind", old.kind != new.kind),
-        ("drift", old.drift != new.drift),
-        ("follow_links", old.follow_links != new.follow_links),
-        ("allow_bases", old.allow_bases != new.allow_bases),
-    ];
-    let other = other.into_iter().filter(|(_, other)| *other);
-    let other: Vec<_> = other
-        .map(|(key, _)| key)
-        .chain(rhythm.iter().copied())
-        .collect();
+    let other = old.opened_anew_for(new).into_iter();
+    let other: Vec<_> = other.chain(rhythm.iter().copied()).collect();
     if !other.is_empty() {
         return Some(TargetChange::Restart(other));
     }

@@ -1,5 +1,5 @@
 //! The cron schedules of all targets: when each comes next, and the request that its time makes. That goes through
-//! `triggers.rs` to the keeper of the target (`keeper/triggers.rs`), which plans the duty at its next poll.
+//! `triggers.rs` to the keeper of the target (`keeper/triggers.rs`), which polls the target and plans the duty.
 //!
 //! The scheduler keeps the next time of each as a time of the wall clock. So after a jump of that clock it is started anew:
 //! times are reckoned from now on, and never caught up with.

@@ -54,7 +54,7 @@ fn judged(
 #[test]
 fn who_may_ask_for_what() {
     use Reason::{Browser, ContentType, Host, Proxy, TokenMissing, TokenWrong};
-    use Trust::{Public, Full};
+    use Trust::{Full, Public};
     const PASSED_ON: (&str, &str) = ("x-forwarded-for", "192.0.2.1");
     const PAGE: (&str, &str) = ("origin", "http://127.0.0.1:9464");
     const EVIL: (&str, &str) = ("origin", "http://evil.example");
