@@ -6,7 +6,7 @@
 //!
 //! Written by `operation/prepared.rs` (logical) and `operation/physical.rs`. Deleted by its owner: in `operation/conclude.rs`
 //! once the operation has ended, in `prepared.rs` when it is known not to take place, in `physical.rs` when it is lost,
-//! cancelled, barred or fails. By a healer: `healing/ticket.rs`, `healing/orphans.rs`, `healing/sidecars.rs`. By an
+//! cancelled, barred or fails. By a healer: `healing/ticket.rs`, `healing/orphans.rs`. By an
 //! operator: `repair/quarantine.rs`.
 
 use std::{collections::BTreeMap, sync::Arc};

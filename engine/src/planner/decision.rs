@@ -27,11 +27,11 @@ pub enum Reason {
 impl Reason {
     /// Whether the table is so far from what it should be that windows and paces do not hold it back.
     pub const fn is_emergency(self) -> bool {
-        matches!(
-            self,
-            Self::Compaction(compaction::Reason::Emergency)
-                | Self::Cleanup(cleanup::Reason::Emergency)
-        )
+        match self {
+            Self::Compaction(reason) => matches!(reason, compaction::Reason::Emergency),
+            Self::Index(_) => false,
+            Self::Cleanup(reason) => matches!(reason, cleanup::Reason::Emergency),
+        }
     }
 
     /// The reason as logs, metrics and the status spell it.

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::ids::{TableKey, Touched};
 
-/// The queues of a graph's tables, in this process.
+/// The queues of a target's tables, in this process.
 #[derive(Debug, Default)]
 pub(crate) struct TableQueues {
     tables: Mutex<HashMap<TableKey, Arc<RwLock<()>>>>,
