@@ -334,6 +334,7 @@ impl Storage {
     /// A leave to delete files that is not given yet, and how Lance opens the store to clean up by it. It ends a day from
     /// now.
     pub(crate) fn cleanup(&self) -> (Arc<Permit>, ObjectStoreParams) {
+        forget_closed_clients();
         let permit = Permit::until(Utc::now() + CLEANUP_PATIENCE);
         let inside = self.params.object_store_wrapper.clone();
         let handle = Handle::for_cleanup(inside, permit.clone());
@@ -463,11 +464,18 @@ fn lock(handles: &Mutex<Vec<PooledHandle>>) -> MutexGuard<'_, Vec<PooledHandle>>
     handles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Lance keeps what each client was opened with, until it is asked for the clients in use: a target that cannot be opened
+/// for a month would take hundreds of megabytes.
+fn forget_closed_clients() {
+    drop(REGISTRY.active_stores());
+}
+
 async fn open(
     lance_root: &str,
     shown: &str,
     params: &ObjectStoreParams,
 ) -> Result<(Arc<LanceStore>, Path)> {
+    forget_closed_clients();
     LanceStore::from_uri_and_params(REGISTRY.clone(), lance_root, params)
         .await
         .map_err(|e| Error::BadUri {
@@ -479,6 +487,18 @@ async fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_root_was_opened_with_is_let_go_of_when_another_is_opened() {
+        let wrapper = Arc::new(Handle::for_commits(None));
+        let given: Arc<dyn WrappingObjectStore> = wrapper.clone();
+        let beyond = Beyond::default();
+        let opened = Storage::connect("memory://closed/db", Some(given), &beyond).await;
+        drop(opened.unwrap());
+        let other = Storage::connect("memory://other/db", None, &beyond).await;
+        assert_eq!(Arc::strong_count(&wrapper), 1);
+        drop(other.unwrap());
+    }
 
     #[tokio::test]
     async fn a_time_has_surely_passed_on_s3_when_the_clock_could_be_off_and_it_has_all_the_same() {
