@@ -32,11 +32,15 @@ fn table(name: usize) -> impl Strategy<Value = Table> {
         10..100_usize,
     );
     let past = (
-        prop::collection::vec((0..100_000_u64, 0..4_u32, 0..4_u32), 3),
+        prop::collection::vec((0..100_000_u64, 0..4_u32, 0..4_u32), Duty::ALL.len()),
         prop::collection::vec((90_000..100_000_u64, 0..GIB), 0..5),
-        prop::option::weighted(0.1, 0..3_usize),
+        prop::option::weighted(0.1, 0..Duty::ALL.len()),
     );
-    let asked = (any::<[bool; 3]>(), prop::bool::weighted(0.1), any::<u64>());
+    let asked = (
+        any::<[bool; Duty::ALL.len()]>(),
+        prop::bool::weighted(0.1),
+        any::<u64>(),
+    );
     (layout, policy, past, asked).prop_map(move |(layout, policy, past, asked)| {
         let mut table = Table::new(&format!("table-{name}"));
         let (fragments, written, (indexes, unindexed_rows, segments)) = layout;
