@@ -24,8 +24,8 @@ impl Loaded {
         self.origins.get(path)
     }
 
-    /// Refuses targets of which one is where another is, or in it. It asks the disk for links; one that does not answer is
-    /// waited for two seconds.
+    /// Refuses targets of which one is where another is, or in it; a graph in a folder of a directory, or the other way
+    /// round, is allowed. It asks the disk for links; one that does not answer is waited for two seconds.
     ///
     /// # Errors
     ///

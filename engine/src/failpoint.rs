@@ -1,4 +1,5 @@
-//! Failpoints: named moments beside every durable write, and some of the daemon's own, at which a test holds a process up or lets it die.
+//! Failpoints: named moments beside the durable writes of operations, and some of the daemon's own, at which a test
+//! holds a process up or lets it die.
 //!
 //! They are there in builds with the feature `failpoints` alone; elsewhere nothing of them is compiled. What happens
 //! at one is said in the words of the crate `fail`, by the environment variable `FAILPOINTS` or by a test in its own

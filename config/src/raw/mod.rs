@@ -1,7 +1,8 @@
 //! The settings as they are written: every key optional, every value checked by itself.
 //!
 //! These types are the only list of the keys there is. A new policy is a new section: a struct in a file of its own
-//! here, a field in [`RawPolicies`], [`RawTarget`] and [`RawTable`], a line in `keys.rs`.
+//! here, a field in [`RawPolicies`], [`RawTarget`] and [`RawTable`], and in `keys.rs` a constant that `POLICIES` and
+//! the list of `target` name.
 //!
 //! | file | what is in it |
 //! |---|---|

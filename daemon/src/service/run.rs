@@ -48,7 +48,8 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is asked to stop.
 ///
-/// On SIGTERM it takes no more work, abandons rewrites, finishes commits, and returns within the shutdown grace.
+/// On SIGTERM it takes no more work, abandons rewrites, finishes commits, and returns within the shutdown grace, or
+/// some seconds after it where something hangs.
 ///
 /// # Errors
 /// When the daemon cannot start.

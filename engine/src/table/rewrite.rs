@@ -53,7 +53,8 @@ pub struct CompactReceipt {
     pub manifest: u64,
     /// Why the table was due.
     pub reason: Reason,
-    /// Groups of fragments that became one each.
+    /// Groups of fragments that became one each, as a rule: what is larger than four times the target size became
+    /// several.
     pub groups: usize,
     /// Why the rewrites of further groups were thrown away, one each.
     pub lost: Vec<Loss>,
@@ -199,7 +200,7 @@ pub(crate) async fn rewrite(
             task: TaskData { fragments },
             read_version: dataset.manifest().version,
             options: CompactionOptions {
-                // One fragment per group: the groups are sized by bytes already.
+                // One fragment per group, as a rule: the groups are sized by bytes already.
                 target_rows_per_fragment: usize::try_from(group.rows).unwrap_or(usize::MAX).max(1),
                 max_bytes_per_file: usize::try_from(policy.target_bytes.saturating_mul(4)).ok(),
                 batch_size: Some(sizes.batch()),

@@ -1,8 +1,9 @@
 //! `squire compact`, `squire index` and `squire cleanup`: one duty, by hand, on a graph or a directory.
 //!
-//! Unlike the daemon's jobs, it does not wait for windows, paces, back-off or a job slot, does the duty below its
-//! thresholds, does not spare fragments that writers change, and goes on until nothing is left. The policy is that of the configuration that names the place
-//! (`configured.rs`); pauses hold unless `--ignore-pauses`.
+//! Unlike the daemon's jobs, it does not wait for windows, paces, back-off, interval floors or a job slot, does the
+//! duty below its thresholds and where it is disabled, does not spare fragments that writers change, and takes the
+//! clock as it is. A compaction goes on until nothing is left. The policy is that of the configuration that names the
+//! place (`configured.rs`); pauses hold unless `--ignore-pauses`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The status store: what the keepers know and do. Keepers write, the API reads.
+//! The status store: what the keepers know and do, and whether other daemons keep the same targets. Keepers and the
+//! presence monitor (`presence.rs`) write, the API reads.
 //!
 //! | file | what is in it |
 //! |---|---|

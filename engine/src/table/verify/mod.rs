@@ -1,9 +1,10 @@
 //! What a rewrite wrote is read back before it is committed.
 //!
-//! A file that cannot be read is worse than none: once it is committed, the next cleanup takes the last good version. So
-//! the new fragments are opened as a reader will open them, with the table's schema, and compared with the rows that
+//! A file that cannot be read is worse than none: once it is committed, the next cleanup takes the last good version.
+//! So the new fragments are opened as a reader will open them, with the table's schema, and compared with the rows that
 //! lived in the sources. `ends` reads the first and the last batch of each new fragment, and the same rows of the
-//! sources; `full` reads all of both.
+//! sources; `full` reads all of both. Of large values that lie beside the rows, neither reads more than where they lie
+//! and how large they are.
 //!
 //! **Memory.** One scan is open at a time. Its batches have as many rows as those of the rewrite itself, and its buffer is
 //! as large; of a batch that was looked at, one number for each column stays. So it never takes more than the rewrite

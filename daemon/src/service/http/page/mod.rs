@@ -1,4 +1,5 @@
-//! The status page, `/`: one document without anything from elsewhere, which polls `/api/v1` every two seconds.
+//! The status page, `/`: one document without anything from elsewhere, which polls `/api/v1` every two seconds, and
+//! every 15 seconds while it is hidden.
 //!
 //! | file | what is in it |
 //! |---|---|
