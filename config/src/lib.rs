@@ -25,6 +25,8 @@
 //! | [`raw`], [`keys`], [`introspection`] | the settings as they are written, and the tree of keys that follows from them |
 //! | [`units`], [`values`], [`window`] | reading values |
 //! | [`suggest`] | the name that was probably meant |
+//! | [`glob`] | patterns of table names |
+//! | [`error`] | what is wrong, where, and how to put it right |
 //! | [`settings`] | the settings as the daemon uses them |
 //! | [`show`], [`serialize`] | the other way round: settings as a file says them |
 //! | [`schema`], [`reference`] | the JSON schema for editors; what the annotated file says of the keys |

@@ -35,6 +35,7 @@
 //! | `progress` | how far a job has come |
 //! | `redact` | hides what a store repeats of a request |
 //! | `failpoint` | named moments at which a test stops or ends a process |
+//! | `fuzz` | what reads bytes of others, for fuzzing |
 
 mod directory;
 mod error;

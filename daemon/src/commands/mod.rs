@@ -9,6 +9,7 @@
 //! | [`daemon`] | control a running daemon; install it as a service |
 //! | [`check`] | what is wrong with a configuration, its targets and this machine |
 //! | [`top`] | the status page in a terminal |
+//! | [`man`] | manual pages, made of what `--help` says |
 
 mod check;
 mod daemon;

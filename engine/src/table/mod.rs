@@ -7,7 +7,7 @@
 //! | describe it for the planner | `stats`, `fragments`, `coverage`, `file_sizes`, `row_sizes`, `writers`, `unwritable` |
 //! | rewrite fragments | `rewrite`, `pieces`, `batches`, `verify`, `remap`, `rebase` (late deletes), `discard`, `refusal` |
 //! | index work | `indexing` |
-//! | commit | `staged`, `effect`, `commit`, `drift`, `drift_policy`, `queues` (one process) |
+//! | commit | `staged`, `expiry`, `effect`, `commit`, `drift`, `drift_policy`, `queues` (one process) |
 //! | remove versions and files | `removal`, `retention`, `protection`, `references`, `readers`, `untracked`, `files` |
 
 pub(crate) mod bases;

@@ -2,6 +2,10 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | [`commands`], [`configurations`], [`links`] | what is checked of them |
+//! | [`deletions`], [`threats`] | the tables of who deletes what, and of threats |
+//! | [`architecture`] | the arrows between folders and files |
+//! | [`folders`] | the tables of files at the heads of folders |
 //! | [`pages`] | the documents, taken apart: fenced blocks, code in the text, headings, links |
 //! | [`scene`] | a folder in which a document's commands run, with what it takes for given |
 //!
@@ -12,6 +16,7 @@ mod architecture;
 mod commands;
 mod configurations;
 mod deletions;
+mod folders;
 mod links;
 mod pages;
 mod scene;

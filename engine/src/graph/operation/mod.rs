@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `load`, `delete`, `schema_apply` | logical operations: what to stage |
+//! | `load_mode`, `receipt` | how a load treats the rows that are there; what an acknowledged operation did |
 //! | [`compact`], [`index`] | physical operations: what to work on, and what it needs to find unchanged |
 //! | `physical` | how a physical operation enters, with its work done before |
 //! | [`cleanup`] | the removal of old versions |

@@ -7,6 +7,7 @@
 //! | [`beneath`] | opening a path beneath the target's folder |
 //! | [`access_denied`] | why something is not opened |
 //! | [`store`] | the store |
+//! | [`disk`] | files as stores describe objects, and threads that may wait for them |
 //! | [`upload`] | writing |
 //! | [`owner`] | whose a new file is |
 //! | [`list`] | listing |

@@ -4,6 +4,8 @@
 //! | file | what is in it |
 //! |---|---|
 //! | this file | tasks to segments |
+//! | `segment` | what one task built, or why it built nothing |
+//! | [`details`] | what segments of indexes say of themselves |
 //! | `extend` | rows that are outside, put beside an index or into it |
 //! | `dormant` | vector indexes whose every fragment was rewritten |
 //! | `kinds` | what a declared kind of index is in Lance, how it is built, and when it cannot be |
