@@ -58,6 +58,15 @@ async fn a_duty_by_hand_goes_by_the_policy_of_the_configuration_that_names_the_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_duty_that_is_disabled_for_the_daemon_is_done_by_hand() {
+    let site = Site::new();
+    let uri = lake(&site).await;
+    let config = config(&site, SILENT, "[target.compaction]\nenabled = false\n");
+    let told = done(squire(&["compact", &uri, "--config", &config]).await);
+    assert_eq!(fragments(&site.path("lake"), "docs").await, 1, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_duty_by_hand_says_when_the_built_in_policy_holds() {
     let site = Site::new();
     let uri = lake(&site).await;
