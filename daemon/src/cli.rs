@@ -182,7 +182,8 @@ pub(crate) enum Command {
     /// Show what waits for an operator: quarantined operations, tables that other programs changed, leftovers.
     #[command(
         after_help = "Examples:\n  squire repair /var/lib/flights\n  squire repair /var/lib/flights --confirm\n  \
-            squire repair /var/lib/flights Flight --confirm\n  squire repair /var/lib/flights 019aad0e --confirm --publish-partial"
+            squire repair /var/lib/flights Flight --confirm\n  squire repair /var/lib/flights 019aad0e --confirm --publish-partial\n  \
+            squire repair /var/lib/flights 019aad0e --give-up"
     )]
     Repair {
         #[command(flatten)]
@@ -195,6 +196,15 @@ pub(crate) enum Command {
         /// Publish a quarantined operation without the tables that cannot take its effect. Name the operation.
         #[arg(long, requires = "confirm", requires = "what")]
         publish_partial: bool,
+        /// This table holds what the quarantined operation did to it, although nothing can tell. Name the operation.
+        #[arg(long, value_name = "TABLE", requires = "what")]
+        holds: Vec<String>,
+        /// This table lacks it.
+        #[arg(long, value_name = "TABLE", requires = "what")]
+        lacks: Vec<String>,
+        /// Quarantine a decided operation that never comes to an end, so that it can be repaired. Name the operation.
+        #[arg(long, requires = "what", conflicts_with_all = ["confirm", "holds", "lacks"])]
+        give_up: bool,
     },
     /// Have the running daemon leave a target, or one table of it, alone for a while; it ends by itself.
     #[command(

@@ -235,7 +235,7 @@ impl WaitLines {
 mod tests {
     use squire_engine::{
         ids::HolderId,
-        manifest::{OperationKind, Ticket, TicketState, Touched},
+        manifest::{OperationKind, Ticket, Touched},
     };
 
     use super::*;
@@ -243,15 +243,14 @@ mod tests {
     fn behind(ahead: OperationId) -> Waiting {
         Waiting {
             operation: OperationId::fresh(),
-            ahead: Ticket {
-                operation: ahead,
-                holder: HolderId::fresh(),
-                actor: "ops@host".to_owned(),
-                kind: OperationKind::Load,
-                touched: Touched::default(),
-                state: TicketState::Waiting,
-                at: DateTime::UNIX_EPOCH,
-            },
+            ahead: Ticket::waiting(
+                ahead,
+                HolderId::fresh(),
+                "ops@host",
+                OperationKind::Load,
+                Touched::default(),
+                DateTime::UNIX_EPOCH,
+            ),
             tables: std::collections::BTreeSet::new(),
             since: DateTime::UNIX_EPOCH,
         }

@@ -66,7 +66,9 @@ pub use graph::manifest_cleanup::ManifestRetention;
 pub use graph::operation::{
     DeleteRequest, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest, waiting::Waiting,
 };
-pub use graph::repair::{DriftLook, Drifted, EffectState, Finding, Quarantined, Remedy, Repaired};
+pub use graph::repair::{
+    DriftLook, Drifted, EffectState, Finding, Quarantined, Remedy, Repaired, Word,
+};
 pub use graph::{Graph, LogEntry, Options, Snapshot};
 pub use ids::{OperationId, TableKey};
 pub use planner::statistics::{

@@ -10,6 +10,7 @@ use lance::{
     dataset::{
         InsertBuilder, NewColumnTransform, WriteMode, WriteParams,
         builder::DatasetBuilder,
+        cleanup::{CleanupPolicy, cleanup_old_versions},
         optimize::{CompactionOptions, compact_files},
     },
     index::DatasetIndexExt,
@@ -92,6 +93,32 @@ impl Stranger {
         let options = CompactionOptions::default();
         let done = compact_files(&mut self.0, options, None).await;
         done.expect("the table can be compacted").fragments_removed
+    }
+
+    /// Removes every version before this one, as a nightly `optimize()` does with those that are old.
+    pub async fn prune_before(&self, version: u64) {
+        let policy = CleanupPolicy {
+            before_version: Some(version),
+            delete_unverified: true,
+            ..CleanupPolicy::default()
+        };
+        let done = cleanup_old_versions(&self.0, policy).await;
+        done.expect("versions can be removed");
+    }
+
+    /// Sets a property of the table.
+    pub async fn set_property(&mut self, key: &str, value: &str) {
+        let set = self.0.update_config([(key, value)]).await;
+        set.expect("a property can be set");
+    }
+
+    /// Notes something in the metadata of a column.
+    pub async fn note(&mut self, column: &str, key: &str, value: &str) {
+        let noted = self.0.update_field_metadata();
+        let noted = noted
+            .update(column, [(key, value)])
+            .expect("the column is there");
+        noted.await.expect("something can be noted");
     }
 
     /// Builds an index of sorted values.

@@ -145,7 +145,20 @@ pub(crate) async fn dispatch(command: Command) -> Done {
             what,
             confirm,
             publish_partial,
-        } => graph::repair::run(&graph, what.as_deref(), confirm, publish_partial).await,
+            holds,
+            lacks,
+            give_up,
+        } => {
+            if give_up {
+                return graph::repair::give_up(&graph, &what.unwrap_or_default()).await;
+            }
+            let word = graph::repair::Said {
+                partial: publish_partial,
+                holds,
+                lacks,
+            };
+            graph::repair::run(&graph, what.as_deref(), confirm, &word).await
+        }
         Command::Pause {
             daemon,
             target,

@@ -72,6 +72,21 @@ pub(crate) fn surely_not_written(error: &(dyn Source + 'static)) -> bool {
     Cause::of(error) == Unsupported
 }
 
+/// Whether Lance will never have it otherwise: what is stored, or wanted, cannot be read or does not fit. By its kind alone,
+/// as an operation is given up for it.
+pub(crate) fn is_lasting(e: &Lance) -> bool {
+    matches!(
+        e,
+        Lance::InvalidInput { .. }
+            | Lance::SchemaMismatch { .. }
+            | Lance::Schema { .. }
+            | Lance::FieldNotFound { .. }
+            | Lance::Arrow { .. }
+            | Lance::CorruptFile { .. }
+            | Lance::NotSupported { .. }
+    )
+}
+
 /// What an error by itself tells.
 fn cause_of(e: &(dyn Source + 'static), of_store: bool) -> Option<Cause> {
     if let Some(e) = e.downcast_ref::<Lance>() {

@@ -156,6 +156,18 @@ pub enum Error {
         /// The directory.
         uri: String,
     },
+    /// The version of a table that a manifest of a graph publishes is gone, and none takes its place.
+    #[error(
+        "version {pin} of {table} of {uri} is gone: take a new snapshot; if it is gone there as well, another program pruned it, and `squire repair` shows what can be done"
+    )]
+    SnapshotGone {
+        /// The table.
+        table: TableKey,
+        /// The version that the manifest publishes.
+        pin: u64,
+        /// The graph.
+        uri: String,
+    },
     /// A table's commits are made in an external store of manifests, which Squire does not know.
     #[error(
         "{table} of {uri} is left alone: manifests are staged in its folder, so its commits are made in an external store such as DynamoDB, whose newest version cannot be seen here; exclude the table"
@@ -435,11 +447,20 @@ impl Error {
         }
     }
 
+    /// Whether every further attempt would end so, as long as the table stays as it is and this build works on it.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Lance { source, .. } => cause::is_lasting(source),
+            _ => false,
+        }
+    }
+
     /// What the caller should do about it.
     pub fn advice(&self) -> Advice {
         match self {
             Self::ExpectedVersionMismatch { .. }
             | Self::SchemaMoved { .. }
+            | Self::SnapshotGone { .. }
             | Self::Aborted { .. }
             | Self::Cancelled => Advice::Retry,
             Self::Store { .. }

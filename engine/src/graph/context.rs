@@ -14,7 +14,9 @@ use crate::{
     graph::{
         healing::{in_progress::InProgress, sweep_schedule::SweepSchedule},
         liveness::{FailureDetector, Heartbeat},
-        manifest::{Ending, Manifest, ManifestLog, Refusal, transition::By},
+        manifest::{
+            Ending, Manifest, ManifestLog, OperationKind, Refusal, Ticket, Touched, transition::By,
+        },
         nearest,
         operation::waiting::Waits,
         sidecar::Sidecars,
@@ -98,6 +100,22 @@ impl Core {
             actor: self.actor.clone(),
             at: Utc::now(),
             summary: summary.to_owned(),
+        }
+    }
+
+    /// A ticket of this process, to be entered.
+    pub(crate) fn ticket(
+        &self,
+        operation: OperationId,
+        kind: OperationKind,
+        touched: Touched,
+    ) -> Ticket {
+        let (holder, now) = (self.holder.clone(), Utc::now());
+        let ticket = Ticket::waiting(operation, holder, &self.actor, kind, touched, now);
+        let lease = self.heartbeat.lease().as_millis();
+        Ticket {
+            lease_ms: u64::try_from(lease).ok(),
+            ..ticket
         }
     }
 

@@ -47,7 +47,8 @@ impl Core {
     }
 
     /// Fences a table at one version: commits an empty, content-preserving version at exactly base+1, so that no late
-    /// commit can take that place. A version that another process committed there does as well.
+    /// commit can take that place. A version that another process committed there does as well. So does a table that ends
+    /// before the base, because another program dropped it: what is committed after a base that is gone is no table.
     ///
     /// # Errors
     /// When it is not certain that base+1 is taken.
@@ -62,7 +63,7 @@ impl Core {
             | Landing::Failed(_)
             | Landing::Refused(_)
             | Landing::Unclear(_)
-                if table.head().await? > base =>
+                if table.head().await? != base =>
             {
                 Ok(())
             }

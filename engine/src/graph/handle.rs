@@ -23,10 +23,10 @@ use crate::{
             create_types, delete_rows, index, load_rows, waiting::Waiting,
         },
         options::Options,
-        repair::{self, DriftLook, Drifted, Finding, Repaired},
+        repair::{self, DriftLook, Drifted, Finding, Repaired, Word},
         snapshot::Snapshot,
     },
-    ids::TableKey,
+    ids::{OperationId, TableKey},
     planner::{Ask, cleanup::CleanupPolicy, compaction::CompactionPolicy, indexing::IndexPolicy},
     schema::Schema,
     storage::Storage,
@@ -89,8 +89,8 @@ impl Graph {
         Ok(Self(Arc::new(core)))
     }
 
-    /// Opens a graph to change it, and heals what is in the way as far as it is due. That another operation cannot be
-    /// healed is no failure: operations behind it wait, and go on healing.
+    /// Opens a graph to change it, and begins to heal what others left, as far as it is due, beside what the caller does:
+    /// it waits for nobody's operation. What is in the way of an operation of its own, that one waits for and heals.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -99,16 +99,7 @@ impl Graph {
         let snapshot = graph.snapshot().await?;
         let manifest = snapshot.manifest();
         if !manifest.queue.is_empty() || !manifest.purges.is_empty() {
-            let healed = healing::round(&graph.0, Heal::WaitingFor, Leftovers::Remove)
-                .boxed()
-                .await;
-            let failed = match &healed {
-                Ok(healed) => healed.failed.first(),
-                Err(e) => Some(e),
-            };
-            if let Some(e) = failed {
-                tracing::warn!(uri = graph.uri(), error = %e, "not everything that is in the way could be healed");
-            }
+            tokio::spawn(heal_in_passing(graph.0.clone()).boxed());
         }
         Ok(graph)
     }
@@ -290,14 +281,23 @@ impl Graph {
     }
 
     /// Acts on a finding, by an operator's word. A quarantined operation is looked at again, with every touched table
-    /// fenced, before it is resolved; `partial` publishes one without the tables that cannot take its effect.
+    /// fenced, before it is resolved.
     ///
     /// A repair that was killed anywhere can be run again.
     ///
     /// # Errors
     /// [`Error::Contended`], [`Error::Unfinished`], [`Error::Store`], [`Error::Lance`].
-    pub async fn repair(&self, finding: &Finding, partial: bool) -> Result<Repaired> {
-        repair::repair(&self.0, finding, partial).await
+    pub async fn repair(&self, finding: &Finding, word: &Word) -> Result<Repaired> {
+        repair::repair(&self.0, finding, word).await
+    }
+
+    /// Quarantines a decided operation by an operator's word, because nothing can apply it: what waits for it fails with
+    /// its name, and [`Self::repair`] can resolve it. No other operation is touched.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::OutcomeUnknown`].
+    pub async fn give_up(&self, operation: OperationId) -> Result<Repaired> {
+        repair::give_up(&self.0, operation).await
     }
 
     /// Every sidecar that is on the store, with its age and how its operation stands: two lists. Changes nothing.
@@ -382,4 +382,15 @@ async fn connect(uri: &str, options: Options) -> Result<Core> {
         options.lease,
         options.drift,
     ))
+}
+
+async fn heal_in_passing(core: Arc<Core>) {
+    let healed = healing::round(&core, Heal::WaitingFor, Leftovers::Remove).await;
+    let failed = match &healed {
+        Ok(healed) => healed.failed.first(),
+        Err(e) => Some(e),
+    };
+    if let Some(e) = failed {
+        tracing::warn!(uri = core.storage.uri, error = %e, "not everything that others left could be healed");
+    }
 }

@@ -11,6 +11,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::{
@@ -34,6 +35,8 @@ use crate::{
 /// The format that this program writes, and the newest that it reads.
 const FORMAT: u32 = 1;
 const SUFFIX: &str = ".json";
+/// Maximum number of creates of a sidecar whose store says that it is there and shows none.
+const MAX_CREATES: u32 = 5;
 
 /// What the operation means, for staging an effect again at another version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,18 +169,32 @@ impl Sidecars {
     }
 
     /// Writes a sidecar, once.
+    ///
+    /// The name is this operation's own, so what is there already was written by a retry inside the client. But S3 also
+    /// answers so to two puts that met, of which it carried out none: then it is written again.
     pub(crate) async fn write(&self, sidecar: &Sidecar) -> Result<()> {
         let failed = |e| Error::store("writing a sidecar of", &self.uri, e);
-        let bytes = sidecar.encode().map_err(failed)?;
-        let options = PutOptions::from(PutMode::Create);
+        let bytes = Bytes::from(sidecar.encode().map_err(failed)?);
         let path = self.path(sidecar.operation);
-        failpoint::hit!(BEFORE_SIDECAR_CREATE);
-        let put = self.store.put_opts(&path, bytes.into(), options).await;
-        failpoint::hit!(AFTER_SIDECAR_CREATE);
-        match put {
-            // The name is this operation's own: it is there because a retry inside the client wrote it.
-            Ok(_) | Err(StoreError::AlreadyExists { .. }) => Ok(()),
-            Err(e) => Err(failed(e)),
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let options = PutOptions::from(PutMode::Create);
+            failpoint::hit!(BEFORE_SIDECAR_CREATE);
+            let put = self.store.put_opts(&path, bytes.clone().into(), options);
+            let put = put.await;
+            failpoint::hit!(AFTER_SIDECAR_CREATE);
+            let taken = match put {
+                Ok(_) => return Ok(()),
+                Err(e @ (StoreError::AlreadyExists { .. } | StoreError::Precondition { .. })) => e,
+                Err(e) => return Err(failed(e)),
+            };
+            match self.store.head(&path).await {
+                Ok(_) => return Ok(()),
+                Err(StoreError::NotFound { .. }) if attempts < MAX_CREATES => {}
+                Err(StoreError::NotFound { .. }) => return Err(failed(taken)),
+                Err(e) => return Err(failed(e)),
+            }
         }
     }
 

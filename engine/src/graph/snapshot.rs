@@ -41,13 +41,15 @@ impl Snapshot {
         }
     }
 
-    /// Opens a table at its pin, with Lance.
+    /// Opens a table at its pin, with Lance; where another program pruned that version, at the one after it, if that holds
+    /// the same rows.
     ///
     /// # Errors
-    /// [`crate::Error::UnknownTable`]; [`crate::Error::Lance`].
+    /// [`crate::Error::UnknownTable`]; [`crate::Error::SnapshotGone`], when that version was removed: take a new snapshot;
+    /// [`crate::Error::Lance`].
     pub async fn open(&self, table: &TableKey) -> Result<Dataset> {
         let pin = self.manifest.pin(table);
-        self.core.table_in(&self.manifest, table)?.at(pin).await
+        self.core.table_in(&self.manifest, table)?.at_pin(pin).await
     }
 
     /// What a planner needs to know of a table, from its Lance manifest and its declared type alone.

@@ -2,11 +2,16 @@
 
 use arrow::datatypes::Schema as ArrowSchema;
 use lance::{Dataset, dataset::transaction::Operation};
+use lance_core::datatypes::Schema;
+use lance_io::object_store::ObjectStoreParams;
 use lance_table::format::Fragment;
 
 use super::Table;
 pub use super::drift_policy::DriftPolicy;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    schema::{PropertyType, TypeDef},
+};
 
 /// A version of a table past its pin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,18 +36,10 @@ pub(crate) async fn history(table: &Table, pin: u64, head: u64) -> Result<Vec<Dr
     let mut before = None;
     let mut versions = Vec::new();
     for version in pin + 1..=head {
-        let dataset = match table.open(version, table.storage.params(), None).await {
-            Ok(dataset) => Some(dataset),
-            Err(lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }) => None,
-            Err(e) => return Err(table.failed("opening", e)),
-        };
+        let dataset = table.if_there(version).await?;
         let operation = match &dataset {
             None => None,
-            Some(dataset) => dataset
-                .read_transaction()
-                .await
-                .map_err(|e| table.failed("reading the history of", e))?
-                .map(|t| t.operation),
+            Some(dataset) => operation_of(table, dataset).await?,
         };
         let benign = operation.as_ref().is_some_and(is_benign);
         let (mut rows_added, mut rows_removed) = (0, 0);
@@ -70,14 +67,32 @@ pub(crate) async fn history(table: &Table, pin: u64, head: u64) -> Result<Vec<Dr
     Ok(versions)
 }
 
-/// Whether the operation only reorganises.
+/// What made a version; `None` where its transaction is gone.
+async fn operation_of(table: &Table, dataset: &Dataset) -> Result<Option<Operation>> {
+    let transaction = dataset.read_transaction().await;
+    let transaction = transaction.map_err(|e| table.failed("reading the history of", e))?;
+    Ok(transaction.map(|t| t.operation))
+}
+
+/// Whether a version has the rows and columns of the one before it, as far as that is known.
+pub(crate) async fn is_reorganised(table: &Table, dataset: &Dataset) -> Result<bool> {
+    let operation = operation_of(table, dataset).await?;
+    Ok(operation.as_ref().is_some_and(is_benign))
+}
+
+/// Whether the operation only reorganises, or sets properties of the table that say nothing of its rows.
 fn is_benign(operation: &Operation) -> bool {
-    matches!(
-        operation,
+    match operation {
         Operation::Rewrite { .. }
-            | Operation::ReserveFragments { .. }
-            | Operation::CreateIndex { .. }
-    )
+        | Operation::ReserveFragments { .. }
+        | Operation::CreateIndex { .. } => true,
+        // Metadata of a column can say what its values mean.
+        Operation::UpdateConfig {
+            field_metadata_updates,
+            ..
+        } => field_metadata_updates.is_empty(),
+        _ => false,
+    }
 }
 
 /// Rows added and rows removed from one version to the next, by their fragments alone.
@@ -102,59 +117,98 @@ fn difference(before: &Dataset, after: &Dataset) -> (u64, u64) {
     (added, removed)
 }
 
-/// In what the columns of `head` are not those of the pin, which are the declared ones; `None` when they are.
+/// In what the columns of `head` are not the declared ones; `None` when they are.
 ///
 /// # Errors
 /// [`Error::Lance`].
-pub(crate) async fn misfit(table: &Table, pin: u64, head: u64) -> Result<Option<String>> {
-    let (declared, found) = (table.at(pin).await?, table.at(head).await?);
-    Ok(columns_differ(
-        &ArrowSchema::from(declared.schema()),
-        &ArrowSchema::from(found.schema()),
-    ))
+pub(crate) async fn misfit(table: &Table, declared: &TypeDef, head: u64) -> Result<Option<String>> {
+    let found = table.at(head).await?;
+    Ok(columns_differ(declared, &ArrowSchema::from(found.schema())))
 }
 
-fn columns_differ(declared: &ArrowSchema, found: &ArrowSchema) -> Option<String> {
-    for field in declared.fields() {
-        let name = field.name();
+/// Whether a table with this schema has the declared columns.
+pub(crate) fn fits(declared: &TypeDef, found: &Schema) -> bool {
+    columns_differ(declared, &ArrowSchema::from(found)).is_none()
+}
+
+/// In what columns are not the declared ones. What else a schema holds, such as metadata, does not matter.
+fn columns_differ(declared: &TypeDef, found: &ArrowSchema) -> Option<String> {
+    for property in &declared.properties {
+        let name = &property.name;
         match found.field_with_name(name) {
             Err(_) => return Some(format!("column `{name}` is gone")),
-            Ok(now) if now.data_type() != field.data_type() => {
+            Ok(now)
+                if PropertyType::from_arrow(now.data_type()) != Ok(property.data_type.clone()) =>
+            {
                 return Some(format!("column `{name}` is {} now", now.data_type()));
             }
-            Ok(now) if now.is_nullable() && !field.is_nullable() => {
+            Ok(now) if now.is_nullable() && property.required => {
                 return Some(format!("column `{name}` may be null now"));
             }
             Ok(_) => {}
         }
     }
-    let new = found
-        .fields()
-        .iter()
-        .find(|f| declared.field_with_name(f.name()).is_err());
-    new.map(|f| format!("column `{}` is not declared", f.name()))
+    let mut names = found.fields().iter().map(|f| f.name());
+    let new = names.find(|name| declared.property(name).is_none());
+    new.map(|name| format!("column `{name}` is not declared"))
 }
 
-/// The version to stage at: the head, unless its drift forbids it.
+/// A table that is open at the version to stage at.
+#[derive(Debug)]
+pub(crate) struct ToStage {
+    pub(crate) dataset: Dataset,
+    /// The version: the head, unless its drift forbids it.
+    pub(crate) base: u64,
+}
+
+/// Opens a table at the version to stage at. That another program pruned the pin does not matter, as long as what came
+/// after it can be judged.
 ///
 /// # Errors
-/// [`Error::Drift`] for semantic drift, unless the policy is to adopt it and the columns are the declared ones.
-pub(crate) async fn stage_at(table: &Table, pin: u64, head: u64) -> Result<u64> {
-    if head <= pin {
-        return Ok(pin);
+/// [`Error::Drift`] for semantic drift, unless the policy is to adopt it and the columns are the declared ones;
+/// [`Error::SnapshotGone`] when neither the pin nor anything after it is there.
+pub(crate) async fn open_to_stage(
+    table: &Table,
+    pin: u64,
+    declared: &TypeDef,
+    params: impl Fn() -> ObjectStoreParams,
+) -> Result<ToStage> {
+    let pinned = table.if_there_with(pin, params()).await?;
+    let head = match &pinned {
+        Some(dataset) => table.head_of(dataset).await?,
+        None => table.head().await?,
+    };
+    if let Some(dataset) = pinned
+        && head <= pin
+    {
+        return Ok(ToStage { dataset, base: pin });
     }
+    if head <= pin {
+        return Err(table.snapshot_gone(pin));
+    }
+    stage_at(table, pin, head, declared).await?;
+    let dataset = table.open(head, params(), None).await;
+    let dataset = dataset.map_err(|e| table.failed("opening", e))?;
+    Ok(ToStage {
+        dataset,
+        base: head,
+    })
+}
+
+/// Whether the head may be staged at, past the pin.
+async fn stage_at(table: &Table, pin: u64, head: u64, declared: &TypeDef) -> Result<()> {
     let versions = history(table, pin, head).await?;
     let Some(first) = versions.iter().find(|v| !v.benign) else {
         tracing::info!(table = %table.key, pin, head, uri = %table.storage.uri, "benign drift is published along");
-        return Ok(head);
+        return Ok(());
     };
     let mut what = first.operation.clone();
     if table.drift == DriftPolicy::Adopt {
-        match misfit(table, pin, head).await? {
+        match misfit(table, declared, head).await? {
             None => {
                 let adopted = versions.iter().filter(|v| !v.benign).count();
                 tracing::warn!(table = %table.key, pin, head, adopted, what, uri = %table.storage.uri, "versions that another program made are published along");
-                return Ok(head);
+                return Ok(());
             }
             Some(misfit) => what = format!("{what}; {misfit}"),
         }
@@ -170,18 +224,33 @@ pub(crate) async fn stage_at(table: &Table, pin: u64, head: u64) -> Result<u64> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use arrow::datatypes::{DataType, Field};
 
     use super::*;
+    use crate::schema::Property;
 
     #[test]
-    fn columns_fit_in_any_order_and_only_with_their_types() {
+    fn columns_fit_in_any_order_with_any_metadata_and_only_with_their_types() {
         let text = |required: bool| Field::new("a", DataType::Utf8, !required);
         let day = Field::new("b", DataType::Int32, true);
         let of = |fields: Vec<Field>| ArrowSchema::new(fields);
-        let declared = of(vec![text(true), day.clone()]);
+        let property = |field: &Field| Property {
+            name: field.name().clone(),
+            data_type: PropertyType::from_arrow(field.data_type()).unwrap(),
+            required: !field.is_nullable(),
+            renamed_from: None,
+        };
+        let declared = TypeDef {
+            properties: vec![property(&text(true)), property(&day)],
+            ..TypeDef::default()
+        };
         let differ = |fields| columns_differ(&declared, &of(fields));
         assert_eq!(differ(vec![day.clone(), text(true)]), None);
+        let note = HashMap::from([("owner".to_owned(), "ada".to_owned())]);
+        let noted = day.clone().with_metadata(note);
+        assert_eq!(differ(vec![text(true), noted]), None);
         for (fields, says) in [
             (vec![text(true)], "column `b` is gone"),
             (vec![text(false), day.clone()], "column `a` may be null now"),

@@ -8,6 +8,7 @@ use lance_io::object_store::ObjectStoreParams;
 use lance_table::io::commit::CommitHandler;
 
 use super::{
+    drift,
     drift_policy::DriftPolicy,
     guard::{caught, message},
     listing::ByListing,
@@ -54,6 +55,47 @@ impl Table {
         opened
             .unwrap_or_else(|panic| Err(self.damaged(version, &panic)))
             .and_then(sound::sound)
+    }
+
+    /// The table as a manifest publishes it. Where another program pruned that version, the one after it is as good, if
+    /// that only reorganised the table.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotGone`], [`Error::Lance`].
+    pub(crate) async fn at_pin(&self, pin: u64) -> Result<Dataset> {
+        if let Some(dataset) = self.if_there(pin).await? {
+            return Ok(dataset);
+        }
+        match self.if_there(pin + 1).await? {
+            Some(next) if drift::is_reorganised(self, &next).await? => Ok(next),
+            _ => Err(self.snapshot_gone(pin)),
+        }
+    }
+
+    /// The table at one version; `None` where that is gone.
+    pub(crate) async fn if_there(&self, version: u64) -> Result<Option<Dataset>> {
+        self.if_there_with(version, self.storage.params()).await
+    }
+
+    /// The same, through a handle of its own.
+    pub(crate) async fn if_there_with(
+        &self,
+        version: u64,
+        params: ObjectStoreParams,
+    ) -> Result<Option<Dataset>> {
+        match self.open(version, params, None).await {
+            Ok(dataset) => Ok(Some(dataset)),
+            Err(lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(self.failed("opening", e)),
+        }
+    }
+
+    pub(crate) fn snapshot_gone(&self, pin: u64) -> Error {
+        Error::SnapshotGone {
+            table: self.key.clone(),
+            pin,
+            uri: self.storage.uri.clone(),
+        }
     }
 
     /// A version whose manifest made Lance panic.

@@ -280,15 +280,14 @@ async fn with_a_stranger(graph: &Untouched) {
     let opened = Graph::open(&graph.uri, Options::default()).await.unwrap();
     let mut manifest = opened.snapshot().await.unwrap().manifest().clone();
     manifest.number += 1;
-    manifest.queue.push(Ticket {
-        operation: OperationId::fresh(),
-        holder: HolderId::from("stranger"),
-        actor: "stranger@nowhere".to_owned(),
-        kind: OperationKind::Load,
-        touched: Touched::writing([key("node:Airport")]),
-        state: TicketState::Waiting,
-        at: Utc::now(),
-    });
+    manifest.queue.push(Ticket::waiting(
+        OperationId::fresh(),
+        HolderId::from("stranger"),
+        "stranger@nowhere",
+        OperationKind::Load,
+        Touched::writing([key("node:Airport")]),
+        Utc::now(),
+    ));
     let newest = root.join(format!("_squire/manifest/{:020}.json", manifest.number));
     fs::write(newest, serde_json::to_vec(&manifest).unwrap()).unwrap();
     let recovery = root.join("_squire/recovery");

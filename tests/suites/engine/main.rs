@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod bad_input;
+mod blocked;
 mod cleanup;
 mod concurrency;
 mod drift;

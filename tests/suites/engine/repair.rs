@@ -7,7 +7,7 @@ use bytes::Bytes;
 use object_store::{ObjectStoreExt, path::Path};
 use squire_engine::{
     EffectState, Error, Finding, Graph, LoadMode, LoadRequest, Options, Quarantined, Receipt,
-    Remedy, Repaired, Rows, SidecarState,
+    Remedy, Repaired, Rows, SidecarState, Word,
 };
 use squire_tests::{
     flights::{append, day, flights, key, planes, schema},
@@ -111,7 +111,16 @@ async fn quarantined(graph: &Graph) -> (Finding, Quarantined) {
 
 async fn repair(graph: &Graph, partial: bool) -> Repaired {
     let (finding, _) = quarantined(graph).await;
-    graph.repair(&finding, partial).await.unwrap()
+    graph
+        .repair(
+            &finding,
+            &Word {
+                partial,
+                ..Word::default()
+            },
+        )
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,13 +252,13 @@ async fn a_repair_that_is_killed_anywhere_can_be_run_again_and_wakes_up_to_no_ha
         let (killed, watch) = lost.place.short_lived(LEASE).await;
         let (finding, _) = quarantined(&killed).await;
         let gate = watch.stall(moment, Verb::Put, &part);
-        let stalled = tokio::spawn(async move { killed.repair(&finding, false).await });
+        let stalled = tokio::spawn(async move { killed.repair(&finding, &Word::default()).await });
         gate.reached().await;
         let (healer, _) = lost.place.short_lived(LEASE).await;
         until("it is published", async || {
             for finding in healer.findings().await.unwrap() {
                 if matches!(finding, Finding::Quarantined(_)) {
-                    healer.repair(&finding, false).await.unwrap();
+                    healer.repair(&finding, &Word::default()).await.unwrap();
                 }
             }
             healer.heal().await.unwrap();
@@ -275,7 +284,16 @@ async fn two_repairs_at_once_resolve_an_operation_once() {
         let (one, two) = (lost.place.open().await, lost.place.open().await);
         let repairs = [&one, &two].map(|graph| async move {
             let (finding, _) = quarantined(graph).await;
-            graph.repair(&finding, true).await.unwrap()
+            graph
+                .repair(
+                    &finding,
+                    &Word {
+                        partial: true,
+                        ..Word::default()
+                    },
+                )
+                .await
+                .unwrap()
         });
         futures::future::join_all(repairs).await;
         let expected = if restored { (10, 10) } else { (10, 0) };
@@ -354,7 +372,7 @@ async fn drift_is_adopted_by_an_operators_word_unless_it_does_not_fit_the_schema
     let pin = stranger.version();
     assert_eq!(drifted.head, pin);
     assert_eq!(
-        graph.repair(finding, false).await.unwrap(),
+        graph.repair(finding, &Word::default()).await.unwrap(),
         Repaired::Adopted { pin }
     );
     assert_eq!(sums(&graph).await, (10, 14));
@@ -363,7 +381,7 @@ async fn drift_is_adopted_by_an_operators_word_unless_it_does_not_fit_the_schema
     let mut stranger = Stranger::at(&place.lance_uri(), "Flight.lance").await;
     stranger.add_column("delay").await;
     let findings = graph.findings().await.unwrap();
-    let left = graph.repair(&findings[0], false).await.unwrap();
+    let left = graph.repair(&findings[0], &Word::default()).await.unwrap();
     assert!(
         matches!(&left, Repaired::Left(why) if why.contains("`delay`")),
         "{left:?}"
@@ -384,7 +402,7 @@ async fn a_sidecar_whose_author_may_be_about_to_come_in_is_shown_and_left() {
     };
     assert!(!orphan.is_due());
     assert!(matches!(
-        graph.repair(finding, false).await.unwrap(),
+        graph.repair(finding, &Word::default()).await.unwrap(),
         Repaired::Left(_)
     ));
     gate.open();

@@ -177,7 +177,11 @@ async fn opening_for_writing_finishes_a_decided_compaction_at_once_whoever_it_be
     gate.reached().await;
     // Leases of the usual length: it does not wait for one to end.
     let opened = Graph::open_for_writing(place.uri(), Options::default()).await;
-    assert_eq!(queue(&opened.unwrap()).await, 0);
+    let opened = opened.unwrap();
+    until("the compaction is finished", async || {
+        queue(&opened).await == 0
+    })
+    .await;
     gate.open();
     assert!(matches!(
         compaction.await.unwrap().unwrap(),

@@ -1,6 +1,6 @@
 //! What an operator or a daemon does about strangers and quarantine, for the crash matrix.
 
-use squire_engine::{Graph, LoadMode};
+use squire_engine::{Graph, LoadMode, Word};
 use squire_tests::{patience::until_in_task, place::Place, store::Moment, stranger::Stranger};
 
 use crate::kinds::{Answer, Kind, PLANE_COMMIT, abandon, answer, both, without_sidecars};
@@ -35,7 +35,7 @@ pub(crate) fn all() -> Vec<Kind> {
 /// Does what can be done about everything that waits for an operator.
 pub(crate) async fn repair(graph: &Graph) -> squire_engine::Result<()> {
     for finding in graph.findings().await? {
-        graph.repair(&finding, false).await?;
+        graph.repair(&finding, &Word::default()).await?;
     }
     Ok(())
 }

@@ -187,20 +187,14 @@ const BY: By = By {
 
 fn ticket(index: usize, operation: &Operation) -> Ticket {
     let tables = |of: [bool; TABLES]| (0..TABLES).filter(move |t| of[*t]).map(key);
-    Ticket {
-        operation: id(index),
-        holder: "holder".into(),
-        actor: String::new(),
-        kind: match operation.form {
-            Form::Physical => OperationKind::Compact,
-            _ if operation.adds => OperationKind::SchemaApply,
-            _ if operation.removes => OperationKind::Delete,
-            _ => OperationKind::Load,
-        },
-        touched: Touched::writing(tables(operation.writes)).reading(tables(operation.reads)),
-        state: TicketState::Waiting,
-        at: BY.at,
-    }
+    let kind = match operation.form {
+        Form::Physical => OperationKind::Compact,
+        _ if operation.adds => OperationKind::SchemaApply,
+        _ if operation.removes => OperationKind::Delete,
+        _ => OperationKind::Load,
+    };
+    let touched = Touched::writing(tables(operation.writes)).reading(tables(operation.reads));
+    Ticket::waiting(id(index), "holder".into(), "", kind, touched, BY.at)
 }
 
 impl Manifests {
@@ -220,11 +214,7 @@ impl Manifests {
         let mut first = Manifest::first(Uuid::nil(), "", BY.at);
         for table in 0..TABLES {
             if !self.operations.iter().any(|o| o.adds && o.writes[table]) {
-                let entry = TableEntry {
-                    path: path(table),
-                    pin: 1,
-                    since: 1,
-                };
+                let entry = TableEntry::new(&path(table), 1, 1);
                 first.tables.insert(key(table), entry);
             }
         }
@@ -337,7 +327,7 @@ impl Manifests {
                 transition::enqueue(m, &self.tickets[o as usize], by)
             }),
             Call::Decide(o, plan) => self.decided(m, o, plan, |m, expected, bases| {
-                transition::decide(m, id(o as usize), expected, bases, by)
+                transition::decide(m, id(o as usize), expected, bases, None, by)
             }),
             Call::EnqueueDecided(o, plan) => {
                 let kept = self.without.holds(Rule::StagedOnKept);

@@ -1,6 +1,6 @@
 //! `squire repair`.
 
-use squire_engine::{Drifted, Finding, Quarantined, Repaired};
+use squire_engine::{Drifted, Finding, Graph, Quarantined, Repaired, Word, manifest::TicketState};
 
 use crate::commands::open::working;
 use crate::{
@@ -9,13 +9,43 @@ use crate::{
     output::{self, say},
 };
 
+/// What the flags say of a quarantined operation.
+pub(in crate::commands) struct Said {
+    pub(in crate::commands) partial: bool,
+    pub(in crate::commands) holds: Vec<String>,
+    pub(in crate::commands) lacks: Vec<String>,
+}
+
+impl Said {
+    /// The same, of tables that the graph has.
+    async fn of(&self, graph: &Graph) -> Result<Word, Failure> {
+        let snapshot = graph.snapshot().await?;
+        let keys = |names: &[String]| {
+            let keys = names.iter().map(|name| snapshot.resolve(name));
+            keys.collect::<Result<_, _>>()
+        };
+        let word = Word {
+            partial: self.partial,
+            holds: keys(&self.holds)?,
+            lacks: keys(&self.lacks)?,
+        };
+        match word.holds.intersection(&word.lacks).next() {
+            None => Ok(word),
+            Some(table) => Err(Failure::Usage(format!(
+                "{table} cannot both hold the effect and lack it"
+            ))),
+        }
+    }
+}
+
 pub(in crate::commands) async fn run(
     graph: &GraphArg,
     what: Option<&str>,
     confirm: bool,
-    partial: bool,
+    said: &Said,
 ) -> Done {
     working(graph, async |graph| {
+        let word = said.of(graph).await?;
         let mut findings = {
             let _working = output::Working::on("looking");
             graph.findings().await?
@@ -35,9 +65,9 @@ pub(in crate::commands) async fn run(
         for finding in &findings {
             describe(finding);
             if !confirm {
-                say(&format!("  would: {}", finding.remedy()));
+                say(&format!("  would: {}", finding.remedy(&word)));
             } else {
-                match graph.repair(finding, partial).await {
+                match graph.repair(finding, &word).await {
                     Ok(repaired) => {
                         left += usize::from(matches!(repaired, Repaired::Left(_)));
                         say(&format!("  did: {}", outcome(&repaired)));
@@ -64,6 +94,51 @@ pub(in crate::commands) async fn run(
     .await
 }
 
+/// Quarantines a decided operation that never comes to an end.
+pub(in crate::commands) async fn give_up(graph: &GraphArg, what: &str) -> Done {
+    working(graph, async |graph| {
+        let snapshot = graph.snapshot().await?;
+        let queue = snapshot.manifest().queue.iter();
+        let meant: Vec<_> = queue
+            .filter(|t| what.len() >= 8 && t.operation.to_string().starts_with(&what.to_lowercase()))
+            .collect();
+        let ticket = match &meant[..] {
+            [ticket] => ticket,
+            [] => {
+                return Err(Failure::Usage(format!(
+                    "no operation in the queue is {what}: `squire status` lists them; write eight digits of its id at least"
+                )));
+            }
+            several => {
+                let ids: Vec<_> = several.iter().map(|t| t.operation.to_string()).collect();
+                return Err(Failure::Usage(several_of(what, &ids)));
+            }
+        };
+        if matches!(ticket.state, TicketState::Quarantined { .. }) {
+            say(&format!("{} is quarantined already", ticket.operation));
+            return Ok(());
+        }
+        match graph.give_up(ticket.operation).await? {
+            Repaired::Left(why) => Err(Failure::Operator(format!("nothing was done: {why}"))),
+            _ => {
+                say(&format!(
+                    "quarantined {}: `squire repair` shows what can be done about it",
+                    ticket.operation
+                ));
+                Ok(())
+            }
+        }
+    })
+    .await
+}
+
+fn several_of(name: &str, ids: &[String]) -> String {
+    format!(
+        "`{name}` is the beginning of several operations, write more of the one that you mean: {}",
+        ids.join(", ")
+    )
+}
+
 /// The beginning of an id is the time, which operations share that were begun together.
 fn one_operation(name: &str, findings: &[Finding]) -> Result<(), Failure> {
     let ids = findings.iter().filter_map(Finding::operation);
@@ -71,10 +146,7 @@ fn one_operation(name: &str, findings: &[Finding]) -> Result<(), Failure> {
     ids.retain(|id| id.starts_with(&name.to_lowercase()));
     match ids.len() {
         0 | 1 => Ok(()),
-        _ => Err(Failure::Usage(format!(
-            "`{name}` is the beginning of several operations, write more of the one that you mean: {}",
-            ids.join(", ")
-        ))),
+        _ => Err(Failure::Usage(several_of(name, &ids))),
     }
 }
 

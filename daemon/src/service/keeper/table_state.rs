@@ -419,11 +419,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_table_is_read_again_when_its_pin_its_folder_or_what_is_declared_on_it_moves() {
-        let entry = TableEntry {
-            path: "Flight.lance".to_owned(),
-            pin: 3,
-            since: 1,
-        };
+        let entry = TableEntry::new("Flight.lance", 3, 1);
         let index = Index {
             name: "day".to_owned(),
             property: "day".to_owned(),

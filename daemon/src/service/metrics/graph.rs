@@ -242,15 +242,10 @@ mod tests {
 
     fn ticket(n: u8, kind: OperationKind, state: TicketState, table: &str, since: i64) -> Ticket {
         let operation = format!("019aad0e-0000-7000-8000-0000000000{n:02}");
-        Ticket {
-            operation: operation.parse().unwrap(),
-            holder: "host-1-abcd".into(),
-            actor: "ops@host".to_owned(),
-            kind,
-            touched: Touched::writing([table.parse().unwrap()]),
-            state,
-            at: at(since),
-        }
+        let (operation, holder) = (operation.parse().unwrap(), "host-1-abcd".into());
+        let touched = Touched::writing([table.parse().unwrap()]);
+        let ticket = Ticket::waiting(operation, holder, "ops@host", kind, touched, at(since));
+        Ticket { state, ..ticket }
     }
 
     fn shows(metrics: &Metrics, line: &str) -> bool {

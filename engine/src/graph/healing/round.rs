@@ -61,7 +61,7 @@ pub(crate) async fn round(core: &Core, who: Heal, old: Leftovers) -> Result<Heal
             _ if who == Heal::ByHand => Left::Moved,
             _ => Left::NotDue {
                 seen: core.failure_detector.last_beat(ticket.operation),
-                lease: core.heartbeat.lease(),
+                lease: core.failure_detector.lease_of(ticket),
             },
         };
         healed.left.push((ticket.clone(), left));

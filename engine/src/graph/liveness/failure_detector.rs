@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
@@ -50,7 +50,8 @@ impl FailureDetector {
         if ticket.holder == self.own.holder {
             return Ok(false);
         }
-        let beat = self.own.interval();
+        let lease = self.lease_of(ticket);
+        let beat = lease / 3;
         {
             let mut watched = self.watched();
             let seen = watched.entry(ticket.operation).or_insert_with(Watched::now);
@@ -67,7 +68,7 @@ impl FailureDetector {
                 seen.beat = found;
                 seen.unchanged_since = Instant::now();
             }
-            seen.since.elapsed() >= self.own.lease() && seen.unchanged_since.elapsed() >= beat
+            seen.since.elapsed() >= lease && seen.unchanged_since.elapsed() >= beat
         };
         match found {
             _ if !quiet => Ok(false),
@@ -75,7 +76,7 @@ impl FailureDetector {
             None => Ok(true),
             Some(last) => {
                 let age = (self.own.store_clock().await? - last).to_std();
-                Ok(age.is_ok_and(|age| age > self.own.lease()))
+                Ok(age.is_ok_and(|age| age > lease))
             }
         }
     }
@@ -91,7 +92,13 @@ impl FailureDetector {
             let seen = watched.entry(ticket.operation).or_insert_with(Watched::now);
             *seen.decided.get_or_insert_with(Instant::now)
         };
-        Ok(decided.elapsed() > self.own.lease() || self.is_dead(ticket).await?)
+        Ok(decided.elapsed() > self.lease_of(ticket) || self.is_dead(ticket).await?)
+    }
+
+    /// By which lease the holder of a ticket is judged: the longer one of its own and this process's. Settings of two
+    /// programs may differ, and a holder beats by its own.
+    pub(crate) fn lease_of(&self, ticket: &Ticket) -> Duration {
+        self.own.lease().max(ticket.lease())
     }
 
     /// The last sign of life of a ticket's holder, as far as this process has asked for it.

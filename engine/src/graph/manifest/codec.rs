@@ -69,7 +69,9 @@ pub(super) fn decode(bytes: &[u8], number: u64, object: &str, uri: &str) -> Resu
         return Err(damaged(format!("it says it is number {}", manifest.number)));
     }
     let tables = manifest.tables.values().map(|entry| &entry.path);
-    let mut paths = tables.chain(manifest.purges.keys());
+    let structures = manifest.queue.iter().filter_map(|t| t.structure.as_deref());
+    let added = structures.flat_map(|s| s.added.values());
+    let mut paths = tables.chain(manifest.purges.keys()).chain(added);
     if let Some(path) = paths.find(|path| !is_folder(path)) {
         return Err(damaged(format!(
             "the table's path {path:?} is no folder directly below the root"
@@ -101,4 +103,76 @@ pub(crate) fn again(bytes: &[u8], number: u64, object: &str, uri: &str) -> Resul
         reason: e.to_string(),
         uri: uri.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        graph::manifest::{OperationKind, TableEntry, Ticket, Touched, transition},
+        ids::OperationId,
+    };
+
+    fn decoded(m: &Value) -> Result<Manifest> {
+        decode(m.to_string().as_bytes(), 1, "1.json", "memory://graph")
+    }
+
+    /// A manifest with a table and a ticket.
+    fn manifest() -> Manifest {
+        let at = DateTime::UNIX_EPOCH;
+        let mut m = Manifest::first(Uuid::nil(), "ada@lab", at);
+        let (kind, touched) = (OperationKind::Load, Touched::default());
+        let ticket = Ticket::waiting(
+            OperationId::fresh(),
+            "lab-1".into(),
+            "ada",
+            kind,
+            touched,
+            at,
+        );
+        m.queue.push(ticket);
+        let person = "node:Person".parse().unwrap();
+        m.tables
+            .insert(person, TableEntry::new("Person.lance", 3, 1));
+        m
+    }
+
+    #[test]
+    fn what_a_newer_build_wrote_into_a_manifest_a_table_or_a_ticket_survives_a_write_of_this_one() {
+        let mut newer = serde_json::to_value(manifest()).unwrap();
+        newer["branches"] = json!({ "nightly": [1, 2] });
+        newer["tables"]["node:Person"]["rows"] = json!(17);
+        newer["queue"][0]["ready"] = json!(true);
+        let m = decoded(&newer).unwrap();
+        let by = transition::By {
+            actor: "ada@lab".to_owned(),
+            at: DateTime::UNIX_EPOCH,
+            summary: String::new(),
+        };
+        let step = transition::collect(&m, 2, &by).unwrap();
+        let transition::Step::Next(next) = step else {
+            panic!("{step:?}")
+        };
+        let written: Value = serde_json::from_slice(&encode(&next).unwrap()).unwrap();
+        assert_eq!(written["branches"], newer["branches"]);
+        assert_eq!(written["tables"]["node:Person"]["rows"], 17);
+        assert_eq!(written["queue"][0]["ready"], true);
+        assert_eq!(written["number"], 2, "what is known is not repeated");
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_refused_in_a_tickets_structure_too() {
+        let mut m = serde_json::to_value(manifest()).unwrap();
+        m["queue"][0]["structure"] = json!({
+            "added": { "node:Added": "Added.lance" },
+            "schema": {},
+        });
+        assert!(decoded(&m).is_ok());
+        m["queue"][0]["structure"]["added"]["node:Added"] = json!("../elsewhere");
+        assert!(matches!(decoded(&m), Err(Error::Damaged { .. })));
+    }
 }

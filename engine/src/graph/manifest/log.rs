@@ -304,7 +304,9 @@ impl ManifestLog {
     /// permission may follow an earlier attempt of the client that was carried out.
     pub(super) fn refuses(&self, e: &StoreError) -> bool {
         match e {
-            StoreError::NotSupported { .. } | StoreError::InvalidPath { .. } => true,
+            StoreError::NotSupported { .. }
+            | StoreError::NotImplemented { .. }
+            | StoreError::InvalidPath { .. } => true,
             StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
                 self.failed_put_is_final
             }

@@ -13,7 +13,7 @@ use flaky::{Fault, Flaky};
 
 use super::*;
 use crate::graph::manifest::{
-    ChangeResult, OperationKind, Purge, Refusal, Step, TableEntry, Ticket, TicketState, Touched,
+    ChangeResult, OperationKind, Purge, Refusal, Step, TableEntry, Ticket, Touched,
     transition::{By, abort, bar, collect, discard, enqueue, enqueue_decided},
 };
 
@@ -41,15 +41,16 @@ fn first() -> Manifest {
 }
 
 fn ticket(n: u128) -> Ticket {
-    Ticket {
-        operation: Uuid::from_u128(n).into(),
-        holder: "lab-1".into(),
-        actor: "ada@lab".to_owned(),
-        kind: OperationKind::Load,
-        touched: Touched::default(),
-        state: TicketState::Waiting,
-        at: DateTime::UNIX_EPOCH,
-    }
+    let (kind, at) = (OperationKind::Load, DateTime::UNIX_EPOCH);
+    let operation = Uuid::from_u128(n).into();
+    Ticket::waiting(
+        operation,
+        "lab-1".into(),
+        "ada@lab",
+        kind,
+        Touched::default(),
+        at,
+    )
 }
 
 fn enqueueing(ticket: &Ticket) -> impl Fn(&Manifest) -> Result<Step, Refusal> + use<> {
@@ -463,11 +464,7 @@ async fn a_manifest_that_is_cut_short_or_stands_in_the_wrong_place_is_damaged() 
 async fn a_manifest_that_leads_out_of_its_root_is_damaged() {
     for path in ["../elsewhere.lance", "..", "a/b.lance", "/etc", ""] {
         let led = opened_after(|mut m| {
-            let entry = TableEntry {
-                path: path.to_owned(),
-                pin: 1,
-                since: 0,
-            };
+            let entry = TableEntry::new(path, 1, 0);
             m.tables.insert("node:Person".parse().unwrap(), entry);
             codec::encode(&m).unwrap()
         });

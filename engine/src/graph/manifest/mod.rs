@@ -32,6 +32,7 @@ pub(crate) use codec::again;
 pub(crate) use log::ManifestLog;
 pub(crate) use pending::ChangeResult;
 pub use refusal::Refusal;
-pub use state::{Change, FORMAT, Manifest, Outcome, Purge, TableEntry};
+pub use state::{Change, FORMAT, Manifest, Outcome, Purge, TableEntry, UnknownFields};
+pub use structure::Structure;
 pub use ticket::{Contested, Ending, Ticket, TicketState};
 pub use transition::Step;

@@ -29,7 +29,7 @@ fn deciding(n: usize) -> impl Fn(&Manifest) -> Result<Step, Refusal> {
             .map(|k| (k.clone(), m.pin(k)))
             .collect();
         let bases = bases(&cast()[n], None, m, 1);
-        decide(m, operation(n), &now, &bases, &by())
+        decide(m, operation(n), &now, &bases, None, &by())
     }
 }
 
@@ -109,11 +109,11 @@ fn two_schema_applies_that_touch_no_table_conflict_over_the_schema() {
         table: Contested::Schema,
         by: operation(20),
     };
-    let second = decide(&m, operation(21), &pins(&[]), &pins(&[]), &by());
+    let second = decide(&m, operation(21), &pins(&[]), &pins(&[]), None, &by());
     assert_eq!(refusal(second), blocked);
     let lost = after(&[
         &|m| enqueue(m, &naming(20), &by()),
-        &|m| decide(m, operation(20), &pins(&[]), &pins(&[]), &by()),
+        &|m| decide(m, operation(20), &pins(&[]), &pins(&[]), None, &by()),
         &quarantining(20),
     ]);
     let second = enqueue(&lost, &naming(21), &by());
@@ -190,9 +190,16 @@ fn an_operation_planned_on_another_version_is_refused_with_both_versions() {
         expected,
         found,
     };
-    let step = decide(&m, operation(1), &pins(&[(1, 4)]), &pins(&[(1, 5)]), &by());
+    let step = decide(
+        &m,
+        operation(1),
+        &pins(&[(1, 4)]),
+        &pins(&[(1, 5)]),
+        None,
+        &by(),
+    );
     assert_eq!(refusal(step), mismatch(4, 5));
-    let unnamed = decide(&m, operation(1), &pins(&[]), &pins(&[(1, 5)]), &by());
+    let unnamed = decide(&m, operation(1), &pins(&[]), &pins(&[(1, 5)]), None, &by());
     assert_eq!(
         refusal(unnamed),
         mismatch(0, 5),
@@ -210,6 +217,7 @@ fn a_table_that_is_only_read_must_stand_still_too() {
         operation(2),
         &pins(&[(0, 4), (2, 5)]),
         &pins(&[(2, 5)]),
+        None,
         &by(),
     );
     assert!(
@@ -220,14 +228,31 @@ fn a_table_that_is_only_read_must_stand_still_too() {
 #[test]
 fn an_effect_staged_before_the_pin_is_refused() {
     let m = after(&[&entering(1)]);
-    let step = decide(&m, operation(1), &pins(&[(1, 5)]), &pins(&[(1, 4)]), &by());
+    let step = decide(
+        &m,
+        operation(1),
+        &pins(&[(1, 5)]),
+        &pins(&[(1, 4)]),
+        None,
+        &by(),
+    );
     let behind = Refusal::BaseBehindPin {
         table: key(1),
         base: 4,
         pin: 5,
     };
     assert_eq!(refusal(step), behind);
-    assert!(decide(&m, operation(1), &pins(&[(1, 5)]), &pins(&[(1, 6)]), &by()).is_ok());
+    assert!(
+        decide(
+            &m,
+            operation(1),
+            &pins(&[(1, 5)]),
+            &pins(&[(1, 6)]),
+            None,
+            &by()
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -364,7 +389,7 @@ fn the_path_of_a_table_that_a_discarded_operation_would_have_added_is_never_used
     let none = BTreeMap::from([(added.clone(), 0)]);
     let m = after(&[
         &|m| enqueue(m, &ticket, &by()),
-        &|m| decide(m, operation(1), &none, &none, &by()),
+        &|m| decide(m, operation(1), &none, &none, None, &by()),
         &quarantining(1),
         &|m| resolve(m, operation(1), m.number, &Resolution::Discard, &by()),
     ]);

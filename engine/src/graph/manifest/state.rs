@@ -15,6 +15,10 @@ use crate::{
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
+/// Fields that this build does not know. A newer one wrote them, and each manifest repeats all of them: else the first
+/// write of an older process would take them away.
+pub type UnknownFields = serde_json::Map<String, serde_json::Value>;
+
 /// The whole state of a graph at one number. The newest manifest is the graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -50,6 +54,9 @@ pub struct Manifest {
     /// The published schema.
     #[serde(default)]
     pub schema: Schema,
+    /// What a newer build wrote besides. It stays.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]
@@ -68,6 +75,21 @@ pub struct TableEntry {
     /// given up and given again can be at the same pin as before, so pins alone do not distinguish the two tables.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub since: u64,
+    /// What a newer build wrote besides. It stays.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
+}
+
+impl TableEntry {
+    /// The entry of a table whose key is its own since manifest `since`.
+    pub fn new(path: &str, pin: u64, since: u64) -> Self {
+        Self {
+            path: path.to_owned(),
+            pin,
+            since,
+            unknown: UnknownFields::default(),
+        }
+    }
 }
 
 /// What a hard drop asks to be made unreachable at one path.
@@ -150,6 +172,7 @@ impl Manifest {
             queue: Vec::new(),
             outcomes: BTreeMap::new(),
             schema: Schema::default(),
+            unknown: UnknownFields::default(),
         }
     }
 

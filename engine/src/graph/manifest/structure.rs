@@ -15,7 +15,7 @@ use crate::{
 /// Bases and pins of tables that exist are under the keys that these had before; those of added tables are under
 /// their new keys, with base 0. No key is used for both: a type that is renamed away and changed, while its name is
 /// given to a new type, takes two applies.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Structure {
     /// New tables and their paths.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -104,14 +104,10 @@ impl Structure {
             .collect();
         m.tables.extend(renamed);
         for (key, path) in &self.added {
-            let entry = TableEntry {
-                path: path.clone(),
-                pin: *pins
-                    .get(key)
-                    .ok_or_else(|| Refusal::MissingPin(key.clone()))?,
-                since,
-            };
-            m.tables.insert(key.clone(), entry);
+            let pin = pins.get(key);
+            let pin = *pin.ok_or_else(|| Refusal::MissingPin(key.clone()))?;
+            m.tables
+                .insert(key.clone(), TableEntry::new(path, pin, since));
         }
         m.schema = self.schema.clone();
         Ok(())

@@ -1,11 +1,15 @@
 //! Tickets: the places of operations in the manifest's queue, and how they end.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::{state::UnknownFields, structure::Structure};
 use crate::ids::{HolderId, OperationId, OperationKind, TableKey, Touched};
+
+/// The longest lease that is believed.
+const MAX_LEASE: Duration = Duration::from_secs(600);
 
 /// An operation's place in the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +29,15 @@ pub struct Ticket {
     pub state: TicketState,
     /// When it was entered, by its holder's clock. For users; no rule depends on it.
     pub at: DateTime<Utc>,
+    /// How long its holder may be silent before it counts as dead, in milliseconds; absent in tickets of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+    /// What a schema apply changes besides pins, once it is decided. It is in the sidecar, too; here it outlives that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structure: Option<Box<Structure>>,
+    /// What a newer build wrote besides. It stays.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// What two tickets conflict over.
@@ -58,6 +71,34 @@ impl std::fmt::Display for Contested {
 }
 
 impl Ticket {
+    /// A ticket that waits, of a holder whose lease is not known.
+    pub fn waiting(
+        operation: OperationId,
+        holder: HolderId,
+        actor: &str,
+        kind: OperationKind,
+        touched: Touched,
+        at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            operation,
+            holder,
+            actor: actor.to_owned(),
+            kind,
+            touched,
+            state: TicketState::Waiting,
+            at,
+            lease_ms: None,
+            structure: None,
+            unknown: UnknownFields::default(),
+        }
+    }
+
+    /// The lease of its holder; zero where it is not known.
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms.unwrap_or(0)).min(MAX_LEASE)
+    }
+
     /// What two tickets conflict over. Schema applies always conflict with each other: each publishes the whole
     /// schema.
     pub fn conflict(&self, other: &Self) -> Option<Contested> {

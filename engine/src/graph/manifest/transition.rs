@@ -176,7 +176,7 @@ pub fn enqueue(m: &Manifest, ticket: &Ticket, by: &By) -> Result<Step, Refusal> 
 
 /// `decide`: the operation will happen. Allowed when its ticket waits, no earlier ticket conflicts, every
 /// touched table's pin is the expected one (0 for a table that must not exist) and every base is at or past
-/// the pin.
+/// the pin. What a schema apply changes besides pins is kept with the ticket.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -185,6 +185,7 @@ pub fn decide(
     operation: OperationId,
     expected: &BTreeMap<TableKey, u64>,
     bases: &BTreeMap<TableKey, u64>,
+    structure: Option<&Structure>,
     by: &By,
 ) -> Result<Step, Refusal> {
     let ticket = match standing(m, operation) {
@@ -203,13 +204,12 @@ pub fn decide(
     check_front(m, ticket)?;
     check_versions(m, ticket, expected, bases)?;
     let mut next = next(m, "decide", Some(ticket), by);
-    set_state(
-        &mut next,
-        operation,
-        TicketState::Decided {
+    if let Some(ticket) = ticket_mut(&mut next, operation) {
+        ticket.state = TicketState::Decided {
             bases: bases.clone(),
-        },
-    );
+        };
+        ticket.structure = structure.cloned().map(Box::new);
+    }
     Ok(Step::Next(next))
 }
 
@@ -496,8 +496,12 @@ pub fn adopt(
     Ok(Step::Next(next))
 }
 
+fn ticket_mut(m: &mut Manifest, operation: OperationId) -> Option<&mut Ticket> {
+    m.queue.iter_mut().find(|t| t.operation == operation)
+}
+
 fn set_state(m: &mut Manifest, operation: OperationId, state: TicketState) {
-    if let Some(ticket) = m.queue.iter_mut().find(|t| t.operation == operation) {
+    if let Some(ticket) = ticket_mut(m, operation) {
         ticket.state = state;
     }
 }

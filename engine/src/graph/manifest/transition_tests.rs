@@ -42,12 +42,7 @@ fn start() -> Manifest {
     first.tables = (0..3)
         .map(|n| {
             let path = format!("{}.lance", key(n).name());
-            let entry = TableEntry {
-                path,
-                pin: 5,
-                since: 1,
-            };
-            (key(n), entry)
+            (key(n), TableEntry::new(&path, 5, 1))
         })
         .collect();
     first.schema = Schema {
@@ -63,18 +58,12 @@ fn operation(n: usize) -> OperationId {
 
 fn ticket(n: usize, kind: OperationKind, writes: &[usize], reads: &[usize]) -> Ticket {
     let keys = |of: &[usize]| of.iter().map(|n| key(*n)).collect();
-    Ticket {
-        operation: operation(n),
-        holder: "lab-1".into(),
-        actor: "ada@lab".to_owned(),
-        kind,
-        touched: Touched {
-            writes: keys(writes),
-            reads: keys(reads),
-        },
-        state: TicketState::Waiting,
-        at: DateTime::UNIX_EPOCH,
-    }
+    let touched = Touched {
+        writes: keys(writes),
+        reads: keys(reads),
+    };
+    let at = DateTime::UNIX_EPOCH;
+    Ticket::waiting(operation(n), "lab-1".into(), "ada@lab", kind, touched, at)
 }
 
 /// The cast of every random run: loads, a delete that reads, physical operations, and schema applies that add,
@@ -222,7 +211,7 @@ impl Run {
                         let on = m.number.saturating_sub(back);
                         Box::new(move |m| enqueue_decided(m, &ticket, &expected, &bases, on, &by()))
                     }
-                    _ => Box::new(move |m| decide(m, operation(n), &expected, &bases, &by())),
+                    _ => Box::new(move |m| decide(m, operation(n), &expected, &bases, None, &by())),
                 }
             }
             Do::Abort(n) => Box::new(move |m| abort(m, operation(n), &by())),

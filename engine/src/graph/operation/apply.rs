@@ -71,6 +71,9 @@ pub(super) async fn apply(
         table,
         staged,
         has_own_files: false,
+        may_have_landed: false,
+        searched_to: effect.base,
+        met_lasting: false,
         conflict: None,
         attempts: 0,
         failures: 0,
@@ -96,6 +99,12 @@ struct Application<'a> {
     staged: Staged,
     /// Whether what is staged has files that the sidecar does not name.
     has_own_files: bool,
+    /// Whether a commit of what is staged may have landed.
+    may_have_landed: bool,
+    /// The version up to which the table was searched for the effect.
+    searched_to: u64,
+    /// Whether an attempt failed in a way that no other can change.
+    met_lasting: bool,
     /// The head at which Lance found a conflict, and what it said.
     conflict: Option<(u64, String)>,
     attempts: u32,
@@ -156,28 +165,58 @@ impl Application<'_> {
 
     /// Commits a logical effect at the head, wherever that is. Where it depends on what came after its base, or conflicts
     /// with it, it is staged again.
+    ///
+    /// What no attempt can change ends it: else every process would try for ever, and every later operation on the table
+    /// would wait.
     async fn commit_logical(mut self) -> Result<Applied> {
-        while self.another() {
-            let head = match self.find_head().await? {
-                ControlFlow::Continue(head) => head,
-                ControlFlow::Break(applied) => return Ok(applied),
+        let mut ended = Ok(ControlFlow::Continue(()));
+        while matches!(ended, Ok(ControlFlow::Continue(()))) && self.another() {
+            ended = match self.attempt_logical().await {
+                Err(e) => self.failed(e).await,
+                attempted => attempted,
             };
-            if head > self.effect.base
-                && let Some(why) = self.hindrance(head).await?
-            {
-                return self.end_if_decided(why).await;
-            }
-            if let ControlFlow::Break(applied) = self.restage_if_needed(head).await? {
-                return Ok(applied);
-            }
-            if let Some(stop) = self.stop_reason().await? {
-                return Ok(Applied::Stop(stop));
-            }
-            if let ControlFlow::Break(applied) = self.commit_once(head).await? {
-                return Ok(applied);
-            }
         }
-        Err(self.contended())
+        if self.has_own_files && !self.may_have_landed {
+            self.staged.delete_files(&self.table).await;
+        }
+        match ended? {
+            ControlFlow::Break(applied) => Ok(applied),
+            ControlFlow::Continue(()) => Err(self.contended()),
+        }
+    }
+
+    async fn attempt_logical(&mut self) -> Attempted {
+        let head = match self.find_head().await? {
+            ControlFlow::Continue(head) => head,
+            ControlFlow::Break(applied) => return Ok(ControlFlow::Break(applied)),
+        };
+        if head > self.effect.base
+            && let Some(why) = self.hindrance(head).await?
+        {
+            return self.end_if_decided(why).await.map(ControlFlow::Break);
+        }
+        if let ControlFlow::Break(applied) = self.restage_if_needed(head).await? {
+            return Ok(ControlFlow::Break(applied));
+        }
+        if let Some(stop) = self.stop_reason().await? {
+            return Ok(ControlFlow::Break(Applied::Stop(stop)));
+        }
+        self.commit_once(head).await
+    }
+
+    /// What a failed attempt comes to: one that no attempt can change ends the operation when it is met again.
+    async fn failed(&mut self, e: Error) -> Attempted {
+        if !e.is_lasting() {
+            return Err(e);
+        }
+        if std::mem::replace(&mut self.met_lasting, true) {
+            return self
+                .end_if_decided(&e.to_string())
+                .await
+                .map(ControlFlow::Break);
+        }
+        self.last_failure = Some(e);
+        Ok(ControlFlow::Continue(()))
     }
 
     fn another(&mut self) -> bool {
@@ -186,31 +225,38 @@ impl Application<'_> {
     }
 
     /// Step (a): the head of the table, unless a version past the base has the effect, or the effect cannot be applied.
-    async fn find_head(&self) -> Result<ControlFlow<Applied, u64>> {
+    async fn find_head(&mut self) -> Result<ControlFlow<Applied, u64>> {
         let base = self.effect.base;
         let head = self.table.head().await?;
         if head < base {
             let why = format!("the table ends at version {head}, before its base");
             return self.end_if_decided(&why).await.map(ControlFlow::Break);
         }
-        match search(&self.table, self.sidecar.operation, base, head).await? {
+        // Versions never change: what was searched needs no second look.
+        let searched = self.searched_to.max(base);
+        match search(&self.table, self.sidecar.operation, searched, head).await? {
             Search::Found(version) => Ok(ControlFlow::Break(Applied::At(version))),
             Search::Missing(version) => {
                 let why = format!("version {version} is missing");
                 self.end_if_decided(&why).await.map(ControlFlow::Break)
             }
-            Search::Absent => Ok(ControlFlow::Continue(head)),
+            Search::Absent => {
+                self.searched_to = head;
+                Ok(ControlFlow::Continue(head))
+            }
         }
     }
 
     async fn hindrance(&self, head: u64) -> Result<Option<&'static str>> {
-        restage::hindrance(self.sidecar, self.effect, &self.table, head).await
+        restage::hindrance(self.core, self.sidecar, self.effect, &self.table, head).await
     }
 
     /// Stages the effect again at `head`, where it was staged elsewhere and depends on all rows, or where Lance found a
     /// conflict.
     async fn restage_if_needed(&mut self, head: u64) -> Attempted {
-        let conflict = self.conflict.as_ref().filter(|(at, _)| *at == head);
+        // What conflicts with a version that came after its base conflicts at every later head.
+        let stale = self.staged.transaction.read_version < head;
+        let conflict = self.conflict.take_if(|_| stale);
         let is_stale = self.staged.transaction.read_version != head
             && restage::depends_on_all_rows(self.sidecar, self.effect);
         if !is_stale && conflict.is_none() {
@@ -220,18 +266,19 @@ impl Application<'_> {
         // Boxed, because it is rare and large.
         let again = Box::pin(restage::restage(core, sidecar, effect, &self.table, head)).await;
         // The version that it was staged for has another commit: it can never be committed.
-        if self.has_own_files && self.staged.transaction.read_version < head {
+        if self.has_own_files && stale {
             self.staged.delete_files(&self.table).await;
         }
         match again.or_else(restage::or_impossible)? {
             Restaged::As(again) => {
                 self.staged = *again;
                 self.has_own_files = restage::writes_files(sidecar, effect);
+                self.may_have_landed = false;
                 Ok(ControlFlow::Continue(()))
             }
             Restaged::Impossible(why) => {
                 let changed = format!("version {head} is not what it was staged for");
-                let reason = conflict.map_or(&changed, |(_, reason)| reason);
+                let reason = conflict.as_ref().map_or(&changed, |(_, reason)| reason);
                 let reason = why.as_ref().unwrap_or(reason);
                 self.end(reason).await.map(ControlFlow::Break)
             }
@@ -248,8 +295,11 @@ impl Application<'_> {
         failpoint::hit!(BEFORE_COMMIT);
         let attempt = commit_at(&self.table, &self.staged, head).await;
         failpoint::hit!(AFTER_COMMIT);
+        // A store that says that a race is lost may mean this very commit.
+        self.may_have_landed |= matches!(attempt, Landing::Lost | Landing::Unclear(_));
         match attempt {
             Landing::Landed(version) => {
+                self.has_own_files = false;
                 let (effect, operation) = (self.effect, self.sidecar.operation);
                 if head > effect.base {
                     tracing::info!(table = %effect.table, %operation, base = effect.base, version, uri = %self.core.storage.uri, "drift that slipped in between is published along");
@@ -267,7 +317,6 @@ impl Application<'_> {
                 self.conflict = Some((head, reason));
                 Ok(ControlFlow::Continue(()))
             }
-            // A healer of another build may be able to commit a logical one.
             Landing::Refused(e) if self.sidecar.kind.is_physical() => {
                 let reason = plain(&*e);
                 let ended = self.end(&reason).await?;
@@ -281,7 +330,11 @@ impl Application<'_> {
                 if self.sidecar.kind.is_physical() && self.failures == MAX_PHYSICAL_FAILURES {
                     return self.end(&e.to_string()).await.map(ControlFlow::Break);
                 }
-                self.last_failure = Some(self.table.failed("committing to", *e));
+                let failure = self.table.failed("committing to", *e);
+                if !self.sidecar.kind.is_physical() && failure.is_lasting() {
+                    return self.failed(failure).await;
+                }
+                self.last_failure = Some(failure);
                 sleep(self.pause).await;
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 Ok(ControlFlow::Continue(()))

@@ -111,7 +111,7 @@ async fn stage_table(
     stage: &mut Stage,
 ) -> Result<()> {
     let table = core.table_in(snapshot, key)?;
-    let (dataset, base, workshop) = open_to_stage(&table, snapshot.pin(key)).await?;
+    let (dataset, base, workshop) = open_to_stage(core, &table, snapshot).await?;
     // A predicate that does not fit the table is for the caller to fix.
     let mut scan = dataset.scan();
     let checked = match scan.filter(predicate) {

@@ -23,9 +23,7 @@ use crate::{
     graph::{
         context::Core,
         liveness::Alive,
-        manifest::{
-            ChangeResult, Ending, Manifest, Refusal, Ticket, TicketState, Touched, transition,
-        },
+        manifest::{ChangeResult, Ending, Manifest, Refusal, Ticket, Touched, transition},
     },
     ids::OperationId,
 };
@@ -71,7 +69,11 @@ async fn short_form(
         // What is past the pin may be an operation decided since the snapshot: under a ticket it shows.
         Err(Error::Drift { .. }) => return Ok(None),
         // A hard drop may have taken the snapshot's version away.
-        Err(Error::Lance { .. }) if moved_on(core, &snapshot, touched).await? => return Ok(None),
+        Err(Error::Lance { .. } | Error::SnapshotGone { .. })
+            if moved_on(core, &snapshot, touched).await? =>
+        {
+            return Ok(None);
+        }
         staged => staged?,
     };
     if staged.0.is_empty() {
@@ -186,15 +188,7 @@ fn ticket(
     touched: &Touched,
     operation: OperationId,
 ) -> Ticket {
-    Ticket {
-        operation,
-        holder: core.holder.clone(),
-        actor: core.actor.clone(),
-        kind: work.kind(),
-        touched: touched.clone(),
-        state: TicketState::Waiting,
-        at: Utc::now(),
-    }
+    core.ticket(operation, work.kind(), touched.clone())
 }
 
 /// Step 2 of the long form.
@@ -255,8 +249,11 @@ async fn decide(core: Arc<Core>, mut guard: TicketGuard, prepared: Prepared) -> 
         return guard.fail(e).await;
     }
     let (expected, bases) = (prepared.expected.clone(), prepared.sidecar.bases());
+    let structure = prepared.sidecar.structure.clone();
     let by = core.by(&prepared.stage.summary);
-    let decide = move |m: &Manifest| transition::decide(m, operation, &expected, &bases, &by);
+    let decide = move |m: &Manifest| {
+        transition::decide(m, operation, &expected, &bases, structure.as_ref(), &by)
+    };
     match prepared.decide(&core, decide).await {
         Ok(ChangeResult::Holds(decided)) => {
             let alive = guard.disarm();

@@ -18,7 +18,7 @@ use lance::{
 
 use super::{
     LoadMode, Receipt, lifecycle,
-    staging::{merge_by_key, open_to_stage},
+    staging::{declared, merge_by_key, open_to_stage},
     work::{LogicalWork, Stage},
 };
 use crate::{
@@ -160,9 +160,8 @@ async fn stage_table(
     stage: &mut Stage,
 ) -> Result<()> {
     let table = core.table_in(snapshot, key)?;
-    let undeclared = || core.unknown_table(snapshot, &key.to_string());
-    let declared = snapshot.schema.types.get(key).ok_or_else(undeclared)?;
-    let (dataset, base, workshop) = open_to_stage(&table, snapshot.pin(key)).await?;
+    let declared = declared(core, snapshot, key)?;
+    let (dataset, base, workshop) = open_to_stage(core, &table, snapshot).await?;
     let caught = Arc::new(Mutex::new(None));
     let staged = match reader(&dataset, load, caught.clone()) {
         Ok(reader) => write(&table, dataset, declared, load.mode, reader).await,

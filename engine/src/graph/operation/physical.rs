@@ -23,6 +23,7 @@ use super::{
     effects,
     expiry::unless_expired,
     outcome::{Conclusion, Execution},
+    staging::declared,
 };
 use crate::{
     error::{Error, Result},
@@ -30,8 +31,7 @@ use crate::{
         context::Core,
         liveness::Alive,
         manifest::{
-            ChangeResult, Ending, Manifest, OperationKind, Refusal, Ticket, TicketState, Touched,
-            transition,
+            ChangeResult, Ending, Manifest, OperationKind, Refusal, Ticket, Touched, transition,
         },
         sidecar::{LogicalPlan, Sidecar},
     },
@@ -41,7 +41,7 @@ use crate::{
     table::{
         Table,
         discard::{Loss, OrLost},
-        drift::{self, DriftPolicy},
+        drift::{self, DriftPolicy, ToStage},
         files::Files,
         staged::Staged,
         unwritable::Unwritable,
@@ -104,22 +104,18 @@ impl Source {
             ..core.table_in(&snapshot, key)?
         };
         let workshop = table.storage.leased_handle().await?;
-        let open = async |version| {
-            let opened = table.open(version, workshop.params(), None).await;
-            opened.map_err(|e| table.failed("opening", e))
-        };
         let pin = snapshot.pin(key);
-        let mut dataset = open(pin).await?;
+        let declared = declared(core, &snapshot, key)?;
         // Benign drift is worked on along; work that semantic drift would not let in is not begun.
-        let head = table.head_of(&dataset).await?;
-        let base = match drift::stage_at(&table, pin, head).await {
-            Ok(base) => base,
-            Err(Error::Drift { .. }) if core.explains_head(&snapshot, key).await? => pin,
-            Err(e) => return Err(e),
+        let opened = drift::open_to_stage(&table, pin, declared, || workshop.params()).await;
+        let ToStage { dataset, base } = match opened {
+            Err(Error::Drift { .. }) if core.explains_head(&snapshot, key).await? => {
+                let pinned = table.if_there_with(pin, workshop.params()).await?;
+                let dataset = pinned.ok_or_else(|| table.snapshot_gone(pin))?;
+                ToStage { dataset, base: pin }
+            }
+            opened => opened?,
         };
-        if base != pin {
-            dataset = open(base).await?;
-        }
         Ok(Self {
             way: Way {
                 snapshot,
@@ -231,15 +227,8 @@ struct Finished<W> {
 }
 
 fn ticket(core: &Core, key: &TableKey, kind: OperationKind) -> Ticket {
-    Ticket {
-        operation: OperationId::fresh(),
-        holder: core.holder.clone(),
-        actor: core.actor.clone(),
-        kind,
-        touched: Touched::writing([key.clone()]),
-        state: TicketState::Waiting,
-        at: Utc::now(),
-    }
+    let touched = Touched::writing([key.clone()]);
+    core.ticket(OperationId::fresh(), kind, touched)
 }
 
 /// Work that is ready to enter: its sidecar is written, before anything is held.

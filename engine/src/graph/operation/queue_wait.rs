@@ -19,6 +19,8 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause of what waits for one operation alone: until it sees that its turn has come, its tables are idle.
+const LONGEST_OF_NEXT: Duration = Duration::from_millis(75);
 /// Minimum length of a wait that is logged.
 const LOGGED_FROM: Duration = Duration::from_secs(2);
 
@@ -56,7 +58,7 @@ impl Core {
             }
             wait.report(&manifest, mine);
             self.check_quarantine(&ahead, mine)?;
-            manifest = wait.next_manifest(&manifest).await?;
+            manifest = wait.next_manifest(&manifest, ahead.len()).await?;
             self.heal_ahead(&manifest, ahead.iter()).await;
         }
     }
@@ -76,7 +78,7 @@ impl Core {
             }
             wait.report(&manifest, probe);
             self.check_quarantine(&ahead, probe)?;
-            manifest = wait.next_manifest(&manifest).await?;
+            manifest = wait.next_manifest(&manifest, ahead.len()).await?;
             let physical = ahead.iter().filter(|t| t.kind.is_physical());
             self.heal_ahead(&manifest, physical).await;
         }
@@ -120,8 +122,31 @@ struct Wait<'c> {
     core: &'c Core,
     operation: OperationId,
     since: Instant,
-    pause: Duration,
+    pause: Pause,
     logged: bool,
+}
+
+/// The pause between two looks at the manifest. It grows while nothing moves, and begins anew when something does.
+#[derive(Debug)]
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pause {
+    /// The next one, of an operation that waits for so many others.
+    fn next(&mut self, ahead: usize) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        if ahead > 1 {
+            pause
+        } else {
+            pause.min(LONGEST_OF_NEXT)
+        }
+    }
 }
 
 impl Drop for Wait<'_> {
@@ -136,7 +161,7 @@ impl<'c> Wait<'c> {
             core,
             operation,
             since: Instant::now(),
-            pause: FIRST_PAUSE,
+            pause: Pause::default(),
             logged: false,
         }
     }
@@ -156,12 +181,11 @@ impl<'c> Wait<'c> {
     }
 
     /// The newest manifest after a pause: one request for all that wait in this process.
-    async fn next_manifest(&mut self, last: &Arc<Manifest>) -> Result<Arc<Manifest>> {
+    async fn next_manifest(&mut self, last: &Arc<Manifest>, ahead: usize) -> Result<Arc<Manifest>> {
         let manifests = &self.core.manifests;
         let mut changes = manifests.follow();
         // This process may have written a manifest itself meanwhile.
-        let (pause, began) = (self.pause, std::time::Instant::now());
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        let (pause, began) = (self.pause.next(ahead), std::time::Instant::now());
         let changed = async {
             let newer =
                 |m: &Option<Arc<Manifest>>| m.as_ref().is_some_and(|m| m.number > last.number);
@@ -178,8 +202,26 @@ impl<'c> Wait<'c> {
             Some(seen) if manifests.listed_since(began + pause) => seen,
             _ => manifests.newest().await?,
         };
+        if newest.number > last.number {
+            self.pause = Pause::default();
+        }
         let queue: Vec<_> = newest.queue.iter().map(|t| t.operation).collect();
         self.core.failure_detector.forget_except(&queue);
         Ok(newest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_next_looks_often_and_who_is_far_behind_seldom_until_something_moves() {
+        let mut pause = Pause::default();
+        let grown: Vec<_> = (0..8).map(|_| pause.next(3)).collect();
+        assert!(grown.is_sorted() && grown[0] == FIRST_PAUSE);
+        assert_eq!(grown[7], LONGEST_PAUSE);
+        assert_eq!(pause.next(1), LONGEST_OF_NEXT);
+        assert_eq!(Pause::default().next(3), FIRST_PAUSE);
     }
 }

@@ -19,6 +19,7 @@ use lance::{
     dataset::{DeleteBuilder, transaction::Operation},
     deps::datafusion::execution::SendableRecordBatchStream,
 };
+use lance_core::datatypes::{Field, Schema};
 
 use super::{LoadMode, schema_apply::columns::alter, staging::merge_by_key};
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
         context::Core,
         sidecar::{LogicalPlan, Sidecar},
     },
-    table::{Table, effect::Effect, indexing, staged::Staged},
+    table::{Table, drift, effect::Effect, indexing, staged::Staged},
 };
 
 /// How a load treats the rows of a table; `None` when the effect is no load.
@@ -69,26 +70,17 @@ impl From<Option<Staged>> for Restaged {
 /// An error that every further attempt would meet, too, means that staging again is impossible.
 pub(super) fn or_impossible(e: Error) -> Result<Restaged> {
     use lance::Error as Lance;
-    match &e {
-        Error::Lance { source, .. }
-            if matches!(
-                **source,
-                Lance::InvalidInput { .. }
-                    | Lance::SchemaMismatch { .. }
-                    | Lance::Schema { .. }
-                    | Lance::FieldNotFound { .. }
-                    | Lance::Arrow { .. }
-                    | Lance::CorruptFile { .. }
-                    | Lance::NotSupported { .. }
-                    | Lance::NotFound { .. }
-                    | Lance::DatasetNotFound { .. }
-                    | Lance::VersionNotFound { .. }
-            ) =>
-        {
-            Ok(Restaged::Impossible(Some(e.to_string())))
-        }
-        _ => Err(e),
+    let is_gone = match &e {
+        Error::Lance { source, .. } => matches!(
+            **source,
+            Lance::NotFound { .. } | Lance::DatasetNotFound { .. } | Lance::VersionNotFound { .. }
+        ),
+        _ => false,
+    };
+    if is_gone || e.is_lasting() {
+        return Ok(Restaged::Impossible(Some(e.to_string())));
     }
+    Err(e)
 }
 
 /// Stages an effect again, at another version, with the same uuid.
@@ -136,7 +128,7 @@ async fn load(
         None => Ok(None),
         Some(LoadMode::Overwrite) => Ok(staged.moved_to(head)),
         Some(LoadMode::Append) => {
-            let fits = same_fields(table, effect.base, head).await?.is_some();
+            let fits = fitting(core, effect, table, head).await?.is_some();
             Ok(staged.moved_to(head).filter(|_| fits))
         }
         Some(LoadMode::Upsert) => {
@@ -145,7 +137,7 @@ async fn load(
                 Operation::Update { new_fragments, .. } => new_fragments,
                 _ => return Ok(None),
             };
-            let Some((base, dataset)) = same_fields(table, effect.base, head).await? else {
+            let Some(dataset) = fitting(core, effect, table, head).await? else {
                 return Ok(None);
             };
             // The key does not change meanwhile: the operation has its ticket.
@@ -154,7 +146,7 @@ async fn load(
                 return Ok(None);
             };
             let failed = |e| table.failed("merging again into", e);
-            let mut scan = base.scan();
+            let mut scan = dataset.scan();
             scan.with_fragments(fragments);
             let rows: SendableRecordBatchStream =
                 scan.try_into_stream().await.map_err(failed)?.into();
@@ -203,6 +195,7 @@ async fn delete(
 /// Lance lets an append or a delete pass over a change of columns. Here nothing does but an overwrite, which brings
 /// columns of its own: a publish would make the schema untrue.
 pub(crate) async fn hindrance(
+    core: &Core,
     sidecar: &Sidecar,
     effect: &Effect,
     table: &Table,
@@ -221,10 +214,8 @@ pub(crate) async fn hindrance(
             return Ok((!sound).then_some("what its indexes were made from has changed"));
         }
     };
-    if keeps_columns && same_fields(table, effect.base, head).await?.is_none() {
-        return Ok(Some(
-            "another program changed its columns, or its base is gone",
-        ));
+    if keeps_columns && fitting(core, effect, table, head).await?.is_none() {
+        return Ok(Some("another program changed its columns"));
     }
     Ok(None)
 }
@@ -247,19 +238,79 @@ async fn index_sources_hold(effect: &Effect, table: &Table, head: u64) -> Result
     }
 }
 
-/// The table at both versions, if they have the same fields: then what was written for one can be read as the other.
-async fn same_fields(
+/// The table at `head`, if what was staged at the base can be read as rows of it: their fields have the same ids, names,
+/// types and nullability. Where another program pruned the base, its fields are those that the schema declares, and those
+/// in the files that were staged.
+async fn fitting(
+    core: &Core,
+    effect: &Effect,
     table: &Table,
-    base: u64,
     head: u64,
-) -> Result<Option<(Dataset, Arc<Dataset>)>> {
-    let base = match table.open(base, table.storage.params(), None).await {
-        Ok(base) => base,
-        Err(lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }) => {
-            return Ok(None);
+) -> Result<Option<Arc<Dataset>>> {
+    let now = Arc::new(table.at(head).await?);
+    let fits = match table.if_there(effect.base).await? {
+        Some(base) => same_fields(&base.schema().fields, &now.schema().fields),
+        None => {
+            let manifest = core.manifests.newest().await?;
+            let declared = manifest.schema.types.get(&effect.table);
+            declared.is_some_and(|declared| drift::fits(declared, now.schema()))
+                && has_fields(now.schema(), &Staged::from_effect(effect, table)?)
         }
-        Err(e) => return Err(table.failed("opening", e)),
     };
-    let head = table.at(head).await?;
-    Ok((base.schema() == head.schema()).then(|| (base, Arc::new(head))))
+    Ok(fits.then_some(now))
+}
+
+/// Whether columns are the same to what reads and writes them. Metadata that a program keeps in them does not matter.
+fn same_fields(one: &[Field], other: &[Field]) -> bool {
+    let same = |(a, b): (&Field, &Field)| {
+        (a.id, &a.name, &a.logical_type, a.nullable) == (b.id, &b.name, &b.logical_type, b.nullable)
+            && same_fields(&a.children, &b.children)
+    };
+    one.len() == other.len() && one.iter().zip(other).all(same)
+}
+
+/// Whether a schema has every field that the staged files have values for.
+fn has_fields(schema: &Schema, staged: &Staged) -> bool {
+    let fragments = match &staged.transaction.operation {
+        Operation::Append { fragments } => fragments,
+        Operation::Update { new_fragments, .. } => new_fragments,
+        _ => return true,
+    };
+    let mut ids = fragments
+        .iter()
+        .flat_map(|f| &f.files)
+        .flat_map(|f| f.fields.iter());
+    ids.all(|id| schema.field_by_id(*id).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema};
+
+    use super::*;
+
+    fn schema(field: ArrowField) -> Schema {
+        Schema::try_from(&ArrowSchema::new(vec![field])).unwrap()
+    }
+
+    #[test]
+    fn metadata_makes_no_other_fields_and_a_name_a_type_and_a_null_do() {
+        let plain = || ArrowField::new("a", DataType::Int32, true);
+        let base = schema(plain());
+        let same = |other: &Schema| same_fields(&base.fields, &other.fields);
+        let noted = HashMap::from([("owner".to_owned(), "ada".to_owned())]);
+        assert!(same(&schema(plain().with_metadata(noted))));
+        for other in [
+            ArrowField::new("b", DataType::Int32, true),
+            ArrowField::new("a", DataType::Int64, true),
+            ArrowField::new("a", DataType::Int32, false),
+        ] {
+            assert!(!same(&schema(other)));
+        }
+        let mut renumbered = schema(plain());
+        renumbered.fields[0].id += 1;
+        assert!(!same(&renumbered));
+    }
 }

@@ -9,30 +9,41 @@ use lance::{
 
 use crate::{
     error::Result,
+    graph::{context::Core, manifest::Manifest},
+    ids::TableKey,
+    schema::TypeDef,
     storage::LeasedHandle,
-    table::{Table, drift},
+    table::{
+        Table,
+        drift::{self, ToStage},
+    },
 };
 
-/// Opens a table at the version to stage at, through a handle that remembers what is written.
+/// Opens a table of a snapshot at the version to stage at, through a handle that remembers what is written.
 pub(super) async fn open_to_stage(
+    core: &Core,
     table: &Table,
-    pin: u64,
+    snapshot: &Manifest,
 ) -> Result<(Arc<Dataset>, u64, LeasedHandle)> {
+    let declared = declared(core, snapshot, &table.key)?;
     let workshop = table.storage.leased_handle().await?;
-    let open = |version| {
-        let params = workshop.params();
-        async move {
-            let opened = table.open(version, params, None).await;
-            opened.map_err(|e| table.failed("opening", e))
-        }
-    };
-    let mut dataset = open(pin).await?;
-    let head = table.head_of(&dataset).await?;
-    let base = drift::stage_at(table, pin, head).await?;
-    if base != pin {
-        dataset = open(base).await?;
-    }
+    let pin = snapshot.pin(&table.key);
+    let ToStage { dataset, base } =
+        drift::open_to_stage(table, pin, declared, || workshop.params()).await?;
     Ok((Arc::new(dataset), base, workshop))
+}
+
+/// The declared type of a table.
+///
+/// # Errors
+/// [`crate::Error::UnknownTable`].
+pub(super) fn declared<'m>(
+    core: &Core,
+    snapshot: &'m Manifest,
+    key: &TableKey,
+) -> Result<&'m TypeDef> {
+    let declared = snapshot.schema.types.get(key);
+    declared.ok_or_else(|| core.unknown_table(snapshot, &key.to_string()))
 }
 
 /// How rows are merged into a table by its key: those that are there are replaced, others are added.

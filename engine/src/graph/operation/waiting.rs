@@ -112,15 +112,9 @@ mod tests {
     };
 
     fn ticket(id: &str, kind: OperationKind, writes: &[&str]) -> Ticket {
-        Ticket {
-            operation: id.parse().unwrap(),
-            holder: HolderId::from("host-1-abcd"),
-            actor: "ops@host".to_owned(),
-            kind,
-            touched: Touched::writing(writes.iter().map(|t| t.parse().unwrap())),
-            state: TicketState::Waiting,
-            at: DateTime::UNIX_EPOCH,
-        }
+        let touched = Touched::writing(writes.iter().map(|t| t.parse().unwrap()));
+        let (holder, at) = (HolderId::from("host-1-abcd"), DateTime::UNIX_EPOCH);
+        Ticket::waiting(id.parse().unwrap(), holder, "ops@host", kind, touched, at)
     }
 
     #[test]

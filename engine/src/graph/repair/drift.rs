@@ -14,6 +14,7 @@ use crate::{
         Table,
         drift::{self, DriftVersion},
         handle::guarded,
+        versions,
     },
 };
 
@@ -100,23 +101,32 @@ pub(crate) async fn look(core: &Core) -> Result<DriftLook> {
 async fn look_at(core: &Core, manifest: &Manifest, key: TableKey) -> Result<Option<Drifted>> {
     let (table, pin) = (core.table_in(manifest, &key)?, manifest.pin(&key));
     let looking = async {
-        let head = table.head_of(&table.at(pin).await?).await?;
-        if head <= pin {
+        let newest = versions::newest(&table, 1).await?;
+        let head = newest.first().map_or(0, |newest| newest.version);
+        if head < pin {
+            return Err(table.snapshot_gone(pin));
+        }
+        if head == pin {
             return Ok(None);
         }
-        describe(&table, manifest.number, pin, head).await.map(Some)
+        describe(manifest, &table, head).await.map(Some)
     };
     guarded(&table, "looking for drift of", looking).await
 }
 
-async fn describe(table: &Table, seen: u64, pin: u64, head: u64) -> Result<Drifted> {
+async fn describe(manifest: &Manifest, table: &Table, head: u64) -> Result<Drifted> {
+    let pin = manifest.pin(&table.key);
+    let misfit = match manifest.schema.types.get(&table.key) {
+        Some(declared) => drift::misfit(table, declared, head).await?,
+        None => Some("the schema does not declare it".to_owned()),
+    };
     Ok(Drifted {
         table: table.key.clone(),
-        seen,
+        seen: manifest.number,
         pin,
         head,
         versions: drift::history(table, pin, head).await?,
-        misfit: drift::misfit(table, pin, head).await?,
+        misfit,
     })
 }
 

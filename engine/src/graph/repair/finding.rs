@@ -1,6 +1,6 @@
 //! The findings, and how each is acted on.
 
-use super::{DriftLook, Drifted, Quarantined, Repaired, drift, quarantine};
+use super::{DriftLook, Drifted, Quarantined, Repaired, Word, drift, quarantine};
 use crate::{
     error::{Error, Result},
     graph::{
@@ -49,10 +49,10 @@ impl Finding {
         }
     }
 
-    /// What a repair would do, in words.
-    pub fn remedy(&self) -> String {
+    /// What a repair by this word would do, in words.
+    pub fn remedy(&self, word: &Word) -> String {
         match self {
-            Self::Quarantined(found) => found.remedy.to_string(),
+            Self::Quarantined(found) => found.remedy_by(word).to_string(),
             Self::Drifted(found) => match &found.misfit {
                 None => format!("adopt version {} as the pin", found.head),
                 Some(misfit) => drift::cannot_be_adopted(misfit),
@@ -91,10 +91,10 @@ pub(crate) async fn findings(core: &Core) -> Result<Vec<Finding>> {
 }
 
 /// Acts on a finding. See [`crate::Graph::repair`].
-pub(crate) async fn repair(core: &Core, finding: &Finding, partial: bool) -> Result<Repaired> {
+pub(crate) async fn repair(core: &Core, finding: &Finding, word: &Word) -> Result<Repaired> {
     match finding {
         Finding::Quarantined(found) => {
-            quarantine::resolve(core, found.ticket.operation, partial).await
+            quarantine::resolve(core, found.ticket.operation, word).await
         }
         Finding::Drifted(found) => drift::repair(core, found).await,
         Finding::Orphan(found) if found.is_due() => {
@@ -103,6 +103,6 @@ pub(crate) async fn repair(core: &Core, finding: &Finding, partial: bool) -> Res
                 false => Repaired::Left("its operation has entered the queue".to_owned()),
             })
         }
-        Finding::Orphan(_) | Finding::Unseen(_) => Ok(Repaired::Left(finding.remedy())),
+        Finding::Orphan(_) | Finding::Unseen(_) => Ok(Repaired::Left(finding.remedy(word))),
     }
 }

@@ -22,5 +22,6 @@ pub(crate) use drift::{adopt, look as look_for_drift};
 pub use finding::Finding;
 pub(crate) use finding::{findings, repair};
 pub use quarantine::Quarantined;
-pub use remedy::{EffectState, Remedy};
+pub(crate) use quarantine::give_up;
+pub use remedy::{EffectState, Remedy, Word};
 pub use repaired::Repaired;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Repaired, drift,
-    remedy::{EffectState, Known, Remedy, remedy},
+    remedy::{EffectState, Known, Remedy, Word, by_word, remedy},
 };
 use crate::{
     error::{Error, Result},
@@ -35,6 +35,16 @@ pub struct Quarantined {
     pub effects: BTreeMap<TableKey, EffectState>,
     /// What a repair would do.
     pub remedy: Remedy,
+    known: Known,
+}
+
+impl Quarantined {
+    /// What a repair by this word would do.
+    pub fn remedy_by(&self, word: &Word) -> Remedy {
+        let effects = self.effects.iter();
+        let by_word = effects.map(|(key, seen)| (key.clone(), by_word(seen.clone(), key, 0, word)));
+        remedy(&by_word.collect(), self.known)
+    }
 }
 
 /// Looks at a ticket; `None` when it is not quarantined.
@@ -44,15 +54,16 @@ pub(super) async fn look(
     ticket: &Ticket,
 ) -> Result<Option<Quarantined>> {
     let sidecar = sidecar_of(core, ticket.operation).await?;
-    look_with(core, manifest, ticket, sidecar.as_ref()).await
+    look_with(core, manifest, ticket, sidecar.as_ref(), &Word::default()).await
 }
 
-/// The same, by this sidecar: a repair decides by what it acts with.
+/// The same, by this sidecar and by an operator's word: a repair decides by what it acts with.
 async fn look_with(
     core: &Core,
     manifest: &Manifest,
     ticket: &Ticket,
     sidecar: Option<&Sidecar>,
+    word: &Word,
 ) -> Result<Option<Quarantined>> {
     let TicketState::Quarantined { bases, reason, .. } = &ticket.state else {
         return Ok(None);
@@ -60,18 +71,24 @@ async fn look_with(
     let mut effects = BTreeMap::new();
     for (key, &base) in bases {
         let table = table_of(core, manifest, sidecar, ticket.operation, key);
-        let seen = standing(sidecar, ticket.operation, &table, base).await?;
+        let head = table.head().await?;
+        let seen = standing(ticket.operation, &table, base, head).await?;
+        let seen = by_word(seen, key, head, word);
+        let seen = with_hindrance(core, sidecar, &table, seen, head).await?;
         effects.insert(key.clone(), seen);
     }
+    let structure = ticket.structure.is_some() || sidecar.is_some_and(|s| s.structure.is_some());
     let known = Known {
         sidecar: sidecar.is_some(),
         structural: ticket.kind == OperationKind::SchemaApply,
+        structure,
     };
     Ok(Some(Quarantined {
         ticket: ticket.clone(),
         reason: reason.clone(),
         remedy: remedy(&effects, known),
         effects,
+        known,
     }))
 }
 
@@ -101,30 +118,42 @@ fn table_of(
     core.table(key, &path)
 }
 
+/// Where the effect is in one table.
 async fn standing(
-    sidecar: Option<&Sidecar>,
     operation: OperationId,
     table: &Table,
     base: u64,
+    head: u64,
 ) -> Result<EffectState> {
-    let head = table.head().await?;
     if head < base {
         return Ok(EffectState::Unclear { missing: base });
     }
     Ok(match search(table, operation, base, head).await? {
         Search::Found(version) => EffectState::At(version),
         Search::Missing(missing) => EffectState::Unclear { missing },
-        Search::Absent => {
-            let effect =
-                sidecar.and_then(|s| Some((s, s.effects.iter().find(|e| e.table == table.key)?)));
-            let hindrance = match effect {
-                Some((sidecar, effect)) => restage::hindrance(sidecar, effect, table, head).await?,
-                None => Some("its sidecar is gone"),
-            };
-            let hindrance = hindrance.map(str::to_owned);
-            EffectState::Absent { hindrance }
-        }
+        Search::Absent => EffectState::Absent { hindrance: None },
     })
+}
+
+/// The same, with why an effect that is absent cannot be staged again.
+async fn with_hindrance(
+    core: &Core,
+    sidecar: Option<&Sidecar>,
+    table: &Table,
+    seen: EffectState,
+    head: u64,
+) -> Result<EffectState> {
+    if !matches!(seen, EffectState::Absent { .. }) {
+        return Ok(seen);
+    }
+    let effect = sidecar.and_then(|s| Some((s, s.effects.iter().find(|e| e.table == table.key)?)));
+    let hindrance = match effect {
+        Some((_, effect)) if head < effect.base => Some("the table ends before its base"),
+        Some((sidecar, effect)) => restage::hindrance(core, sidecar, effect, table, head).await?,
+        None => Some("its sidecar is gone"),
+    };
+    let hindrance = hindrance.map(str::to_owned);
+    Ok(EffectState::Absent { hindrance })
 }
 
 /// Resolves a quarantine: fences every touched table, looks, decides, and changes the manifest.
@@ -132,11 +161,7 @@ async fn standing(
 /// # Errors
 /// [`Error::Contended`] when a table cannot be fenced; [`Error::Unfinished`] when the operation was decided anew but
 /// could not be finished here; as [`Error::advice`] says otherwise.
-pub(super) async fn resolve(
-    core: &Core,
-    operation: OperationId,
-    partial: bool,
-) -> Result<Repaired> {
+pub(super) async fn resolve(core: &Core, operation: OperationId, word: &Word) -> Result<Repaired> {
     let manifest = core.manifests.newest().await?;
     let over = || Repaired::Left("it is not quarantined any more".to_owned());
     let Some(ticket) = manifest.ticket(operation) else {
@@ -151,7 +176,7 @@ pub(super) async fn resolve(
         core.fence_head(&table).await?;
     }
     // From here on, late commits fail: what is seen now stays as it is.
-    let Some(seen) = look_with(core, &manifest, ticket, sidecar.as_ref()).await? else {
+    let Some(seen) = look_with(core, &manifest, ticket, sidecar.as_ref(), word).await? else {
         return Ok(over());
     };
     let mut pins = BTreeMap::new();
@@ -166,9 +191,10 @@ pub(super) async fn resolve(
         };
     }
     let structure = sidecar.as_ref().and_then(|s| s.structure.clone());
+    let structure = structure.or_else(|| ticket.structure.as_deref().cloned());
     let how = match &seen.remedy {
         Remedy::Publish => Resolution::Publish(pins.clone(), structure),
-        Remedy::PublishPartial if partial => Resolution::Publish(pins.clone(), None),
+        Remedy::PublishPartial if word.partial => Resolution::Publish(pins.clone(), None),
         Remedy::Discard => Resolution::Discard,
         Remedy::Finish => Resolution::Redecide,
         remedy @ (Remedy::PublishPartial | Remedy::Stuck(_)) => {
@@ -252,5 +278,36 @@ async fn finish(core: &Core, sidecar: &Sidecar) -> Result<Repaired> {
         Conclusion::Discarded { .. } | Conclusion::Unknown => {
             Repaired::Left("somebody else resolved it meanwhile".to_owned())
         }
+    })
+}
+
+/// Gives a decided logical operation up, by an operator's word: it is quarantined, so that what waits for it fails with its
+/// name, and a repair can resolve it.
+///
+/// # Errors
+/// [`Error::Store`], [`Error::OutcomeUnknown`].
+pub(crate) async fn give_up(core: &Core, operation: OperationId) -> Result<Repaired> {
+    let reason = format!("given up by {}", core.actor);
+    let by = core.by(&reason);
+    let call = core
+        .manifests
+        .change(operation, move |m| {
+            transition::quarantine(m, operation, &reason, &by)
+        })
+        .await?;
+    Ok(match call {
+        ChangeResult::Holds(_) => {
+            tracing::warn!(%operation, actor = %core.actor, uri = %core.storage.uri, "operation quarantined by an operator");
+            Repaired::GivenUp
+        }
+        ChangeResult::Refused(Refusal::WrongState("waiting")) => Repaired::Left(
+            "it waits, and is not decided: `squire heal --now` takes back what dead processes left"
+                .to_owned(),
+        ),
+        ChangeResult::Refused(Refusal::WrongState("physical")) => Repaired::Left(
+            "it changes no rows, and whoever waits for it finishes it or calls it off; so does `squire heal --now`"
+                .to_owned(),
+        ),
+        ChangeResult::Refused(refusal) => Repaired::Left(refusal.to_string()),
     })
 }

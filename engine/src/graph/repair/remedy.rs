@@ -1,6 +1,9 @@
 //! What is done about a quarantined operation, decided from what was seen of it alone.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use crate::ids::TableKey;
 
@@ -36,6 +39,17 @@ impl fmt::Display for EffectState {
     }
 }
 
+/// What an operator says about a quarantined operation, beyond that it is to be resolved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Word {
+    /// It may be published without the tables that lack its effect and cannot take it.
+    pub partial: bool,
+    /// These tables hold its effect. Counts where a version is missing, so that nothing else can tell.
+    pub holds: BTreeSet<TableKey>,
+    /// These tables lack its effect. Counts there, too.
+    pub lacks: BTreeSet<TableKey>,
+}
+
 /// What is known of a quarantined operation besides where its effect is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
@@ -43,6 +57,8 @@ pub(super) struct Known {
     pub(super) sidecar: bool,
     /// It changes the structure of the graph: with all tables, or with none.
     pub(super) structural: bool,
+    /// What it changes in the structure is known: from the sidecar, or from its ticket.
+    pub(super) structure: bool,
 }
 
 /// What a repair does about a quarantined operation.
@@ -74,11 +90,23 @@ impl fmt::Display for Remedy {
     }
 }
 
+/// Where the effect is, by an operator's word where nothing else can tell. `head` is that of the table.
+pub(super) fn by_word(seen: EffectState, table: &TableKey, head: u64, word: &Word) -> EffectState {
+    match seen {
+        EffectState::Unclear { .. } if word.holds.contains(table) => EffectState::At(head),
+        EffectState::Unclear { .. } if word.lacks.contains(table) => {
+            EffectState::Absent { hindrance: None }
+        }
+        seen => seen,
+    }
+}
+
 /// Decides. The tables are fenced by then, or it is a preview.
 pub(super) fn remedy(effects: &BTreeMap<TableKey, EffectState>, known: Known) -> Remedy {
     let all = |is: fn(&EffectState) -> bool| effects.values().all(is);
     let absent = |s: &EffectState| matches!(s, EffectState::Absent { .. });
     let at = |s: &EffectState| matches!(s, EffectState::At(_));
+    let unclear = |s: &EffectState| matches!(s, EffectState::Unclear { .. });
     let can_be_whole = |s: &EffectState| {
         matches!(
             s,
@@ -88,18 +116,23 @@ pub(super) fn remedy(effects: &BTreeMap<TableKey, EffectState>, known: Known) ->
     if all(absent) {
         return Remedy::Discard;
     }
-    match (known.sidecar, known.structural) {
-        (true, _) if all(at) => Remedy::Publish,
-        (false, false) if all(at) => Remedy::Publish,
-        (true, _) if all(can_be_whole) => Remedy::Finish,
-        (_, false) => Remedy::PublishPartial,
-        (false, true) => Remedy::Stuck(
-            "its sidecar, which says what it changes in the schema, is gone: restore _squire/recovery/<operation>.json from the store's own versions or from a backup",
-        ),
-        (true, true) => Remedy::Stuck(
-            "a schema apply is published with all its tables or not at all: bring the tables that cannot take it back to the columns of their pin, and look again",
-        ),
+    let whole = !known.structural || known.structure;
+    if all(at) && whole {
+        return Remedy::Publish;
     }
+    if known.sidecar && all(can_be_whole) {
+        return Remedy::Finish;
+    }
+    if !known.structural {
+        return Remedy::PublishPartial;
+    }
+    Remedy::Stuck(if effects.values().any(unclear) {
+        "a schema apply is published with all its tables or not at all, and of some nobody can tell: look at their rows and columns, and say --holds TABLE or --lacks TABLE for each"
+    } else if !known.sidecar {
+        "its sidecar, which says what it does to its tables, is gone: restore _squire/recovery/<operation>.json from the store's own versions or from a backup"
+    } else {
+        "a schema apply is published with all its tables or not at all: bring the tables that cannot take it back to the columns of their pin, and look again"
+    })
 }
 
 #[cfg(test)]
@@ -111,6 +144,7 @@ mod tests {
     const PLAIN: Known = Known {
         sidecar: true,
         structural: false,
+        structure: false,
     };
 
     fn seen(standings: &[EffectState]) -> BTreeMap<TableKey, EffectState> {
@@ -156,18 +190,47 @@ mod tests {
 
     #[test]
     fn a_schema_apply_is_published_whole_or_not_at_all() {
-        let structural = |sidecar| Known {
+        let structural = |sidecar, structure| Known {
             sidecar,
             structural: true,
+            structure,
         };
         let part = seen(&[EffectState::At(3), absent(Some("why"))]);
-        assert!(matches!(remedy(&part, structural(true)), Remedy::Stuck(_)));
+        let cannot = remedy(&part, structural(true, true));
+        assert!(matches!(cannot, Remedy::Stuck(_)), "{cannot:?}");
         let whole = seen(&[EffectState::At(3), EffectState::At(4)]);
-        assert_eq!(remedy(&whole, structural(true)), Remedy::Publish);
-        assert!(matches!(
-            remedy(&whole, structural(false)),
-            Remedy::Stuck(_)
-        ));
+        for sidecar in [true, false] {
+            let decided = remedy(&whole, structural(sidecar, true));
+            assert_eq!(decided, Remedy::Publish, "its ticket says what it changes");
+        }
+        let half = seen(&[EffectState::At(3), absent(None)]);
+        for (lost, structure) in [(&whole, false), (&half, true)] {
+            let stuck = remedy(lost, structural(false, structure));
+            assert!(matches!(stuck, Remedy::Stuck(why) if why.contains("backup")));
+        }
+    }
+
+    #[test]
+    fn where_a_version_is_missing_an_operators_word_decides_and_nowhere_else() {
+        let table: TableKey = "node:A".parse().unwrap();
+        let tables = BTreeSet::from([table.clone()]);
+        let holds = Word {
+            holds: tables.clone(),
+            ..Word::default()
+        };
+        let lacks = Word {
+            lacks: tables,
+            ..Word::default()
+        };
+        let by = |seen: EffectState, word: &Word| by_word(seen, &table, 9, word);
+        let unclear = EffectState::Unclear { missing: 4 };
+        assert_eq!(by(unclear.clone(), &holds), EffectState::At(9));
+        assert_eq!(by(unclear.clone(), &lacks), absent(None));
+        assert_eq!(by(unclear.clone(), &Word::default()), unclear);
+        assert_eq!(by(EffectState::At(3), &lacks), EffectState::At(3));
+        assert_eq!(by(absent(None), &holds), absent(None));
+        let other = "node:B".parse().unwrap();
+        assert_eq!(by_word(unclear.clone(), &other, 9, &holds), unclear);
     }
 
     fn standing() -> impl Strategy<Value = EffectState> {
@@ -185,8 +248,10 @@ mod tests {
             standings in prop::collection::vec(standing(), 1..=3),
             sidecar: bool,
             structural: bool,
+            structure: bool,
         ) {
-            let decided = remedy(&seen(&standings), Known { sidecar, structural });
+            let known = Known { sidecar, structural, structure };
+            let decided = remedy(&seen(&standings), known);
             let nowhere = standings.iter().all(|s| matches!(s, EffectState::Absent { .. }));
             prop_assert_eq!(decided == Remedy::Discard, nowhere);
             if decided == Remedy::Publish {

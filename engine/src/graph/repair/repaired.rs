@@ -29,6 +29,8 @@ pub enum Repaired {
         /// The new pin.
         pin: u64,
     },
+    /// The operation is quarantined: a repair can resolve it.
+    GivenUp,
     /// The sidecar is removed.
     Removed,
     /// Nothing was done, because of this.

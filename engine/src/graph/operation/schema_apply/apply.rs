@@ -287,7 +287,7 @@ async fn alter_table(
         return Ok(());
     }
     let table = core.table_in(snapshot, key)?;
-    let (dataset, base, workshop) = open_to_stage(&table, snapshot.pin(key)).await?;
+    let (dataset, base, workshop) = open_to_stage(core, &table, snapshot).await?;
     let staged = match alter(&table, &dataset, &stage.steps, operation).await {
         Ok(Some(staged)) => staged.to_effect(&table, base).map(|e| (staged, e)),
         Ok(None) => return Ok(()),

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use lance_io::object_store::ObjectStore;
 use object_store::{ObjectStoreExt, path::Path};
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
-use squire_engine::{Error, Graph, ManifestRetention, Options};
+use squire_engine::{Error, Graph, ManifestRetention, Options, Word};
 use squire_tests::fault::{Counts, Faulty};
 use uuid::Uuid;
 
@@ -173,7 +173,7 @@ async fn live(uri: &str) -> Result<Outcome, String> {
         }
     };
     for finding in &findings {
-        if let Err(error) = graph.repair(finding, false).await {
+        if let Err(error) = graph.repair(finding, &Word::default()).await {
             told(error, &mut outcome)?;
         }
     }
