@@ -300,12 +300,27 @@ fn through(
         })
 }
 
+/// Whether a text has an exponent of more digits than any number needs. It must not reach Arrow's decimal parser, which
+/// counts in 16 bits: the number would be another one.
+pub(super) fn has_huge_exponent(text: &[u8]) -> bool {
+    const MOST: usize = 4;
+    let digits = |rest: &[u8]| {
+        let rest = match rest {
+            [b'+' | b'-', rest @ ..] => rest,
+            rest => rest,
+        };
+        rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    };
+    let mut places = text.iter().enumerate();
+    places.any(|(at, byte)| matches!(byte, b'e' | b'E') && digits(&text[at + 1..]) > MOST)
+}
+
 /// Reads numbers as decimals that any integer type fits into. Unlike the cast kernel, the parser
 /// knows exponents.
 fn parse_numbers(array: &ArrayRef) -> Result<ArrayRef, Misfit> {
     let text = exact(array, &DataType::Utf8)?;
     let parse = |text: &str| {
-        let short = text.len() <= MAX_DIGITS;
+        let short = text.len() <= MAX_DIGITS && !has_huge_exponent(text.as_bytes());
         short
             .then(|| parse_decimal::<Decimal128Type>(text, 38, 18).ok())
             .flatten()

@@ -8,6 +8,7 @@ use arrow::{
 use super::{
     InputError, Place,
     cast::{Fault, Misfit, castable, element, fit_columns, is_text},
+    error::shorten,
 };
 
 /// How alike two names must be, from 0 to 1, for one to be proposed for the other.
@@ -103,13 +104,15 @@ pub(super) fn fit_batch(
     )
 }
 
-/// The names of `fields` in words.
+/// The names of `fields` in words: as many as a person reads.
 pub(super) fn names(fields: &Fields) -> String {
-    fields
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+    const SHOWN: usize = 50;
+    let shown = fields.iter().take(SHOWN);
+    let mut names: Vec<_> = shown.map(|field| shorten(field.name().clone())).collect();
+    if let Some(more) = fields.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        names.push(format!("and {more} more"));
+    }
+    names.join(", ")
 }
 
 /// The error for a column that `target` does not have.

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::{
     InputError, Place,
-    cast::{MAX_DIGITS, through_decimal},
+    cast::{MAX_DIGITS, has_huge_exponent, through_decimal},
     conform::unknown_column,
     error::shorten,
 };
@@ -182,24 +182,27 @@ impl JsonReader {
         self.unreadable(number, why.to_owned())
     }
 
-    /// The error for a number of more digits than any type holds. It must not reach Arrow's decimal
-    /// parser, which counts digits in a byte. Nearly every line is passed by a look at its bytes.
+    /// The error for a number of more digits than any type holds, or with such an exponent. It must not reach Arrow's
+    /// decimal parser, which counts digits in a byte. Nearly every line is passed by a look at its bytes.
     fn oversized(&self, number: u64, line: &[u8]) -> Option<InputError> {
-        line.split(|byte| !byte.is_ascii_digit())
-            .find(|digits| digits.len() > MAX_DIGITS)?;
+        let mut digits = line.split(|byte| !byte.is_ascii_digit());
+        if !digits.any(|digits| digits.len() > MAX_DIGITS) && !has_huge_exponent(line) {
+            return None;
+        }
+        let tiny = has_huge_exponent(&unquoted(line));
         let Ok(Value::Object(object)) = serde_json::from_slice(line) else {
             return Some(self.explain(number, line, "it is no JSON object"));
         };
         object.into_iter().find_map(|(column, value)| {
             let (_, field) = self.draft.fields().find(&column)?;
             let counted = field.data_type().is_decimal() || field.data_type().is_nested();
-            (counted && is_long(&value)).then(|| {
+            (counted && is_long(&value, tiny)).then(|| {
                 let shown = shorten(value.to_string());
                 self.bad_value(
                     Place::Line(number),
                     column,
                     shown,
-                    "a number has too many digits",
+                    "a number has too many digits, or an exponent that is too large",
                 )
             })
         })
@@ -292,13 +295,32 @@ fn draft_type(of: &DataType) -> DataType {
     }
 }
 
-/// Whether a value holds a number, or a text that may be one, of more than [`MAX_DIGITS`] digits.
-fn is_long(value: &Value) -> bool {
+/// A line without what is in quotes.
+fn unquoted(line: &[u8]) -> Vec<u8> {
+    let (mut quoted, mut escaped) = (false, false);
+    let mut is_outside = |byte: &u8| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = quoted && *byte == b'\\' && !escaped;
+        let outside = !quoted && !ends;
+        quoted ^= ends;
+        outside
+    };
+    line.iter()
+        .copied()
+        .filter(|byte| is_outside(byte))
+        .collect()
+}
+
+/// Whether a value holds a number, or a text that may be one, of more than [`MAX_DIGITS`] digits, or with a huge
+/// exponent. `tiny` says that the line has such a number, which can be read as zero.
+fn is_long(value: &Value, tiny: bool) -> bool {
     match value {
-        Value::Number(number) => number.as_f64().is_none_or(|number| number.abs() >= 1e100),
-        Value::String(text) => text.len() > MAX_DIGITS,
-        Value::Array(values) => values.iter().any(is_long),
-        Value::Object(values) => values.values().any(is_long),
+        Value::Number(number) => number
+            .as_f64()
+            .is_none_or(|number| number.abs() >= 1e100 || (tiny && number == 0.0)),
+        Value::String(text) => text.len() > MAX_DIGITS || has_huge_exponent(text.as_bytes()),
+        Value::Array(values) => values.iter().any(|value| is_long(value, tiny)),
+        Value::Object(values) => values.values().any(|value| is_long(value, tiny)),
         Value::Null | Value::Bool(_) => false,
     }
 }

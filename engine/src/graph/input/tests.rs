@@ -347,6 +347,44 @@ fn csv_cannot_carry_lists_and_says_so() {
 }
 
 #[test]
+fn an_exponent_that_no_type_holds_makes_no_other_number() {
+    let files = Files::new();
+    let target = schema(vec![
+        Field::new("big", DataType::Int64, true),
+        Field::new("price", DataType::Decimal128(10, 2), true),
+        Field::new("name", DataType::Utf8, true),
+    ]);
+    for number in ["1e65536", "1E+65536", "1e-65536", "1e99854", "-3e131072"] {
+        let csv = files.write("n.csv", format!("big\n{number}\n").as_str());
+        fails(&csv, &target, &["line 2", number]);
+        for column in ["big", "price"] {
+            for value in [number.to_owned(), format!("\"{number}\"")] {
+                let line = format!("{{\"{column}\": {value}}}\n");
+                let json = files.write("n.jsonl", line.as_str());
+                fails(&json, &target, &["line 1"]);
+            }
+        }
+    }
+    // What only looks like one is a text.
+    let named = "{\"big\": 0, \"price\": 0, \"name\": \"a \\\" e99854\"}\n";
+    let batch = read(&files.write("n.jsonl", named), &target).unwrap();
+    assert_eq!(batch.num_rows(), 1);
+}
+
+#[test]
+fn an_error_about_a_file_with_very_many_columns_can_be_read() {
+    let files = Files::new();
+    let target = schema(vec![Field::new("id", DataType::Int32, true)]);
+    let header = format!("tailnum{}\n", ",".repeat(9_000));
+    let failed = read(&files.write("n.csv", header.as_str()), &target).unwrap_err();
+    let text = failed.to_string();
+    assert!(
+        text.len() < 4_096 && text.contains("and 8951 more"),
+        "{text}"
+    );
+}
+
+#[test]
 fn csv_numbers_are_exact() {
     let files = Files::new();
     let target = schema(vec![
