@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use squire_engine::{
-    Compacted, DeleteRequest, DriftPolicy, Error, Finding, Graph, Options, Receipt, Remedy,
-    Repaired, SchemaRequest, Word,
+    Compacted, DeleteRequest, DriftPolicy, Error, Finding, Graph, Healed, Left, Options, Receipt,
+    Remedy, Repaired, SchemaRequest, Word,
     manifest::TicketState,
     planner::{Ask, compaction::CompactionPolicy},
     schema::Schema,
@@ -299,6 +299,39 @@ async fn who_opens_a_graph_to_write_waits_for_no_operation_on_another_table() {
     until_idle(&graph).await;
     assert_eq!(rows(&graph, "edge:Flight").await, 30);
     compaction.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_that_is_slow_to_heal_keeps_neither_others_nor_the_next_rounds() {
+    let (place, graph) = three_days().await;
+    let (owner, watch) = place.short_lived(LEASE).await;
+    let stalled = watch.stall(Moment::Before, Verb::Put, COMMIT);
+    let load = tokio::spawn(async move { owner.load(day(5, 10)).await });
+    stalled.reached().await;
+    let (healer, watch) = place.short_lived(LEASE).await;
+    let gate = watch.hold_first(Verb::Put, COMMIT);
+    let at_work = |healed: &Healed| healed.left.iter().any(|(_, left)| *left == Left::AtWork);
+    until("it is being healed", async || {
+        at_work(&healer.heal().await.unwrap())
+    })
+    .await;
+    gate.reached().await;
+    let (other, watch) = place.short_lived(LEASE).await;
+    let stalled = watch.stall(Moment::Before, Verb::Put, "Plane.lance/_versions/");
+    let planes = append("node:Plane", planes(0, 5, 1));
+    let another = tokio::spawn(async move { other.load(planes).await });
+    stalled.reached().await;
+    until("the other is healed meanwhile", async || {
+        let healed = healer.heal().await.unwrap();
+        assert!(at_work(&healed));
+        healed.rolled_forward == 1
+    })
+    .await;
+    gate.open();
+    until_idle(&graph).await;
+    assert_eq!(rows(&graph, "edge:Flight").await, 40);
+    load.abort();
+    another.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,12 @@ pub(super) struct Guard {
 }
 
 impl InProgress {
+    /// Whether a call of this process heals the operation.
+    pub(super) fn holds(&self, operation: OperationId) -> bool {
+        let at_work = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        at_work.contains(&operation)
+    }
+
     /// `None` when another call of this process heals it.
     pub(super) fn enter(&self, operation: OperationId) -> Option<Guard> {
         let mut at_work = self.0.lock().unwrap_or_else(PoisonError::into_inner);
