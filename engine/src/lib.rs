@@ -62,7 +62,7 @@ pub use graph::healing::{
     orphans::Orphan,
     sidecars::{SidecarLook, SidecarState},
 };
-pub use graph::manifest_cleanup::ManifestRetention;
+pub use graph::manifest_retention::ManifestRetention;
 pub use graph::operation::{
     DeleteRequest, LoadMode, LoadRequest, Receipt, Rows, SchemaRequest, waiting::Waiting,
 };

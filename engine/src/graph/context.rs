@@ -17,6 +17,7 @@ use crate::{
         manifest::{
             Ending, Manifest, ManifestLog, OperationKind, Refusal, Ticket, Touched, transition::By,
         },
+        manifest_retention::{CollectionSchedule, ManifestRetention},
         nearest,
         operation::waiting::Waits,
         sidecar::Sidecars,
@@ -47,6 +48,9 @@ pub(crate) struct Core {
     attended: std::sync::Mutex<HashSet<OperationId>>,
     /// Operations that this process heals at the moment.
     pub(crate) in_healing: InProgress,
+    /// What stays when this process collects in passing, and when it looked last.
+    pub(crate) retention: ManifestRetention,
+    pub(crate) collection: CollectionSchedule,
     /// Work on tables that failed and is not repeated for now.
     pub(crate) refused: Refused,
     /// Tables under the root that are not the graph's, and may read files of those that are.
@@ -59,6 +63,7 @@ impl Core {
         actor: String,
         lease: Duration,
         drift: DriftPolicy,
+        retention: ManifestRetention,
     ) -> Self {
         let holder = HolderId::fresh();
         let (store, uri) = (storage.store.clone(), storage.uri.clone());
@@ -88,6 +93,8 @@ impl Core {
             sweeps: SweepSchedule::default(),
             attended: std::sync::Mutex::default(),
             in_healing: InProgress::default(),
+            retention,
+            collection: CollectionSchedule::default(),
             refused: Refused::default(),
             readers: Readers::default(),
             storage,

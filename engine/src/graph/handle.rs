@@ -17,7 +17,8 @@ use crate::{
             sidecars::{self, SidecarLook},
         },
         manifest::{Change, Manifest},
-        manifest_cleanup::{self, ManifestRetention},
+        manifest_cleanup,
+        manifest_retention::ManifestRetention,
         operation::{
             DeleteRequest, LoadRequest, Receipt, SchemaRequest, apply_schema, cleanup, compact,
             create_types, delete_rows, index, load_rows, waiting::Waiting,
@@ -381,6 +382,7 @@ async fn connect(uri: &str, options: Options) -> Result<Core> {
         options.actor,
         options.lease,
         options.drift,
+        options.manifests,
     ))
 }
 

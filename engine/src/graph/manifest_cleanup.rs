@@ -3,52 +3,28 @@
 //! Outcomes live as long as the manifests that recorded them, so without collection every manifest would be larger
 //! than the one before; and the pins of a manifest keep versions of tables for as long as it is kept.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt;
 
 use crate::{
     error::Result,
     graph::{
         context::Core,
         manifest::{ChangeResult, Manifest, transition},
+        manifest_retention::ManifestRetention,
     },
     ids::OperationId,
+    storage::presence,
     table::versions::delta,
 };
 
 /// Beyond this many times the number to keep, manifests go however young they are: each has the outcomes of all.
 const MAX_TIMES_KEPT: u64 = 10;
 
-/// How long manifests are kept, and with them the log and the versions that they pin. One goes when it is older than
-/// the age **and** beyond the number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ManifestRetention {
-    /// Minimum age of a manifest that goes, since it was superseded, unless there are more than ten times as many as to
-    /// keep.
-    pub keep_for: Duration,
-    /// Number of the newest manifests that stay, however old.
-    pub keep_manifests: u64,
-}
-
-impl Default for ManifestRetention {
-    fn default() -> Self {
-        Self {
-            keep_for: Duration::from_secs(3600),
-            keep_manifests: 250,
-        }
-    }
-}
-
-impl ManifestRetention {
-    /// Keeps this many, however young the others are.
-    pub fn newest(keep_manifests: u64) -> Self {
-        Self {
-            keep_for: Duration::ZERO,
-            keep_manifests,
-        }
-    }
-}
+/// A daemon that did not show itself for this long does not collect.
+const ABSENT: TimeDelta = TimeDelta::days(1);
 
 /// Between which marks a collection may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +88,34 @@ pub(crate) async fn collect(core: &Core, retention: &ManifestRetention) -> Resul
         }
         ChangeResult::Refused(_) => Ok(0),
     }
+}
+
+/// Collects in the background, where more than twice the number to keep has gathered and no daemon was here for a day. Without
+/// this, a graph that no daemon keeps would grow for ever, and each operation would make the next one slower. It looks
+/// once in a while: most calls cost nothing.
+pub(crate) fn collect_in_passing(core: &Arc<Core>, newest: u64) {
+    let collected = core.manifests.seen().map_or(0, |m| m.collected_below);
+    let gathered = newest.saturating_sub(collected);
+    let is_much = gathered > core.retention.keep_manifests.saturating_mul(2);
+    if !is_much || !core.collection.is_due() {
+        return;
+    }
+    let core = core.clone();
+    let collecting = async move {
+        let kept_since = core.heartbeat.store_clock().await? - ABSENT;
+        if presence::is_kept(&core.storage, kept_since).await? {
+            return Ok(0);
+        }
+        collect(&core, &core.retention).await
+    };
+    tokio::spawn(
+        async move {
+            if let Err(e) = collecting.await {
+                tracing::debug!(error = %e, "old manifests stay for now");
+            }
+        }
+        .boxed(),
+    );
 }
 
 /// The highest mark below which every manifest was superseded at least `keep_for` ago. The manifest at the mark superseded the last

@@ -13,6 +13,7 @@
 //! | `fence` | a table is moved on, so that no late commit takes a version |
 //! | `lineage` | what the manifests say about the past of an operation or a table |
 //! | `manifest_cleanup` | the removal of old manifests |
+//! | `manifest_retention` | how long they are kept |
 //! | `purge` | what a hard drop took away is made unreachable |
 //! | [`input`] | files to load |
 //! | `nearest` | suggests a table for a name that no table has |
@@ -26,6 +27,7 @@ mod lineage;
 mod liveness;
 pub mod manifest;
 pub(crate) mod manifest_cleanup;
+pub(crate) mod manifest_retention;
 mod nearest;
 pub(crate) mod operation;
 mod options;

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use lance_io::object_store::WrappingObjectStore;
 
-use crate::{storage::Beyond, table::drift::DriftPolicy};
+use crate::{
+    graph::manifest_retention::ManifestRetention, storage::Beyond, table::drift::DriftPolicy,
+};
 
 /// How a graph is opened.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub struct Options {
     pub lease: Duration,
     /// What to do about a table whose meaning another program changed.
     pub drift: DriftPolicy,
+    /// What stays when this process collects old manifests because no daemon does.
+    pub manifests: ManifestRetention,
     /// Where it may lead beyond its root.
     pub beyond: Beyond,
     /// Sees every request to the store, for tests and for counting.
@@ -36,6 +40,7 @@ impl Default for Options {
             actor: format!("{user}@{}", host.to_string_lossy()),
             lease: Duration::from_secs(15),
             drift: DriftPolicy::default(),
+            manifests: ManifestRetention::default(),
             beyond: Beyond::default(),
             wrapper: None,
         }

@@ -67,6 +67,20 @@ pub struct Presence {
     known: BTreeMap<String, Option<Resident>>,
 }
 
+/// Whether a daemon showed itself at a place since `then`, by the store's clock: one list.
+///
+/// # Errors
+/// [`Error::Store`].
+pub(crate) async fn is_kept(storage: &Storage, then: DateTime<Utc>) -> Result<bool> {
+    let listed = storage.store.list(Some(&storage.squire_dir(FOLDER)));
+    let mut recent = std::pin::pin!(
+        listed.try_filter(|object| std::future::ready(object.last_modified >= then))
+    );
+    let found = recent.try_next().await;
+    let found = found.map_err(|e| Error::store("listing the daemons of", &storage.uri, e))?;
+    Ok(found.is_some())
+}
+
 impl Presence {
     /// Connects. Nothing is written yet.
     ///

@@ -74,8 +74,25 @@ async fn operation_of(table: &Table, dataset: &Dataset) -> Result<Option<Operati
     Ok(transaction.map(|t| t.operation))
 }
 
+impl Table {
+    /// The table as a manifest publishes it. Where another program pruned that version, the one after it is as good, if
+    /// that only reorganised the table.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotGone`], [`Error::Lance`].
+    pub(crate) async fn at_pin(&self, pin: u64) -> Result<Dataset> {
+        if let Some(dataset) = self.if_there(pin).await? {
+            return Ok(dataset);
+        }
+        match self.if_there(pin + 1).await? {
+            Some(next) if is_reorganised(self, &next).await? => Ok(next),
+            _ => Err(self.snapshot_gone(pin)),
+        }
+    }
+}
+
 /// Whether a version has the rows and columns of the one before it, as far as that is known.
-pub(crate) async fn is_reorganised(table: &Table, dataset: &Dataset) -> Result<bool> {
+async fn is_reorganised(table: &Table, dataset: &Dataset) -> Result<bool> {
     let operation = operation_of(table, dataset).await?;
     Ok(operation.as_ref().is_some_and(is_benign))
 }

@@ -8,7 +8,6 @@ use lance_io::object_store::ObjectStoreParams;
 use lance_table::io::commit::CommitHandler;
 
 use super::{
-    drift,
     drift_policy::DriftPolicy,
     guard::{caught, message},
     listing::ByListing,
@@ -55,21 +54,6 @@ impl Table {
         opened
             .unwrap_or_else(|panic| Err(self.damaged(version, &panic)))
             .and_then(sound::sound)
-    }
-
-    /// The table as a manifest publishes it. Where another program pruned that version, the one after it is as good, if
-    /// that only reorganised the table.
-    ///
-    /// # Errors
-    /// [`Error::SnapshotGone`], [`Error::Lance`].
-    pub(crate) async fn at_pin(&self, pin: u64) -> Result<Dataset> {
-        if let Some(dataset) = self.if_there(pin).await? {
-            return Ok(dataset);
-        }
-        match self.if_there(pin + 1).await? {
-            Some(next) if drift::is_reorganised(self, &next).await? => Ok(next),
-            _ => Err(self.snapshot_gone(pin)),
-        }
     }
 
     /// The table at one version; `None` where that is gone.

@@ -25,7 +25,7 @@ mod place;
 mod report;
 mod world;
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -36,6 +36,8 @@ const SEEDS: Range<u64> = 10..18;
 /// And those that once found a fault: a disk that hangs while the daemon is asked to end; a store that fails what is asked of
 /// two targets in a bucket, and not of the third.
 const FOUND: [u64; 2] = [518, 802];
+/// One in so many seeds of a long run stops the process for a minute, where it stops it.
+const LONG_STOPS: u64 = 5;
 /// So many faults happen at once, at most.
 const AT_ONCE: usize = 3;
 
@@ -48,6 +50,16 @@ fn seeds() -> Vec<u64> {
     let range: Range<u64> =
         range.unwrap_or_else(|| panic!("SQUIRE_CHAOS={text}: write it as 0..1000"));
     range.collect()
+}
+
+/// How long the process stands still under a seed.
+fn stopped_for(seed: u64) -> Duration {
+    let is_long = std::env::var("SQUIRE_CHAOS").is_ok() && seed.is_multiple_of(LONG_STOPS);
+    if is_long {
+        world::STOPPED_FOR_LONG
+    } else {
+        world::STOPPED_FOR
+    }
 }
 
 /// What happens under a seed: different faults, on different targets.
@@ -84,6 +96,7 @@ async fn whatever_happens_to_some_targets_the_others_are_kept_and_what_is_broken
     for seed in seeds() {
         let faults = draw(seed);
         report.seed(seed, &faults);
+        world.stopped_for = stopped_for(seed);
         for fault in &faults {
             world.cause(*fault).await;
         }

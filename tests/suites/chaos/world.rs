@@ -45,8 +45,10 @@ const ROWS: i64 = 10;
 const MANY_ROWS: i64 = 20_000;
 /// What a store that is slow adds to each request.
 const DELAY: Duration = Duration::from_millis(100);
-/// So long the process stands still.
-const STOPPED_FOR: Duration = Duration::from_secs(2);
+/// So long the process stands still, as a rule.
+pub(crate) const STOPPED_FOR: Duration = Duration::from_secs(2);
+/// And so long once in a while, in a long run: longer than every time limit of the configuration.
+pub(crate) const STOPPED_FOR_LONG: Duration = Duration::from_secs(60);
 /// How often tables are read. A reload may change it.
 const RHYTHMS: [&str; 2] = [
     "tick = \"100ms\"\nhot_tick = \"100ms\"\ncold_tick = \"400ms\"",
@@ -107,6 +109,8 @@ pub(crate) struct World {
     /// How often it was started.
     starts: usize,
     rhythm: usize,
+    /// So long the process stands still when it is stopped.
+    pub(crate) stopped_for: Duration,
     /// How often its clock had jumped before it did last.
     jumps: f64,
     /// What of jobs the logs of daemons that were killed leave open.
@@ -148,6 +152,7 @@ impl World {
             daemon: None,
             starts: 0,
             rhythm: 0,
+            stopped_for: STOPPED_FOR,
             jumps: 0.0,
             killed: 0,
             hanging: BTreeSet::new(),
@@ -330,7 +335,7 @@ impl World {
             }
             Fault::Stopped => {
                 self.signal("STOP").await;
-                tokio::time::sleep(STOPPED_FOR).await;
+                tokio::time::sleep(self.stopped_for).await;
                 self.signal("CONT").await;
             }
             Fault::Killed => {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use squire_engine::{
     Graph, OperationId, Options,
     ids::HolderId,
-    manifest::{OperationKind, Ticket, TicketState, Touched},
+    manifest::{OperationKind, Ticket, Touched},
 };
 use squire_tests::flights::{SCHEMA, append, day, key, planes};
 

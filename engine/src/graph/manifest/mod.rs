@@ -6,6 +6,8 @@
 //! | `ticket` | the operations in the queue, and how they end |
 //! | [`transition`] | the pure functions from one manifest to the next |
 //! | `structure` | what a schema apply changes besides pins |
+//! | `restructure` | how that comes from its steps, and what it does to a manifest |
+//! | `unknown` | fields that a newer build wrote |
 //! | `removal` | transitions that let something go |
 //! | `refusal` | why a manifest refuses a transition |
 //! | `codec` | a manifest as bytes |
@@ -21,10 +23,12 @@ mod log;
 mod pending;
 mod refusal;
 mod removal;
+mod restructure;
 mod state;
 mod structure;
 mod ticket;
 pub mod transition;
+mod unknown;
 
 pub use crate::ids::{OperationKind, Touched};
 #[cfg(feature = "failpoints")]
@@ -32,7 +36,8 @@ pub(crate) use codec::again;
 pub(crate) use log::ManifestLog;
 pub(crate) use pending::ChangeResult;
 pub use refusal::Refusal;
-pub use state::{Change, FORMAT, Manifest, Outcome, Purge, TableEntry, UnknownFields};
+pub use state::{Change, FORMAT, Manifest, Outcome, Purge, TableEntry};
 pub use structure::Structure;
 pub use ticket::{Contested, Ending, Ticket, TicketState};
 pub use transition::Step;
+pub use unknown::UnknownFields;

@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ticket::{Ending, Ticket};
+use super::{
+    ticket::{Ending, Ticket},
+    unknown::UnknownFields,
+};
 use crate::{
     ids::{OperationId, OperationKind, TableKey},
     schema::Schema,
@@ -14,10 +17,6 @@ use crate::{
 
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
-
-/// Fields that this build does not know. A newer one wrote them, and each manifest repeats all of them: else the first
-/// write of an older process would take them away.
-pub type UnknownFields = serde_json::Map<String, serde_json::Value>;
 
 /// The whole state of a graph at one number. The newest manifest is the graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{state::UnknownFields, structure::Structure};
+use super::{structure::Structure, unknown::UnknownFields};
 use crate::ids::{HolderId, OperationId, OperationKind, TableKey, Touched};
 
 /// The longest lease that is believed.

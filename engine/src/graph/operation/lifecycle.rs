@@ -24,6 +24,7 @@ use crate::{
         context::Core,
         liveness::Alive,
         manifest::{ChangeResult, Ending, Manifest, Refusal, Ticket, Touched, transition},
+        manifest_cleanup::collect_in_passing,
     },
     ids::OperationId,
 };
@@ -268,7 +269,7 @@ async fn decide(core: Arc<Core>, mut guard: TicketGuard, prepared: Prepared) -> 
 
 /// Steps 8 to 10, and the acknowledgement.
 async fn finish(
-    core: &Core,
+    core: &Arc<Core>,
     prepared: &Prepared,
     decided: Arc<Manifest>,
     _alive: Alive,
@@ -286,13 +287,16 @@ async fn finish(
         }
     };
     match execution.conclude(core, operation).await {
-        Conclusion::Published { manifest, pins } => Ok(Receipt {
-            operation,
-            manifest,
-            pins,
-            rows_written: prepared.stage.rows_written,
-            rows_deleted: prepared.stage.rows_deleted,
-        }),
+        Conclusion::Published { manifest, pins } => {
+            collect_in_passing(core, manifest);
+            Ok(Receipt {
+                operation,
+                manifest,
+                pins,
+                rows_written: prepared.stage.rows_written,
+                rows_deleted: prepared.stage.rows_deleted,
+            })
+        }
         Conclusion::Quarantined { table, reason } => Err(Error::Unapplied {
             table,
             operation,

@@ -23,6 +23,41 @@ use tokio_util::sync::CancellationToken;
 use super::{clean, days, done, forget_all_but, greedy, versions};
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_graph_that_no_daemon_keeps_collects_its_own_manifests_and_leaves_it_to_a_daemon_where_there_is_one()
+ {
+    for kept in [false, true] {
+        let (place, _) = Place::with_graph().await;
+        if kept {
+            let (store, root) = place.store().await;
+            let shown = root.join("_squire").join("daemons").join("host-1-abcd");
+            let put = object_store::ObjectStoreExt::put(&*store.inner, &shown, "{}".into());
+            put.await.unwrap();
+        }
+        let options = Options {
+            manifests: ManifestRetention::newest(5),
+            ..Options::default()
+        };
+        let graph = place.open_with(options).await;
+        days(&graph, 0..8).await;
+        let collected = async || graph.snapshot().await.unwrap().manifest().collected_below;
+        if kept {
+            assert_eq!(collected().await, 0);
+        } else {
+            until("old manifests are collected", async || {
+                collected().await > 0
+            })
+            .await;
+            let written = graph.snapshot().await.unwrap().manifest().number;
+            until("they are gone", async || {
+                (place.manifests().await.len() as u64) < written
+            })
+            .await;
+        }
+        assert_eq!(rows(&graph, "edge:Flight").await, 160);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn versions_that_no_kept_manifest_pins_go_and_every_kept_manifest_can_be_read() {
     let (place, graph) = Place::with_graph().await;
     days(&graph, 0..30).await;
