@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::Utc;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::JoinHandle};
 
 use crate::{
     error::{Error, Result},
@@ -48,6 +48,8 @@ pub(crate) struct Core {
     attended: std::sync::Mutex<HashSet<OperationId>>,
     /// Operations that this process heals at the moment.
     pub(crate) in_healing: InProgress,
+    /// What this handle heals beside what its caller does.
+    pub(crate) in_passing: std::sync::Mutex<Option<JoinHandle<()>>>,
     /// What stays when this process collects in passing, and when it looked last.
     pub(crate) retention: ManifestRetention,
     pub(crate) collection: CollectionSchedule,
@@ -93,6 +95,7 @@ impl Core {
             sweeps: SweepSchedule::default(),
             attended: std::sync::Mutex::default(),
             in_healing: InProgress::default(),
+            in_passing: std::sync::Mutex::default(),
             retention,
             collection: CollectionSchedule::default(),
             refused: Refused::default(),
@@ -108,6 +111,18 @@ impl Core {
             at: Utc::now(),
             summary: summary.to_owned(),
         }
+    }
+
+    /// Keeps what is healed beside the caller's work, and gives what was before.
+    pub(crate) fn heals_in_passing(
+        &self,
+        healing: Option<JoinHandle<()>>,
+    ) -> Option<JoinHandle<()>> {
+        let mut kept = self
+            .in_passing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *kept, healing)
     }
 
     /// A ticket of this process, to be entered.

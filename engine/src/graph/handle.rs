@@ -100,7 +100,8 @@ impl Graph {
         let snapshot = graph.snapshot().await?;
         let manifest = snapshot.manifest();
         if !manifest.queue.is_empty() || !manifest.purges.is_empty() {
-            tokio::spawn(heal_in_passing(graph.0.clone()).boxed());
+            let healing = tokio::spawn(heal_in_passing(graph.0.clone()).boxed());
+            graph.0.heals_in_passing(Some(healing));
         }
         Ok(graph)
     }
@@ -369,8 +370,13 @@ impl Graph {
         .try_flatten()
     }
 
-    /// Removes this process's heartbeat. Operations under way go on.
+    /// Stops what [`Self::open_for_writing`] began to heal, and removes this process's heartbeat. Operations under way go
+    /// on.
     pub async fn close(&self) {
+        if let Some(healing) = self.0.heals_in_passing(None) {
+            healing.abort();
+            let _ = healing.await;
+        }
         self.0.heartbeat.leave().await;
     }
 }

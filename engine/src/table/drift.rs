@@ -28,6 +28,16 @@ pub struct DriftVersion {
     pub rows_removed: u64,
 }
 
+impl DriftVersion {
+    /// Whether nothing shows what it did.
+    pub fn is_unknown(&self) -> bool {
+        self.operation == UNKNOWN
+    }
+}
+
+/// Stands for the name of an operation that nothing shows.
+const UNKNOWN: &str = "unknown";
+
 /// What programs that know nothing of Squire did to a table past its pin: the versions in `(pin, head]`, in order.
 ///
 /// # Errors
@@ -57,7 +67,10 @@ pub(crate) async fn history(table: &Table, pin: u64, head: u64) -> Result<Vec<Dr
         }
         versions.push(DriftVersion {
             version,
-            operation: operation.map_or_else(|| "unknown".to_owned(), |o| o.name().to_owned()),
+            operation: operation
+                .as_ref()
+                .map_or(UNKNOWN, Operation::name)
+                .to_owned(),
             benign,
             rows_added,
             rows_removed,

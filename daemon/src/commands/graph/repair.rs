@@ -187,7 +187,9 @@ fn describe_drift(found: &Drifted) {
         found.table, found.pin
     ));
     for version in &found.versions {
-        let rows = if version.benign {
+        let rows = if version.is_unknown() {
+            ": it is gone, or does not say what made it".to_owned()
+        } else if version.benign {
             String::new()
         } else {
             format!(

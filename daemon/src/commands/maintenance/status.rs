@@ -130,11 +130,11 @@ fn say_heading(uri: &str, snapshot: Option<&Snapshot>, tables: usize) {
 }
 
 fn say_tables(tables: &[Read], configured: &Configured) {
-    let rows = tables.iter().map(|(key, stats)| {
-        let stats = match stats {
-            Ok(stats) => stats,
-            Err(e) => return vec![key.to_string(), format!("cannot be read: {e}")],
-        };
+    let read = || {
+        let read = tables.iter();
+        read.filter_map(|(key, stats)| Some((key, stats.as_ref().ok()?)))
+    };
+    let rows = read().map(|(key, stats)| {
         let policy = configured.policy(key);
         vec![
             key.to_string(),
@@ -160,11 +160,14 @@ fn say_tables(tables: &[Read], configured: &Configured) {
         "due",
     ];
     output::say(&output::table(&header, rows.collect()));
-    let read = tables
-        .iter()
-        .filter_map(|(key, stats)| Some((key, stats.as_ref().ok()?)));
-    for line in read.flat_map(|(key, stats)| left(key, stats, &configured.policy(key))) {
+    for line in read().flat_map(|(key, stats)| left(key, stats, &configured.policy(key))) {
         output::say(&line);
+    }
+    // Below the table: in a cell, an error would make all others as wide as itself.
+    for (key, stats) in tables {
+        if let Err(e) = stats {
+            output::say(&format!("{key} cannot be read: {e}"));
+        }
     }
 }
 

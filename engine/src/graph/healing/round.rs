@@ -6,10 +6,9 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::join_all};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout_at},
@@ -39,9 +38,6 @@ pub(crate) enum Leftovers {
     /// It stays.
     Keep,
 }
-
-/// Longer than any healing that a caller waits for to its end takes.
-const NO_END: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// One round over the whole queue and over what no manifest names. Tickets are healed all at once: one that takes long,
 /// or cannot be healed, does not keep the others. A round in passing waits for a lease; what takes longer goes on by
@@ -84,38 +80,46 @@ pub(crate) async fn round(core: &Arc<Core>, who: Heal, old: Leftovers) -> Result
     Ok(healed)
 }
 
-/// Heals the tickets of a manifest, and says why some could not be.
+/// Heals the tickets of a manifest, and says why some could not be. A round in passing leaves those that take longer than a
+/// lease to themselves; any other ends with all of them, and when it is dropped, so are they.
 async fn heal_tickets(
     core: &Arc<Core>,
     manifest: &Manifest,
     who: Heal,
     healed: &mut Healed,
 ) -> BTreeMap<OperationId, Left> {
-    let patience = match who {
-        Heal::Passing => core.heartbeat.lease(),
-        Heal::WaitingFor | Heal::ByHand => NO_END,
-    };
-    let (mut healings, until) = (JoinSet::new(), Instant::now() + patience);
     let by_itself = Arc::new(AtomicBool::new(false));
-    for ticket in &manifest.queue {
-        let healing = heal(core.clone(), ticket.clone(), who, by_itself.clone());
-        healings.spawn(healing.boxed());
+    let healing = manifest
+        .queue
+        .iter()
+        .map(|ticket| heal(core.clone(), ticket.clone(), who, by_itself.clone()).boxed());
+    let mut ended = Vec::new();
+    if who == Heal::Passing {
+        let until = Instant::now() + core.heartbeat.lease();
+        let mut healings: JoinSet<_> = healing.collect();
+        while let Ok(Some(joined)) = timeout_at(until, healings.join_next()).await {
+            match joined {
+                Ok(one) => ended.push(one),
+                Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+                Err(_) => {}
+            }
+        }
+        by_itself.store(true, Ordering::SeqCst);
+        healings.detach_all();
+    } else {
+        ended = join_all(healing).await;
     }
     let mut why = BTreeMap::new();
-    while let Ok(Some(joined)) = timeout_at(until, healings.join_next()).await {
-        match joined {
-            Ok((_, Ok(None))) => {}
-            Ok((ticket, Ok(Some(ending)))) => healed.ended(&ticket, ending),
-            Ok((ticket, Err(e))) => {
+    for (ticket, ended) in ended {
+        match ended {
+            Ok(None) => {}
+            Ok(Some(ending)) => healed.ended(&ticket, ending),
+            Err(e) => {
                 why.insert(ticket.operation, Left::Failed(e.to_string()));
                 healed.failed.push(e);
             }
-            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-            Err(_) => {}
         }
     }
-    by_itself.store(true, Ordering::SeqCst);
-    healings.detach_all();
     why
 }
 
