@@ -1,13 +1,15 @@
 //! Drift: versions past the pin that no ticket explains, classified by their Lance transactions.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::Schema as ArrowSchema;
 use lance::{Dataset, dataset::transaction::Operation};
 use lance_core::datatypes::Schema;
 use lance_io::object_store::ObjectStoreParams;
 use lance_table::format::Fragment;
 
-use super::Table;
 pub use super::drift_policy::DriftPolicy;
+use super::{Table, versions};
 use crate::{
     error::{Error, Result},
     schema::{PropertyType, TypeDef},
@@ -44,8 +46,10 @@ const UNKNOWN: &str = "unknown";
 /// [`Error::Lance`].
 pub(crate) async fn history(table: &Table, pin: u64, head: u64) -> Result<Vec<DriftVersion>> {
     let mut before = None;
-    let mut versions = Vec::new();
-    for version in pin + 1..=head {
+    let mut found = Vec::new();
+    let (numbers, gap) = versions::between(table, pin, head).await?;
+    let numbers = numbers.into_iter().chain(gap).collect::<BTreeSet<_>>();
+    for version in numbers {
         let dataset = table.if_there(version).await?;
         let operation = match &dataset {
             None => None,
@@ -65,7 +69,7 @@ pub(crate) async fn history(table: &Table, pin: u64, head: u64) -> Result<Vec<Dr
                 (rows_added, rows_removed) = difference(&earlier, now);
             }
         }
-        versions.push(DriftVersion {
+        found.push(DriftVersion {
             version,
             operation: operation
                 .as_ref()
@@ -77,7 +81,7 @@ pub(crate) async fn history(table: &Table, pin: u64, head: u64) -> Result<Vec<Dr
         });
         before = dataset;
     }
-    Ok(versions)
+    Ok(found)
 }
 
 /// What made a version; `None` where its transaction is gone.

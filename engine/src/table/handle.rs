@@ -136,7 +136,7 @@ impl Table {
         const ACTION: &str = "reading the head of";
         let opening = async {
             match self.open_newest(self.storage.params()).await {
-                Ok(dataset) => Ok(dataset.manifest().version),
+                Ok(dataset) => Ok(whole(self, dataset)?.manifest().version),
                 Err(lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }) => Ok(0),
                 Err(e) => Err(self.failed(ACTION, e)),
             }

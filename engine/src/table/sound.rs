@@ -14,7 +14,14 @@ const LARGEST_FILE: u64 = 1 << 43;
 /// # Errors
 /// [`Error::CorruptFile`], with the manifest and what it says.
 pub(super) fn sound(dataset: Dataset) -> lance::Result<Dataset> {
-    let fault = dataset.manifest().fragments.iter().find_map(fault);
+    let (named, says) = (
+        dataset.manifest_location().version,
+        dataset.manifest().version,
+    );
+    // Zeros are found by `handle::whole`, which says what they come from.
+    let another = (says != named && says != 0)
+        .then(|| format!("the manifest of version {named} says that it is version {says}"));
+    let fault = another.or_else(|| dataset.manifest().fragments.iter().find_map(fault));
     match fault {
         None => Ok(dataset),
         Some(fault) => {

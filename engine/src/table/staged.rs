@@ -14,6 +14,7 @@ use prost::Message;
 use super::{
     Table,
     effect::{Blob, Effect},
+    versions,
 };
 use crate::{
     error::{Error, Result},
@@ -245,8 +246,8 @@ pub(crate) async fn search(
     base: u64,
     head: u64,
 ) -> Result<Search> {
-    let mut missing = None;
-    for version in base + 1..=head {
+    let (versions, mut missing) = versions::between(table, base, head).await?;
+    for version in versions {
         match table.open(version, table.storage.params(), None).await {
             Ok(dataset) if made_by(&dataset, operation) => return Ok(Search::Found(version)),
             Ok(_) => {}

@@ -71,6 +71,40 @@ fn found(table: &Table) -> impl Stream<Item = Result<(ManifestNamingScheme, Vers
     })
 }
 
+/// Most versions that are asked for one by one. Beyond, a list says which there are: a number that cannot be must not be
+/// counted up to.
+const MOST_ASKED: u64 = 1000;
+
+/// The versions in `(base, head]`, as far as they may be there, in order; and the first that surely is not.
+///
+/// # Errors
+/// As [`list`].
+pub(crate) async fn between(
+    table: &Table,
+    base: u64,
+    head: u64,
+) -> Result<(Vec<u64>, Option<u64>)> {
+    if head.saturating_sub(base) <= MOST_ASKED {
+        return Ok(((base + 1..=head).collect(), None));
+    }
+    let versions = list(table).await?.into_iter().map(|v| v.version);
+    let there: Vec<_> = versions.filter(|v| *v > base && *v <= head).collect();
+    let gap = first_gap(&there, base, head);
+    Ok((there, gap))
+}
+
+/// The first version of `(base, head]` that is not there.
+fn first_gap(there: &[u64], base: u64, head: u64) -> Option<u64> {
+    let mut next = base + 1;
+    for version in there {
+        if *version != next {
+            return Some(next);
+        }
+        next += 1;
+    }
+    (next <= head).then_some(next)
+}
+
 /// Whether an object is a manifest that waits for an external store to decide about it: `NUMBER.manifest-UUID`.
 fn is_staged(name: &str) -> bool {
     name.contains(".manifest-")
@@ -85,4 +119,18 @@ pub(crate) fn foreign(table: &Table) -> Error {
 
 pub(crate) fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_gap_is_found_before_between_and_behind_what_is_there() {
+        assert_eq!(first_gap(&[4, 5, 6], 3, 6), None);
+        assert_eq!(first_gap(&[5, 6], 3, 6), Some(4));
+        assert_eq!(first_gap(&[4, 6], 3, 6), Some(5));
+        assert_eq!(first_gap(&[4, 5], 3, u64::MAX), Some(6));
+        assert_eq!(first_gap(&[], 3, u64::MAX), Some(4));
+    }
 }
