@@ -188,7 +188,7 @@ pub(crate) enum Command {
     Repair {
         #[command(flatten)]
         graph: GraphArg,
-        /// Only this: a table, or an operation by its id or the first eight digits of it.
+        /// Only this: a table, or an operation by its id or the beginning of it, eight digits at least.
         what: Option<String>,
         /// Do what the preview says.
         #[arg(long)]

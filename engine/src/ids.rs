@@ -146,10 +146,10 @@ impl OperationId {
         Self(Uuid::now_v7())
     }
 
-    /// The first eight digits, for people. Ids of one minute can share them.
+    /// The first twelve digits, for people: those of the time. Two operations of one millisecond share them.
     pub fn short(self) -> String {
-        let mut digits = self.0.simple().to_string();
-        digits.truncate(8);
+        let mut digits = self.0.hyphenated().to_string();
+        digits.truncate(13);
         digits
     }
 

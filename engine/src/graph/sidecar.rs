@@ -4,8 +4,8 @@
 //! to carry the operation out: per table the base and the Lance transaction, the logical plan, and what the
 //! publish changes besides pins.
 //!
-//! Written by `operation/prepared.rs` (logical) and `operation/physical.rs`. Deleted by its owner: in `operation/conclude.rs`
-//! once the operation has ended, in `prepared.rs` when it is known not to take place, in `physical.rs` when it is lost,
+//! Written by `operation/prepared.rs` (logical) and `operation/physical.rs`. Deleted by whoever carried the operation out
+//! (owner, healer or repair), in `operation/conclude.rs`, once it has ended. By its owner besides: in `prepared.rs` when it is known not to take place, in `physical.rs` when it is lost,
 //! cancelled, barred or fails. By a healer: `healing/ticket.rs`, `healing/orphans.rs`. By an
 //! operator: `repair/quarantine.rs`.
 

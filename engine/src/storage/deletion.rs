@@ -1,5 +1,6 @@
 //! Everything that Squire deletes goes through here. Each deletion names the rule that allows it, and is counted by it:
-//! `docs/security.md` has the table of who may delete what. No other place calls a store's deletions; a test holds that.
+//! `docs/security.md` has the table of who may delete what. No other place calls a store's deletions; a test holds that. The
+//! local store alone removes what it has just made and never gave its name (`local/upload.rs`).
 
 use std::{
     path::Path as FsPath,

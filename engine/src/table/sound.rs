@@ -2,7 +2,7 @@
 //! up plans with nonsense, so a version with one is refused as damaged where it is opened.
 
 use lance::{Dataset, Error};
-use lance_table::format::Fragment;
+use lance_table::format::{DataFile, Fragment};
 
 /// A row's place in a fragment has 32 bits, and so has the fragment's id.
 const MOST: u64 = 1 << 32;
@@ -46,6 +46,17 @@ fn fault(fragment: &Fragment) -> Option<String> {
             "its manifest says of fragment {id} that it has {rows} rows, which cannot be"
         ));
     }
+    // Where the columns of a file are not said, Lance makes up as many rows of nulls as the manifest claims.
+    let is_of_the_first_format =
+        |f: &DataFile| f.file_major_version == 0 && f.file_minor_version < 3;
+    let unplaced =
+        |f: &&DataFile| !is_of_the_first_format(f) && f.column_indices.len() < f.fields.len();
+    if let Some(file) = fragment.files.iter().find(unplaced) {
+        let path = &file.path;
+        return Some(format!(
+            "its manifest does not say where the columns of {path} are, a file of fragment {id}"
+        ));
+    }
     let mut sizes = fragment
         .files
         .iter()
@@ -58,6 +69,7 @@ fn fault(fragment: &Fragment) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use lance_io::utils::CachedFileSize;
     use lance_table::format::{DeletionFile, DeletionFileType};
 
     use super::*;
@@ -87,5 +99,28 @@ mod tests {
         assert_eq!(fault(&fragment), None);
         fragment.deletion_file = Some(deleted(usize::MAX));
         assert!(fault(&fragment).is_some());
+    }
+
+    #[test]
+    fn a_file_whose_columns_are_nowhere_cannot_be_and_one_of_the_first_format_can() {
+        let of = |version: (u32, u32), columns: Vec<i32>| {
+            let mut fragment = Fragment::new(7);
+            fragment.files.push(DataFile {
+                path: "a.lance".to_owned(),
+                fields: vec![0, 1].into(),
+                column_indices: columns.into(),
+                file_major_version: version.0,
+                file_minor_version: version.1,
+                file_size_bytes: CachedFileSize::unknown(),
+                base_id: None,
+            });
+            fault(&fragment)
+        };
+        assert_eq!(of((2, 1), vec![0, 1]), None);
+        assert_eq!(of((0, 3), vec![0, 1]), None);
+        assert_eq!(of((0, 2), Vec::new()), None);
+        for version in [(0, 3), (2, 1)] {
+            assert!(of(version, vec![0]).is_some_and(|why| why.contains("a.lance")));
+        }
     }
 }

@@ -179,6 +179,10 @@ async fn a_daemon_adopts_layout_and_what_its_target_allows_and_counts_the_rest()
             line["target_name"] == "strict" && line["kind"] == "semantic"
         })
         .await;
+    let health = daemon.health().await;
+    assert_eq!(health["status"], "blocked", "{health}");
+    let of = |target: &str| health["targets"][target]["tables"]["blocked"].clone();
+    assert_eq!((of("strict"), of("open")), (1.into(), 0.into()), "{health}");
     for (name, rows_now) in [("strict", 20), ("open", 23)] {
         let graph = Graph::open(&site.uri(name), Options::default()).await;
         assert_eq!(rows(&graph.unwrap(), "edge:Flight").await, rows_now);
@@ -188,6 +192,38 @@ async fn a_daemon_adopts_layout_and_what_its_target_allows_and_counts_the_rest()
         line["target_name"] == "strict" && line["kind"] == "semantic" && line["level"] == "WARN"
     });
     assert_eq!(told.count(), 1, "once for each change");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_a_quarantine_keeps_writers_out_of_is_blocked_until_it_is_repaired() {
+    let site = Site::new();
+    let uri = site.init("graph").await;
+    let watch = Watch::new();
+    let options = Options {
+        wrapper: watch.wrapper(),
+        lease: Duration::from_secs(600),
+        ..Options::default()
+    };
+    let owner = Graph::open(&uri, options).await.unwrap();
+    let gate = watch.hold_first(Verb::Put, "Flight.lance/_versions/");
+    let load = tokio::spawn(async move { owner.load(day(1, 10)).await });
+    gate.reached().await;
+    let operation = status(&uri).await["queue"][0]["operation"].clone();
+    let operation = operation.as_str().unwrap();
+    done(squire(&["repair", &uri, operation, "--give-up"]).await);
+    let daemon = site
+        .daemon(&site.config(QUICK, &[("graph", &*uri, "")]), "log")
+        .await;
+    let blocked = "health=\"blocked\",target=\"graph\"";
+    daemon
+        .until_metric("squire_health_tables", blocked, |n| n == 1.0)
+        .await;
+    done(squire(&["repair", &uri, operation, "--confirm"]).await);
+    daemon
+        .until_metric("squire_health_tables", blocked, |n| n == 0.0)
+        .await;
+    gate.open();
+    assert!(load.await.unwrap().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,7 +252,7 @@ async fn a_load_behind_another_says_whom_it_waits_for_and_so_does_the_status() {
     .await;
     let queue = status(&uri).await["queue"].clone();
     let operation = queue[0]["operation"].as_str().unwrap();
-    let words = format!("waiting for Load {} by ops@suite, ", &operation[..8]);
+    let words = format!("waiting for Load {} by ops@suite, ", &operation[..13]);
     let told = queue[1]["waiting"].as_str().unwrap();
     assert!(told.starts_with(&words), "{told}");
     let shown = done(squire(&["status", &uri]).await);

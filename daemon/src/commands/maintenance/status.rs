@@ -199,10 +199,11 @@ fn say_queue(snapshot: &Snapshot) {
             (None, state) => format!("{} for {}", state.as_str(), output::duration(age)),
         };
         output::say(&format!(
-            "  {} {} by {} on {}, {how}",
+            "  {} {} by {} (process {}) on {}, {how}",
             ticket.kind,
             ticket.operation,
             ticket.actor,
+            ticket.holder,
             tables.join(", "),
         ));
         if let TicketState::Quarantined { reason, .. } = &ticket.state {

@@ -276,9 +276,9 @@ fn of_run(run: &RunInfo, now: DateTime<Utc>) -> Row {
     )
 }
 
-/// The first eight digits of an operation, as commands take it.
+/// The beginning of the id of an operation, as commands take it.
 fn brief(operation: &str) -> String {
-    operation.chars().take(8).collect()
+    operation.chars().take(13).collect()
 }
 
 fn percent(fraction: Option<f64>) -> String {

@@ -116,6 +116,7 @@ impl Keeper {
                 name: self.target.name.clone(),
                 config: self.config.clone(),
                 metrics: self.shared.metrics.clone(),
+                status: self.shared.status.clone(),
                 stop: stop.clone(),
             };
             upkeep.spawn(upkeeper.clone().heal());

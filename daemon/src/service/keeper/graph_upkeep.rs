@@ -13,6 +13,7 @@ use super::context::KeeperConfig;
 use crate::service::{
     clock,
     metrics::{Metrics, Task},
+    status::StatusStore,
 };
 
 /// Sidecars are looked at this often, or every second tick where that is shorter. However long the interval of healing is,
@@ -27,6 +28,7 @@ pub(in crate::service) struct Upkeep {
     /// What the settings say now: a reload may have changed them.
     pub(in crate::service) config: watch::Receiver<KeeperConfig>,
     pub(in crate::service) metrics: Arc<Metrics>,
+    pub(in crate::service) status: Arc<StatusStore>,
     pub(in crate::service) stop: CancellationToken,
 }
 
@@ -201,6 +203,15 @@ impl Upkeep {
             let tables = left.iter().filter(|d| kind(d) == of).count();
             self.metrics.graphs.drifted(name, of, tables);
         }
+        let unresolved = left.iter().filter(|drifted| !drifted.is_benign());
+        let unresolved = unresolved.map(|drifted| {
+            let why = format!(
+                "changed outside of Squire ({}): `squire repair`",
+                drifted.summary()
+            );
+            (drifted.table.to_string(), why)
+        });
+        self.status.drifted(name, &unresolved.collect());
         logged.retain(|table, _| left.iter().any(|d| d.table == *table));
         for drifted in left {
             let now = (drifted.pin, drifted.head);

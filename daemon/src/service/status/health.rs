@@ -19,6 +19,8 @@ pub(super) struct Known<'a> {
     pub(super) unlisted: Option<&'a str>,
     /// The duties whose last job failed, with the error, until one of it ends well.
     pub(super) failed: &'a BTreeMap<Duty, String>,
+    /// What an operator has to resolve before its writers go on.
+    pub(super) unresolved: Option<&'a str>,
     /// What was decided last about each duty, with details.
     pub(super) decisions: &'a [(Duty, Decision, String)],
 }
@@ -42,6 +44,9 @@ pub(super) fn classify(known: &Known<'_>) -> (Health, Option<String>) {
     if let Some(error) = known.unlisted {
         let why = format!("its versions cannot be listed: {error}");
         return (Health::Failing, Some(why));
+    }
+    if let Some(why) = known.unresolved {
+        return (Health::Blocked, Some(why.to_owned()));
     }
     let worst = known.decisions.iter().map(|(duty, decision, reason)| {
         let reason = format!("{}: {reason}", duty.as_str());
@@ -114,8 +119,26 @@ mod tests {
             failing,
             unlisted: None,
             failed: &failed.collect(),
+            unresolved: None,
             decisions: &decisions,
         })
+    }
+
+    #[test]
+    fn what_an_operator_has_to_resolve_blocks_a_table_that_has_nothing_else() {
+        let none = BTreeMap::new();
+        let known = |failing| Known {
+            looked: true,
+            stuck: false,
+            failing,
+            unlisted: None,
+            failed: &none,
+            unresolved: Some("quarantined"),
+            decisions: &[],
+        };
+        let why = Some("quarantined".to_owned());
+        assert_eq!(classify(&known(None)), (Health::Blocked, why));
+        assert_eq!(classify(&known(Some("torn"))).0, Health::Failing);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The queue of a graph: who waits for whom.
 
+use std::collections::BTreeMap;
+
 use squire_engine::manifest::{Manifest, Ticket, TicketState};
 
 use crate::api::TicketInfo;
@@ -8,6 +10,22 @@ use crate::api::TicketInfo;
 pub(super) fn tickets(manifest: &Manifest) -> Vec<TicketInfo> {
     let info = manifest.queue.iter().map(|ticket| of(manifest, ticket));
     info.collect()
+}
+
+/// The tables that quarantined operations keep writers out of, and what to do.
+pub(super) fn quarantined(tickets: &[TicketInfo]) -> BTreeMap<String, String> {
+    let quarantined = tickets.iter().filter(|ticket| ticket.reason.is_some());
+    let tables = quarantined.flat_map(|ticket| {
+        let why = format!(
+            "operation {} is quarantined: `squire repair`",
+            ticket.operation
+        );
+        ticket
+            .writes
+            .iter()
+            .map(move |table| (table.clone(), why.clone()))
+    });
+    tables.collect()
 }
 
 fn of(manifest: &Manifest, ticket: &Ticket) -> TicketInfo {

@@ -43,6 +43,26 @@ impl State {
     }
 
     /// Something changed: the number of that.
+    /// Sets what has to be resolved of each table of a target.
+    fn resolve(
+        &mut self,
+        target: &str,
+        tables: &BTreeMap<String, String>,
+        set: impl Fn(&mut TableStatus, Option<&str>) -> bool,
+    ) {
+        let next = self.revision + 1;
+        let mut news = false;
+        for (name, table) in &mut self.target(target).tables {
+            if set(table, tables.get(name).map(String::as_str)) {
+                table.changed = next;
+                news = true;
+            }
+        }
+        if news {
+            self.revision = next;
+        }
+    }
+
     fn change(&mut self) -> u64 {
         self.revision += 1;
         self.revision
@@ -95,12 +115,19 @@ impl StatusStore {
     /// The newest manifest of a graph, with its queue.
     pub(in crate::service) fn queue(&self, target: &str, manifest: &Manifest) {
         let tickets = queue::tickets(manifest);
+        let quarantined = queue::quarantined(&tickets);
         let mut store = self.lock();
+        store.resolve(target, &quarantined, TableStatus::is_quarantined);
         let of_target = store.target(target);
         if of_target.queue != tickets {
             of_target.queue = tickets;
             store.change();
         }
+    }
+
+    /// Which tables other programs changed, so that an operator has to say what becomes of it, and how.
+    pub(in crate::service) fn drifted(&self, target: &str, tables: &BTreeMap<String, String>) {
+        self.lock().resolve(target, tables, TableStatus::is_drifted);
     }
 
     /// A table is there that has not been read yet: from now on it can be paused.

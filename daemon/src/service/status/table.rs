@@ -22,6 +22,9 @@ pub(super) struct TableStatus {
     unlisted: Option<String>,
     /// A job of it makes no progress.
     stuck: bool,
+    /// A quarantined operation keeps its writers out, or another program changed it.
+    quarantined: Option<String>,
+    drifted: Option<String>,
     /// The duties whose last job failed, with the error.
     failed: BTreeMap<Duty, String>,
     decisions: BTreeMap<Duty, (Decision, DutyInfo)>,
@@ -121,6 +124,22 @@ impl TableStatus {
         news
     }
 
+    /// A quarantined operation keeps its writers out, or does no more.
+    pub(super) fn is_quarantined(&mut self, why: Option<&str>) -> bool {
+        let news = self.quarantined.as_deref() != why;
+        self.quarantined = why.map(str::to_owned);
+        self.classify();
+        news
+    }
+
+    /// Another program changed it, or that is resolved.
+    pub(super) fn is_drifted(&mut self, why: Option<&str>) -> bool {
+        let news = self.drifted.as_deref() != why;
+        self.drifted = why.map(str::to_owned);
+        self.classify();
+        news
+    }
+
     /// A job ended, with this error or well.
     pub(super) fn ended(&mut self, duty: Duty, error: Option<&str>) {
         self.stuck = false;
@@ -161,6 +180,7 @@ impl TableStatus {
             failing: self.failing.as_deref(),
             unlisted: self.unlisted.as_deref(),
             failed: &self.failed,
+            unresolved: self.quarantined.as_deref().or(self.drifted.as_deref()),
             decisions: &decisions.collect::<Vec<_>>(),
         });
         if self.since.is_none() || health.0 != self.health.0 {

@@ -25,6 +25,8 @@ pub(crate) struct Heartbeat {
     pub(super) holder: HolderId,
     lease: Duration,
     beating: Mutex<Beating>,
+    /// Held while a heartbeat is written, also by one whose caller has gone away.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +61,7 @@ impl Heartbeat {
             holder,
             lease,
             beating: Mutex::default(),
+            writing: Arc::default(),
         }
     }
 
@@ -108,16 +111,26 @@ impl Heartbeat {
         }
     }
 
-    /// Writes this process's heartbeat.
+    /// Writes this process's heartbeat. What has begun is finished, also when the caller goes away: on a disk, a thread
+    /// would write on, and [`Self::leave`] would not see it.
     pub(super) async fn beat(&self) -> Result<()> {
         self.beating().beaten = true;
+        let writing = self.writing.clone().lock_owned().await;
+        let (store, path) = (self.store.clone(), self.path(&self.holder));
         let holder = self.holder.as_str().to_owned();
-        failpoint::hit!(BEFORE_HEARTBEAT);
-        let written = self
-            .store
-            .put(&self.path(&self.holder), holder.into())
-            .await;
-        failpoint::hit!(AFTER_HEARTBEAT);
+        let write = async move {
+            let _writing = writing;
+            failpoint::hit!(BEFORE_HEARTBEAT);
+            let written = store.put(&path, holder.into()).await;
+            failpoint::hit!(AFTER_HEARTBEAT);
+            written
+        };
+        let written = match tokio::spawn(write).await {
+            Ok(written) => written,
+            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+            // The runtime ends.
+            Err(_) => return Ok(()),
+        };
         written
             .map(|_| ())
             .map_err(|e| Error::store("writing a heartbeat of", &self.uri, e))
@@ -126,6 +139,7 @@ impl Heartbeat {
     /// Removes this process's heartbeat, when it closes the graph.
     pub(crate) async fn leave(&self) {
         if self.beating().beaten {
+            let _writing = self.writing.lock().await;
             failpoint::hit!(BEFORE_HEARTBEAT_DELETE);
             let path = self.path(&self.holder);
             let _ = deletion::one(&self.store, &path, DeletionRule::Heartbeat).await;

@@ -42,7 +42,7 @@ impl Waiting {
         })
     }
 
-    /// Describes the wait: `waiting for SchemaApply 019aad0e by ops@host, 3 s`.
+    /// Describes the wait: `waiting for SchemaApply 019aad0e-4c1b by ops@host, 3 s`.
     pub fn describe(&self, now: DateTime<Utc>) -> String {
         let Ticket {
             operation,
@@ -153,7 +153,7 @@ mod tests {
             let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
             assert_eq!(
                 waiting.describe(now),
-                format!("waiting for SchemaApply 019aad0e by ops@host, {age}")
+                format!("waiting for SchemaApply 019aad0e-0000 by ops@host, {age}")
             );
         }
         assert_eq!(Waiting::of(&m, &m.queue[1]), None, "nobody is ahead of it");

@@ -28,7 +28,7 @@ impl fmt::Display for EffectState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::At(version) => write!(f, "in, at version {version}"),
-            Self::Absent { hindrance: None } => write!(f, "not in; it can be applied again"),
+            Self::Absent { hindrance: None } => write!(f, "not in, and it can be applied"),
             Self::Absent {
                 hindrance: Some(why),
             } => write!(f, "not in, and cannot be applied: {why}"),
@@ -81,7 +81,7 @@ impl fmt::Display for Remedy {
         f.write_str(match self {
             Self::Publish => "publish it: every table holds its effect",
             Self::Finish => "apply the rest, and publish it",
-            Self::Discard => "discard it: no table holds its effect",
+            Self::Discard => "discard it, as no table holds its effect; its author may repeat it",
             Self::PublishPartial => {
                 "nothing, unless --publish-partial is given: then it is published without the tables that lack its effect"
             }

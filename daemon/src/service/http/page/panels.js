@@ -122,7 +122,7 @@ function drawRunning() {
 }
 
 function drawQueue() {
-  const shortly = (operation) => operation.replaceAll("-", "").slice(0, 8);
+  const shortly = (operation) => operation.slice(0, 13);
   const known = new Map(state.queue.map((ticket) => [ticket.operation, ticket]));
   fill(byId("queue"), state.queue, (ticket) => ticket.operation, () => entry(3), (item, ticket) => {
     const [head, by, tables, waits] = item.children;
