@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{liveness::Liveness, status::StatusStore};
+use super::{
+    liveness::Liveness,
+    status::{StatusStore, UnwellTable},
+};
 use crate::api::{HealthCounts, Status};
 
 /// What tells how the daemon is.
@@ -35,7 +38,13 @@ pub(super) struct TargetHealth {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     tables: HealthCounts,
+    /// The tables that are stuck, failing or blocked, by name: the first of them, as many as are read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    unwell: BTreeMap<String, UnwellTable>,
 }
+
+/// Maximum number of tables of a target that are named.
+const MOST_NAMED: usize = 20;
 
 impl Health {
     /// The names of the targets with this status.
@@ -50,6 +59,7 @@ impl Probe {
     /// All of it.
     pub(super) fn health(&self) -> Health {
         let counts = self.status.health();
+        let mut unwell = self.status.unwell();
         let mut tables = HealthCounts::default();
         let targets = self.liveness.all().into_iter().map(|(name, beat)| {
             let of_target = counts.get(&name).copied().unwrap_or_default();
@@ -60,6 +70,12 @@ impl Probe {
                 seconds_since_look: beat.seconds_since_look,
                 error: beat.error,
                 tables: of_target,
+                unwell: unwell
+                    .remove(&name)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .take(MOST_NAMED)
+                    .collect(),
             };
             (name, health)
         });
@@ -127,6 +143,8 @@ mod tests {
         probe.status.table_failing("lake", "t", "a wrong length");
         let health = probe.health();
         assert_eq!((health.status, health.tables.failing), ("failing", 1));
+        let named = &health.targets["lake"].unwell["t"];
+        assert_eq!(named.reason.as_deref(), Some("a wrong length"));
         assert_eq!(
             health.targets["lake"].status, "ok",
             "it is the table's trouble"

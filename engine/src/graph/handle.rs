@@ -377,6 +377,7 @@ impl Graph {
             healing.abort();
             let _ = healing.await;
         }
+        self.0.collection.finish().await;
         self.0.heartbeat.leave().await;
     }
 }

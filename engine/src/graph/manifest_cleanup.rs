@@ -100,7 +100,7 @@ pub(crate) fn collect_in_passing(core: &Arc<Core>, newest: u64) {
     if !is_much || !core.collection.is_due() {
         return;
     }
-    let core = core.clone();
+    let (of, core) = (core, core.clone());
     let collecting = async move {
         let kept_since = core.heartbeat.store_clock().await? - ABSENT;
         if presence::is_kept(&core.storage, kept_since).await? {
@@ -108,14 +108,12 @@ pub(crate) fn collect_in_passing(core: &Arc<Core>, newest: u64) {
         }
         collect(&core, &core.retention).await
     };
-    tokio::spawn(
-        async move {
-            if let Err(e) = collecting.await {
-                tracing::debug!(error = %e, "old manifests stay for now");
-            }
+    let collecting = async move {
+        if let Err(e) = collecting.await {
+            tracing::debug!(error = %e, "old manifests stay for now");
         }
-        .boxed(),
-    );
+    };
+    of.collection.began(tokio::spawn(collecting.boxed()));
 }
 
 /// The highest mark below which every manifest was superseded at least `keep_for` ago. The manifest at the mark superseded the last

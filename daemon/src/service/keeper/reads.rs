@@ -1,6 +1,7 @@
 //! Reads of a target that are under way. Each is a task of its own, so that one which hangs holds neither the keeper,
 //! nor a job slot, nor another read; one that panics is an error of what it read. One that has not ended after
-//! `look_timeout` is given up in `refresh.rs`; its target then counts as stuck, its table as failing.
+//! `look_timeout` is given up in `refresh.rs`; its target then counts as stuck (on a disk, whose thread hangs on) or as
+//! failing (on a store), its table as failing.
 
 use std::{collections::HashMap, time::Duration};
 

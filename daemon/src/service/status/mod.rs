@@ -24,4 +24,5 @@ pub(super) use self::{
     jobs::Begun,
     read::Load,
     store::{Decided, StatusStore},
+    target::UnwellTable,
 };

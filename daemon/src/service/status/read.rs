@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use squire_engine::planner::Duty;
 
-use super::store::StatusStore;
+use super::{store::StatusStore, target::UnwellTable};
 use crate::api::{
     GoneTable, HealthCounts, JobInfo, RunInfo, TableInfo, Tables, TargetInfo, TicketInfo,
 };
@@ -45,6 +45,15 @@ impl StatusStore {
         let targets = store.targets.iter();
         targets
             .map(|(name, state)| (name.clone(), state.health()))
+            .collect()
+    }
+
+    /// The tables of each target that somebody has to look at.
+    pub(in crate::service) fn unwell(&self) -> BTreeMap<String, BTreeMap<String, UnwellTable>> {
+        let store = self.lock();
+        let targets = store.targets.iter();
+        targets
+            .map(|(name, state)| (name.clone(), state.unwell()))
             .collect()
     }
 

@@ -169,6 +169,11 @@ impl TableStatus {
         &self.health
     }
 
+    /// Since when it is so.
+    pub(super) fn since(&self) -> Option<DateTime<Utc>> {
+        self.since
+    }
+
     /// A client finds the word ready: that is often, and while keepers wait.
     fn classify(&mut self) {
         let decisions = self.decisions.iter();

@@ -3,12 +3,26 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use super::{
     jobs::{AtWork, History},
     table::TableStatus,
 };
-use crate::api::{HealthCounts, Layout, Series, Status, TargetInfo, TicketInfo};
+use crate::api::{Health, HealthCounts, Layout, Series, Status, TargetInfo, TicketInfo};
+
+/// A table that somebody has to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(in crate::service) struct UnwellTable {
+    /// `stuck`, `failing` or `blocked`.
+    pub(in crate::service) health: &'static str,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::service) since: Option<DateTime<Utc>>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::service) reason: Option<String>,
+}
 
 /// The state of one target.
 #[derive(Debug, Default)]
@@ -53,6 +67,22 @@ impl TargetStatus {
             .values()
             .for_each(|table| health.count(table.health().0));
         health
+    }
+
+    /// The tables that somebody has to look at, by name, and how each is.
+    pub(super) fn unwell(&self) -> BTreeMap<String, UnwellTable> {
+        let is_unwell =
+            |health| matches!(health, Health::Stuck | Health::Failing | Health::Blocked);
+        let unwell = self.tables.iter().filter_map(|(name, table)| {
+            let (health, reason) = table.health();
+            let unwell = is_unwell(*health).then(|| UnwellTable {
+                health: health.as_str(),
+                since: table.since(),
+                reason: reason.clone(),
+            })?;
+            Some((name.clone(), unwell))
+        });
+        unwell.collect()
     }
 
     pub(super) fn info(&self, name: &str) -> TargetInfo {
