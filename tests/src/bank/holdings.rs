@@ -116,5 +116,10 @@ async fn read(dataset: &lance::Dataset, till: Till, note: &str) -> lance::Result
             });
         }
     }
+    // A table has no order: another layout of the same rows may show them in another one.
+    rows.sort_by(|a, b| {
+        let key = |row: &Row| (row.id.clone(), row.tag.writer, row.tag.seq, row.amount);
+        key(a).cmp(&key(b))
+    });
     Ok(rows)
 }

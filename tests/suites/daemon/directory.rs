@@ -146,9 +146,6 @@ async fn a_table_that_cannot_be_read_keeps_no_other_from_being_kept() {
     let named = lake["unwell"].as_object().unwrap();
     assert_eq!(named.keys().collect::<Vec<_>>(), ["bad"], "{health}");
     assert!(named["bad"]["reason"].as_str().unwrap().contains("bad"));
-    let unwell = daemon.metric("squire_unwell_tables").await;
-    let bad = "health=\"failing\",table=\"bad\",target=\"lake\"";
-    assert_eq!(unwell.keys().collect::<Vec<_>>(), [bad]);
     let up = daemon.metric("squire_target_up").await;
     assert_eq!(up["target=\"lake\""], 1.0);
     let success = "duty=\"compaction\",target=\"lake\"";

@@ -81,7 +81,6 @@ impl Metrics {
         let active: Vec<Pause> = pauses.active(now);
         self.targets.paused(&active, now);
         self.targets.healths(&status.health());
-        self.targets.unwell(&status.unwell());
         self.targets.other_daemons(&status.other_daemons());
         self.pauses.follow(pauses);
         self.tasks.count();

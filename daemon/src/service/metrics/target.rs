@@ -7,10 +7,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Result};
 use squire_engine::{Kind, passed_over};
 
 use super::registry::{Register, count, whole};
-use crate::{
-    api::{HealthCounts, Pause},
-    service::status::UnwellTable,
-};
+use crate::api::{HealthCounts, Pause};
 
 const TARGET: &[&str] = &["target"];
 /// What a look at a single table can find.
@@ -22,7 +19,6 @@ pub(in crate::service) struct Targets {
     ticks: IntCounterVec,
     last_look: IntGaugeVec,
     health: IntGaugeVec,
-    unwell: IntGaugeVec,
     restarts: IntCounterVec,
     looks: IntCounterVec,
     paused_until: IntGaugeVec,
@@ -48,10 +44,6 @@ impl Targets {
             health: register.gauge("squire_health_tables",
                 "Tables by their health: stuck, failing, blocked, due, paused, ok, or unknown as they have not been polled yet.",
                 &["target", "health"],
-            )?,
-            unwell: register.gauge("squire_unwell_tables",
-                "1 for each table that is stuck, failing or blocked, as far as it has a place among daemon.metrics_tables.",
-                &["target", "table", "health"],
             )?,
             restarts: register.counter("squire_keeper_restarts_total",
                 "Keepers that panicked; another began in their place.",
@@ -115,17 +107,6 @@ impl Targets {
             for (health, n) in counts.named() {
                 let gauge = self.health.with_label_values(&[target, health]);
                 gauge.set(whole(n));
-            }
-        }
-    }
-
-    /// The tables of each target that somebody has to look at, no more than have series of their own.
-    pub(super) fn unwell(&self, unwell: &BTreeMap<String, BTreeMap<String, UnwellTable>>) {
-        self.unwell.reset();
-        for (target, tables) in unwell {
-            for (table, how) in tables.iter().take(self.tables) {
-                let labels = [target.as_str(), table.as_str(), how.health];
-                self.unwell.with_label_values(&labels).set(1);
             }
         }
     }

@@ -304,12 +304,11 @@ fn through(
 /// counts in 16 bits: the number would be another one.
 pub(super) fn has_huge_exponent(text: &[u8]) -> bool {
     const MOST: usize = 4;
+    // The parser takes a sign wherever it stands.
     let digits = |rest: &[u8]| {
-        let rest = match rest {
-            [b'+' | b'-', rest @ ..] => rest,
-            rest => rest,
-        };
-        rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+        let rest = rest.iter();
+        let of_it = rest.take_while(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-'));
+        of_it.filter(|byte| byte.is_ascii_digit()).count()
     };
     let mut places = text.iter().enumerate();
     places.any(|(at, byte)| matches!(byte, b'e' | b'E') && digits(&text[at + 1..]) > MOST)

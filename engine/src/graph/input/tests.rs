@@ -365,6 +365,8 @@ fn an_exponent_that_no_type_holds_makes_no_other_number() {
             }
         }
     }
+    let signed = files.write("n.csv", "big\n1e99-903\n");
+    fails(&signed, &target, &["line 2", "1e99-903"]);
     // What only looks like one is a text.
     let named = "{\"big\": 0, \"price\": 0, \"name\": \"a \\\" e99854\"}\n";
     let batch = read(&files.write("n.jsonl", named), &target).unwrap();
