@@ -153,6 +153,11 @@ impl OperationId {
         digits
     }
 
+    /// Whether a user who writes this means the operation: by its id, or the beginning of it, eight digits at least.
+    pub fn is_meant_by(self, text: &str) -> bool {
+        text.len() >= 8 && self.to_string().starts_with(&text.to_lowercase())
+    }
+
     /// The id as a uuid: the `uuid` of the operation's Lance transactions.
     pub const fn uuid(self) -> Uuid {
         self.0

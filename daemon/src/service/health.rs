@@ -59,7 +59,7 @@ impl Probe {
     /// All of it.
     pub(super) fn health(&self) -> Health {
         let counts = self.status.health();
-        let mut unwell = self.status.unwell();
+        let mut unwell = self.status.unwell(MOST_NAMED);
         let mut tables = HealthCounts::default();
         let targets = self.liveness.all().into_iter().map(|(name, beat)| {
             let of_target = counts.get(&name).copied().unwrap_or_default();
@@ -70,12 +70,7 @@ impl Probe {
                 seconds_since_look: beat.seconds_since_look,
                 error: beat.error,
                 tables: of_target,
-                unwell: unwell
-                    .remove(&name)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .take(MOST_NAMED)
-                    .collect(),
+                unwell: unwell.remove(&name).unwrap_or_default(),
             };
             (name, health)
         });

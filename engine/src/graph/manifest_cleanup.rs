@@ -100,20 +100,22 @@ pub(crate) fn collect_in_passing(core: &Arc<Core>, newest: u64) {
     if !is_much || !core.collection.is_due() {
         return;
     }
-    let (of, core) = (core, core.clone());
+    let of = core.clone();
     let collecting = async move {
-        let kept_since = core.heartbeat.store_clock().await? - ABSENT;
-        if presence::is_kept(&core.storage, kept_since).await? {
-            return Ok(0);
-        }
-        collect(&core, &core.retention).await
-    };
-    let collecting = async move {
-        if let Err(e) = collecting.await {
-            tracing::debug!(error = %e, "old manifests stay for now");
+        if let Err(e) = collect_unless_kept(&of).await {
+            tracing::debug!(uri = %of.storage.uri, error = %e, "old manifests stay for now");
         }
     };
-    of.collection.began(tokio::spawn(collecting.boxed()));
+    core.collection.began(tokio::spawn(collecting.boxed()));
+}
+
+/// Collects, unless a daemon was here within a day.
+async fn collect_unless_kept(core: &Core) -> Result<usize> {
+    let kept_since = core.heartbeat.store_clock().await? - ABSENT;
+    if presence::is_kept(&core.storage, kept_since).await? {
+        return Ok(0);
+    }
+    collect(core, &core.retention).await
 }
 
 /// The highest mark below which every manifest was superseded at least `keep_for` ago. The manifest at the mark superseded the last

@@ -212,13 +212,9 @@ pub(crate) async fn open_to_stage(
         Some(dataset) => table.head_of(dataset).await?,
         None => table.head().await?,
     };
-    if let Some(dataset) = pinned
-        && head <= pin
-    {
-        return Ok(ToStage { dataset, base: pin });
-    }
     if head <= pin {
-        return Err(table.snapshot_gone(pin));
+        let dataset = pinned.ok_or_else(|| table.snapshot_gone(pin))?;
+        return Ok(ToStage { dataset, base: pin });
     }
     stage_at(table, pin, head, declared).await?;
     let dataset = table.open(head, params(), None).await;

@@ -100,7 +100,7 @@ pub(in crate::commands) async fn give_up(graph: &GraphArg, what: &str) -> Done {
         let snapshot = graph.snapshot().await?;
         let queue = snapshot.manifest().queue.iter();
         let meant: Vec<_> = queue
-            .filter(|t| what.len() >= 8 && t.operation.to_string().starts_with(&what.to_lowercase()))
+            .filter(|t| t.operation.is_meant_by(what))
             .collect();
         let ticket = match &meant[..] {
             [ticket] => ticket,

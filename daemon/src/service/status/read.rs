@@ -48,12 +48,15 @@ impl StatusStore {
             .collect()
     }
 
-    /// The tables of each target that somebody has to look at.
-    pub(in crate::service) fn unwell(&self) -> BTreeMap<String, BTreeMap<String, UnwellTable>> {
+    /// The first `most` tables of each target that somebody has to look at.
+    pub(in crate::service) fn unwell(
+        &self,
+        most: usize,
+    ) -> BTreeMap<String, BTreeMap<String, UnwellTable>> {
         let store = self.lock();
         let targets = store.targets.iter();
         targets
-            .map(|(name, state)| (name.clone(), state.unwell()))
+            .map(|(name, state)| (name.clone(), state.unwell(most)))
             .collect()
     }
 

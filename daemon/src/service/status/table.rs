@@ -73,6 +73,15 @@ impl Facts {
     }
 }
 
+/// Sets a reason, or takes it away; whether that is news.
+fn replace(reason: &mut Option<String>, why: Option<&str>) -> bool {
+    let news = reason.as_deref() != why;
+    if news {
+        *reason = why.map(str::to_owned);
+    }
+    news
+}
+
 impl TableStatus {
     pub(super) fn layout(&self) -> Layout {
         self.facts.layout
@@ -111,8 +120,7 @@ impl TableStatus {
 
     /// Its versions could not be listed, or could again.
     pub(super) fn is_unlisted(&mut self, why: Option<&str>) -> bool {
-        let news = self.unlisted.as_deref() != why;
-        self.unlisted = why.map(str::to_owned);
+        let news = replace(&mut self.unlisted, why);
         self.classify();
         news
     }
@@ -126,17 +134,21 @@ impl TableStatus {
 
     /// A quarantined operation keeps its writers out, or does no more.
     pub(super) fn is_quarantined(&mut self, why: Option<&str>) -> bool {
-        let news = self.quarantined.as_deref() != why;
-        self.quarantined = why.map(str::to_owned);
-        self.classify();
-        news
+        let news = replace(&mut self.quarantined, why);
+        self.classify_if(news)
     }
 
     /// Another program changed it, or that is resolved.
     pub(super) fn is_drifted(&mut self, why: Option<&str>) -> bool {
-        let news = self.drifted.as_deref() != why;
-        self.drifted = why.map(str::to_owned);
-        self.classify();
+        let news = replace(&mut self.drifted, why);
+        self.classify_if(news)
+    }
+
+    /// Every look at a graph comes here for each table: mostly there is no news.
+    fn classify_if(&mut self, news: bool) -> bool {
+        if news {
+            self.classify();
+        }
         news
     }
 

@@ -69,8 +69,8 @@ impl TargetStatus {
         health
     }
 
-    /// The tables that somebody has to look at, by name, and how each is.
-    pub(super) fn unwell(&self) -> BTreeMap<String, UnwellTable> {
+    /// The first `most` tables that somebody has to look at, by name, and how each is.
+    pub(super) fn unwell(&self, most: usize) -> BTreeMap<String, UnwellTable> {
         let is_unwell =
             |health| matches!(health, Health::Stuck | Health::Failing | Health::Blocked);
         let unwell = self.tables.iter().filter_map(|(name, table)| {
@@ -82,7 +82,7 @@ impl TargetStatus {
             })?;
             Some((name.clone(), unwell))
         });
-        unwell.collect()
+        unwell.take(most).collect()
     }
 
     pub(super) fn info(&self, name: &str) -> TargetInfo {

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::Heartbeat;
+use super::{Heartbeat, heartbeat::interval_of};
 use crate::{error::Result, graph::manifest::Ticket, ids::OperationId};
 
 /// Watches the holders of tickets, and judges which are dead.
@@ -51,7 +51,7 @@ impl FailureDetector {
             return Ok(false);
         }
         let lease = self.lease_of(ticket);
-        let beat = lease / 3;
+        let beat = interval_of(lease);
         {
             let mut watched = self.watched();
             let seen = watched.entry(ticket.operation).or_insert_with(Watched::now);

@@ -46,6 +46,11 @@ impl Drop for Alive {
     }
 }
 
+/// How often a holder with this lease writes its heartbeat while it has tickets.
+pub(super) fn interval_of(lease: Duration) -> Duration {
+    lease / 3
+}
+
 impl Heartbeat {
     pub(crate) fn new(
         store: Arc<dyn ObjectStore>,
@@ -80,7 +85,7 @@ impl Heartbeat {
 
     /// How often a holder with tickets writes its heartbeat.
     pub(super) fn interval(&self) -> Duration {
-        self.lease / 3
+        interval_of(self.lease)
     }
 
     /// Keeps the heartbeat alive as long as the guard lives: this process holds a ticket. The first heartbeat is due after a third of a lease, so that a

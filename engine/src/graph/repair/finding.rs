@@ -28,14 +28,13 @@ impl Finding {
     /// Whether an operator who names an operation, by its id or the beginning of it, or a table, means this.
     pub fn is_meant_by(&self, name: &str) -> bool {
         let is_table = |table: &TableKey| table.to_string() == name || table.name() == name;
-        let is_operation = |id: String| name.len() >= 8 && id.starts_with(&name.to_lowercase());
         match self {
             Self::Quarantined(found) => {
-                is_operation(found.ticket.operation.to_string())
+                found.ticket.operation.is_meant_by(name)
                     || found.ticket.touched.writes.iter().any(is_table)
             }
             Self::Drifted(found) => is_table(&found.table),
-            Self::Orphan(found) => is_operation(found.operation.to_string()),
+            Self::Orphan(found) => found.operation.is_meant_by(name),
             Self::Unseen(_) => false,
         }
     }
